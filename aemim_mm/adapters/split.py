@@ -1,0 +1,124 @@
+"""Adapters: stock layers with a second set of weights for the adversarial domain.
+
+A split layer *is* its stock layer. The clean weights keep the stock names, the adversarial ones end in ``_adv``, so the
+clean half of a checkpoint is a stock checkpoint. Source: AEMIM, arXiv 2407.11537 (adapters); the naming rule follows
+timm's ``split_batchnorm``.
+"""
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from ..domain import Domain, DomainModule
+from ..errors import UserError, one_of
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+class SplitLayer(DomainModule):
+    """Mixin over a stock layer: in the ADV domain, ``forward`` sees the ``_adv`` weights under the stock names."""
+
+    split_names: tuple[str, ...] = ()
+
+    def forward(self, *args, **kwargs):
+        if self.domain is Domain.CLEAN:
+            return super().forward(*args, **kwargs)
+        with self._adv_weights():
+            return super().forward(*args, **kwargs)
+
+    @contextmanager
+    def _adv_weights(self):
+        # An entry of __dict__ is found before nn.Module looks among its parameters and buffers. Those stay untouched,
+        # so that DDP, state_dict and an exception in forward all see the module as it was.
+        shadow = {name: getattr(self, f'{name}_adv') for name in self.split_names}
+        self.__dict__.update(shadow)
+        try:
+            yield
+        finally:
+            for name in shadow:
+                del self.__dict__[name]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        # A stock checkpoint has no adversarial half: both domains start from the clean one.
+        for name in self.split_names:
+            if prefix + name in state_dict:
+                state_dict.setdefault(f'{prefix}{name}_adv', state_dict[prefix + name])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@lru_cache(maxsize=None)
+def _split_class(stock: type) -> type:
+    return type(f'Split{stock.__name__}', (SplitLayer, stock), {'__module__': stock.__module__})
+
+
+def split_layer(layer: nn.Module, names: tuple[str, ...]) -> None:
+    """Give ``layer`` a second set of the named parameters and buffers, in place; names split already are left alone."""
+    if isinstance(layer, SplitLayer):
+        names = tuple(name for name in names if name not in layer.split_names)
+    else:
+        layer.__class__ = _split_class(type(layer))
+    for name in names:
+        value = getattr(layer, name)
+        if isinstance(value, nn.Parameter):
+            copy = nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)
+            layer.register_parameter(f'{name}_adv', copy)
+        else:
+            layer.register_buffer(f'{name}_adv', value.clone())
+    layer.split_names = layer.split_names + names
+
+
+def _split_norms(module: nn.Module) -> int:
+    norms = [layer for layer in module.modules() if isinstance(layer, NORMS)]
+    for layer in norms:
+        own = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+        split_layer(layer, tuple(name for name, _ in own if not name.endswith('_adv')))
+    return len(norms)
+
+
+def _split_cls_tokens(module: nn.Module) -> int:
+    owners = [layer for layer in module.modules() if isinstance(getattr(layer, 'cls_token', None), nn.Parameter)]
+    for layer in owners:
+        split_layer(layer, ('cls_token',))
+    return len(owners)
+
+
+ADAPTERS = {'norm': _split_norms, 'cls_token': _split_cls_tokens}
+
+
+def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Module:
+    """Convert ``module`` in place: each adapter gets a second set of weights, equal to the first.
+
+    Args:
+        module: Any model. Layers split before are left as they are, so that a second call changes nothing.
+        adapters: Kinds of adapter. ``norm``: weights and statistics of all normalisation layers. ``cls_token``: class
+            tokens; a model without one (Swin) has nothing to split there.
+
+    Returns:
+        The same module.
+
+    Raises:
+        UserError: An unknown kind, a model in which nothing can be split, or activation checkpointing by ``with_cp``.
+
+    Source: AEMIM, arXiv 2407.11537: normalisation layers and class token are the paper's adapters.
+    """
+    adapters = (adapters,) if isinstance(adapters, str) else tuple(adapters)
+    for kind in adapters:
+        if kind not in ADAPTERS:
+            raise one_of('adapter', kind, ADAPTERS)
+    if any(getattr(layer, 'with_cp', False) for layer in module.modules()):
+        raise UserError(
+            'with_cp=True recomputes activations in the backward pass, when the domain has been left: the adversarial '
+            'gradients would be wrong. Set with_cp=False.')
+    if sum(ADAPTERS[kind](module) for kind in adapters) == 0:
+        raise UserError(f'Nothing to split in {type(module).__name__} with adapters={adapters}.')
+    return module
+
+
+@torch.no_grad()
+def sync_adapters(module: nn.Module) -> None:
+    """Copy the clean weights of every split layer over the adversarial ones: ADV equals CLEAN."""
+    for layer in module.modules():
+        if isinstance(layer, SplitLayer):
+            for name in layer.split_names:
+                getattr(layer, f'{name}_adv').copy_(getattr(layer, name))

@@ -1,0 +1,52 @@
+"""Distances between two sets of features, summed over the batch: what the attack makes larger."""
+import torch
+import torch.nn.functional as F
+
+from ..errors import one_of
+
+
+def squared_l2(features, target):
+    return (features - target).square().sum()
+
+
+def l1(features, target):
+    return (features - target).abs().sum()
+
+
+def cosine(features, target):
+    return (1 - F.cosine_similarity(features, target, dim=-1)).sum()
+
+
+def kl(features, target):
+    """KL(target || features) of the softmax over channels, as in feature distillation."""
+    return F.kl_div(features.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction='sum')
+
+
+DISTANCES = {'l2': squared_l2, 'l1': l1, 'cosine': cosine, 'kl': kl}
+
+
+def feature_distance(name: str):
+    """The distance of that name.
+
+    Args:
+        name: ``l2`` (squared), ``l1``, ``cosine`` or ``kl``.
+
+    Returns:
+        A function of two tensors (B, L, C) or (B, C, H, W), to a float32 scalar. Channel-wise distances of a feature map
+        are taken over C, too.
+
+    Raises:
+        UserError: An unknown name.
+    """
+    if name not in DISTANCES:
+        raise one_of('distance', name, DISTANCES)
+
+    def distance(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        # Sums over 10^7 bfloat16 numbers need more bits than those numbers have.
+        return DISTANCES[name](_channels_last(features).float(), _channels_last(target).float())
+
+    return distance
+
+
+def _channels_last(x):
+    return x.movedim(1, -1) if x.dim() == 4 else x

@@ -1,0 +1,13 @@
+"""The one kind of exception that means: the user's input is wrong, and here is how to mend it."""
+
+
+class UserError(ValueError):
+    """Bad input: the message says what was got, what was expected and how to fix it.
+
+    The tools print it as one line and exit with code 2; anything else keeps its traceback.
+    """
+
+
+def one_of(kind: str, got, known) -> UserError:
+    """The error for an unknown name, with the known ones listed."""
+    return UserError(f'Unknown {kind} {got!r}. Known: {", ".join(sorted(known))}.')

@@ -1,0 +1,8 @@
+from .algorithms import AEMIM, AdversarialMIM, AESimMIM
+from .diagnosis import NonFiniteLossError
+from .mae_parts import AEMIMDecoder, AEMIMHead
+from .vit import AEMIMViT, SimMIMViT
+
+__all__ = [
+    'AEMIM', 'AEMIMDecoder', 'AEMIMHead', 'AEMIMViT', 'AESimMIM', 'AdversarialMIM', 'NonFiniteLossError', 'SimMIMViT'
+]

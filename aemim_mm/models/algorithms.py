@@ -1,0 +1,260 @@
+"""Adversarial masked image modeling: any MIM algorithm, run twice. START READING HERE.
+
+    x_a   = argmax over ||x_a - x||_inf <= eps  of  L_d( E(m(x_a); psi + phi_a),  stopgrad E(m(x); psi + phi_c) )
+    loss  = L_rec( D(E(m(x);   psi + phi_c)),  x   )
+          + w * L_rec( D(E(m(x_a); psi + phi_a)),  x_a )
+
+Source: AEMIM, arXiv 2407.11537.
+"""
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.logging import MessageHub
+from mmpretrain.models import MAE, SimMIM
+from mmpretrain.registry import MODELS
+
+from ..adapters import SplitLayer, split_adapters, split_layer, sync_adapters
+from ..attacks import feature_distance
+from ..domain import Domain, use_domain
+from ..errors import UserError, one_of
+from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
+from .diagnosis import non_finite_loss
+from .precision import attack_precision
+
+CHOICES = {
+    'decoder': ('two_heads', 'shared', 'split_norm'),
+    'attack_mask': ('same', 'resampled', 'none'),
+    'adv_target': ('adv', 'clean'),
+}
+
+
+@dataclass
+class TwoPasses:
+    """What one step gives: both losses, the adversarial images, and the attack's diagnostics."""
+
+    clean: torch.Tensor
+    adv: torch.Tensor
+    x_adv: torch.Tensor
+    attack: dict
+
+
+class AdversarialMIM:
+    """Mixin over a mmpretrain MIM algorithm, which adds the reconstruction of masked adversarial examples.
+
+    The algorithm's ``loss`` runs first on the images, then, in the ADV domain and with the same random numbers (hence
+    the same mask), on adversarial examples of them. What the paper leaves open is a field here.
+
+    Args:
+        adapters: What each domain has of its own in the encoder; see ``split_adapters``. None: as the backbone has it,
+            and ``('norm', 'cls_token')`` for a backbone that has none.
+        decoder: ``two_heads`` (a prediction layer for each domain), ``shared``, or ``split_norm`` (two prediction
+            layers, and two sets of the decoder's normalisation layers).
+        distance: What the attack makes larger: ``l2`` (squared), ``l1``, ``cosine``, ``kl``.
+        attack_mask: ``same`` as in training, ``resampled`` at each step, or ``none`` (the attack sees the whole image).
+        attack_precision: ``auto`` (the training's, but float32 where that is float16), ``float32`` or ``bfloat16``.
+        adv_target: What the adversarial branch reconstructs: ``adv`` (the adversarial image) or ``clean`` (denoising).
+        adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
+            progress from 0 to 1, linear in between.
+        adv_share: Share of the batch that is attacked, in (0, 1].
+        **kwargs: Of the algorithm. ``data_preprocessor`` is an ``AdvDataPreprocessor``.
+
+    Raises:
+        UserError: An unknown name or a value out of its range.
+    """
+
+    prediction_layer: str  # Of the neck: the layer of which there are two by default.
+
+    def __init__(
+        self,
+        *args,
+        adapters=None,
+        decoder='two_heads',
+        distance='l2',
+        attack_mask='same',
+        attack_precision='auto',
+        adv_target='adv',
+        adv_weight=1.0,
+        adv_share=1.0,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        for name, got in dict(decoder=decoder, attack_mask=attack_mask, adv_target=adv_target).items():
+            if got not in CHOICES[name]:
+                raise one_of(name, got, CHOICES[name])
+        if not hasattr(self.data_preprocessor, 'perturb'):
+            raise UserError(
+                f'The data preprocessor is a {type(self.data_preprocessor).__name__}, which cannot perturb images. '
+                "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...).")
+        if not 0 < adv_share <= 1:
+            raise UserError(f'adv_share is in (0, 1], but got {adv_share}.')
+        self.distance = feature_distance(distance)
+        self.attack_mask, self.attack_precision = attack_mask, attack_precision
+        self.adv_target, self.adv_share = adv_target, adv_share
+        self.weight_points = _weight_points(adv_weight)
+
+        if adapters is not None or not any(isinstance(layer, SplitLayer) for layer in self.backbone.modules()):
+            split_adapters(self.backbone, adapters or ('norm', 'cls_token'))
+        if decoder != 'shared':
+            split_layer(self.neck.get_submodule(self.prediction_layer), ('weight', 'bias'))
+        if decoder == 'split_norm':
+            split_adapters(self.neck, 'norm')
+
+    def init_weights(self) -> None:
+        """As the algorithm; then both domains are equal."""
+        super().init_weights()
+        sync_adapters(self)
+
+    @property
+    def adv_weight(self) -> float:
+        """The weight of the adversarial loss at this moment of training."""
+        hub = MessageHub.get_current_instance()
+        progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
+        return float(np.interp(progress, *zip(*self.weight_points)))
+
+    def features(self, output) -> torch.Tensor:
+        """The encoder's features after the final norm, from what the backbone returns."""
+        return output[0] if isinstance(output, (tuple, list)) else output
+
+    def loss(self, inputs, data_samples, **kwargs):
+        """Reconstruct the images, and adversarial examples of them.
+
+        Args:
+            inputs: Normalised images, (B, C, H, W).
+            data_samples: One for each image.
+
+        Returns:
+            ``loss_clean``, ``loss_adv`` (weighted), and of the attack: the objective per image at its start and end,
+            their ratio, and the share of gradient entries that are zero. (Hidden patches give no gradient, so with
+            ``attack_mask='same'`` MAE's share is its mask ratio. A larger one is numerical underflow.)
+        """
+        count = max(round(self.adv_share * len(inputs)), 1)
+        passes = self.two_passes(inputs[:count], data_samples and data_samples[:count], **kwargs)
+        clean = passes.clean
+        if count < len(inputs):
+            rest = _total(super().loss(inputs[count:], data_samples and data_samples[count:], **kwargs))
+            clean = (count * clean + (len(inputs) - count) * rest) / len(inputs)
+        return dict(loss_clean=clean, loss_adv=self.adv_weight * passes.adv, **passes.attack)
+
+    def two_passes(self, images, data_samples, **kwargs) -> TwoPasses:
+        """The clean pass, the attack on its features, and the adversarial pass."""
+        algorithm_loss = super().loss
+        randomness = RecordedRandomness()
+
+        def run_clean():
+            return _total(algorithm_loss(images, data_samples, **kwargs))
+
+        with recorded_calls(self.backbone) as calls:
+            clean = run_clean()
+        call = calls[-1]
+        x_adv, start, end, zeros = self.attack(images, call)
+
+        def run_adv():
+            denoising = substituted_argument(self.head, 'loss', x_adv, images)
+            with use_domain(self, Domain.ADV), randomness.replayed(), _when(self.adv_target == 'clean', denoising):
+                return _total(algorithm_loss(x_adv, data_samples, **kwargs))
+
+        with recorded_calls(self.backbone) as adv_calls:
+            adv = run_adv()
+        if not torch.isfinite(clean + adv):
+            passes = dict(clean=lambda: replay(randomness, run_clean), adversarial=run_adv)
+            raise non_finite_loss(self, dict(loss_clean=clean, loss_adv=adv), images, passes)
+        if end is None:  # The adversarial pass has just computed it.
+            with torch.no_grad():
+                end = self.distance(self.features(adv_calls[-1].output), self.features(call.output)) / len(images)
+        start = end if start is None else start
+        gain = end / start.clamp_min(torch.finfo(torch.float32).tiny)
+        return TwoPasses(
+            clean, adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros))
+
+    def attack(self, images, call):
+        """Adversarial examples of ``images``, made against the encoder's features in ``call``, the clean pass.
+
+        Returns:
+            The examples; the objective per image at the start (None without steps), and at the end (None where it is
+            that of the adversarial pass); the share of zeros in the last gradient.
+        """
+        seen = []
+
+        def observe(value, gradient):
+            seen.append((value / len(images), (gradient == 0).float().mean()))
+
+        precision = attack_precision(self.attack_precision, images.device.type)
+        with use_domain(self, Domain.ADV), only_inputs_need_gradients(self), precision:
+            objective = self.objective(images, call)
+            x_adv = self.data_preprocessor.perturb(images, objective, observe=observe)
+            with torch.no_grad():
+                end = None if self.attack_mask == 'same' else objective(x_adv) / len(images)
+        start, zeros = (seen[0][0], seen[-1][1]) if seen else (None, images.new_zeros(()))
+        return x_adv, start, end, zeros
+
+    def objective(self, images, call):
+        """What the attack maximises: the distance of adversarial features from the clean ones, both of the encoder."""
+        if self.attack_mask == 'same':
+            target = self.features(call.output).detach()
+
+            def encode_again(x):
+                with call.randomness.replayed():
+                    return self.features(call.again(images, x))
+
+            return lambda x: self.distance(encode_again(x), target)
+
+        if self.attack_mask == 'none':
+            with self._clean_target(call.randomness):
+                target = self.features(self.extract_feat(images))
+
+            def encode_whole(x):
+                with call.randomness.replayed():
+                    return self.features(self.extract_feat(x))
+
+            return lambda x: self.distance(encode_whole(x), target)
+
+        def resampled(x):
+            order = torch.randperm(len(images), device=images.device)
+            with self._clean_target(RecordedRandomness()):
+                target = self.features(call.again(images, images, order))
+            return self.distance(self.features(call.again(images, x, order)), target)
+
+        return resampled
+
+    @contextmanager
+    def _clean_target(self, randomness):
+        with torch.no_grad(), use_domain(self, Domain.CLEAN), randomness.replayed():
+            yield
+
+
+@MODELS.register_module()
+class AEMIM(AdversarialMIM, MAE):
+    """AEMIM on MAE."""
+
+    prediction_layer = 'decoder_pred'
+
+
+@MODELS.register_module()
+class AESimMIM(AdversarialMIM, SimMIM):
+    """AEMIM on SimMIM, with Swin (``SimMIMSwinTransformer``) or ViT (``SimMIMViT``)."""
+
+    prediction_layer = 'decoder.0'
+
+
+def replay(randomness, run):
+    with randomness.replayed():
+        return run()
+
+
+def _total(losses: dict) -> torch.Tensor:
+    return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def _when(condition, context):
+    return context if condition else nullcontext()
+
+
+def _weight_points(weight):
+    points = [(0.0, weight)] if isinstance(weight, (int, float)) else [tuple(point) for point in weight]
+    progress = [point[0] for point in points]
+    if progress != sorted(progress) or any(len(point) != 2 or point[1] < 0 for point in points):
+        raise UserError(
+            f'adv_weight is a number >= 0, or points [(progress, weight), ...] with rising progress, but got {weight!r}.')
+    return points

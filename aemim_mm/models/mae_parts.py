@@ -1,0 +1,76 @@
+"""MAE's decoder and head, for any image and patch size."""
+import torch
+from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
+from mmpretrain.models.utils import to_2tuple
+from mmpretrain.registry import MODELS
+
+from ..errors import UserError
+from .vit import patch_grid, patchify, sincos_positions
+
+
+@MODELS.register_module()
+class AEMIMDecoder(MAEPretrainDecoder):
+    """mmpretrain's ``MAEPretrainDecoder`` for a grid of patches that may be non-square.
+
+    Args:
+        img_size, patch_size: In pixels, a number or (height, width); they take the place of ``num_patches``.
+        in_chans: Channels of an image.
+        **kwargs: Of ``MAEPretrainDecoder``.
+    """
+
+    def __init__(self, *args, img_size=224, patch_size=16, in_chans=3, **kwargs):
+        self.grid = patch_grid(img_size, patch_size)
+        height, width = to_2tuple(patch_size)
+        kwargs = {
+            **kwargs,
+            'num_patches': self.grid[0] * self.grid[1],
+            # What the stock class would compute from a patch size that is one number.
+            'predict_feature_dim': height * width * in_chans,
+        }
+        super().__init__(*args, **kwargs)
+
+    def init_weights(self) -> None:
+        """As MAE, with positions that are right on non-square grids."""
+        super().init_weights()
+        self.decoder_pos_embed.data.copy_(sincos_positions(self.grid, self.decoder_pos_embed.shape[-1]))
+
+    def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
+        """Tokens of the visible patches (B, 1 + L_visible, C) to predictions for all (B, L, p * p * 3)."""
+        if ids_restore.shape[1] != self.num_patches:
+            raise UserError(
+                f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
+                f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.')
+        return super().forward(x, ids_restore)
+
+
+@MODELS.register_module()
+class AEMIMHead(MAEPretrainHead):
+    """mmpretrain's ``MAEPretrainHead`` for images and patches that may be non-square.
+
+    Args:
+        **kwargs: Of ``MAEPretrainHead``; ``patch_size`` may be (height, width).
+    """
+
+    def patchify(self, imgs: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, L, p * p * C), in MAE's order: channels last."""
+        patches = patchify(imgs, self.patch_size)
+        return patches.unflatten(-1, (self.in_channels, -1)).transpose(-1, -2).flatten(-2)
+
+    def unpatchify(self, x: torch.Tensor, img_size=None) -> torch.Tensor:
+        """The inverse of :meth:`patchify`; ``img_size`` (height, width) is needed for non-square images."""
+        if img_size is None:
+            return super().unpatchify(x)
+        (rows, columns), (height, width) = patch_grid(img_size, self.patch_size), to_2tuple(self.patch_size)
+        pixels = x.reshape(len(x), rows, columns, height, width, self.in_channels)
+        return pixels.permute(0, 5, 1, 3, 2, 4).reshape(len(x), self.in_channels, rows * height, columns * width)
+
+    def unnormalize(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Predictions (B, L, p * p * C) in the units of the image (B, C, H, W), if they were of normalised pixels.
+
+        MAE predicts a patch less its mean and over its deviation; those of the target are put back, which no model
+        predicted. A picture made so must say so.
+        """
+        if not self.norm_pix:
+            return pred
+        patches = self.patchify(target)
+        return pred * (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt() + patches.mean(dim=-1, keepdim=True)

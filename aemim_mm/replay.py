@@ -1,0 +1,113 @@
+"""Run a piece of a model again as it ran before: same random numbers, same arguments."""
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .errors import UserError
+
+
+class RecordedRandomness:
+    """The state of torch's random number generators (CPU and current device) when this object is made."""
+
+    def __init__(self):
+        self._cpu = torch.get_rng_state()
+        self._devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
+
+    @contextmanager
+    def replayed(self):
+        """Inside, random numbers come as they came after the record; outside, as if nothing had happened."""
+        with torch.random.fork_rng(self._devices):
+            torch.set_rng_state(self._cpu)
+            for device, state in zip(self._devices, self._cuda):
+                torch.cuda.set_rng_state(state, device)
+            yield
+
+
+@dataclass
+class RecordedCall:
+    """One call of a module: its arguments, its output, and the random numbers it began with."""
+
+    module: nn.Module
+    args: tuple
+    kwargs: dict
+    output: Any
+    randomness: RecordedRandomness
+
+    def again(self, images: torch.Tensor, new_images: torch.Tensor, order: torch.Tensor | None = None):
+        """Repeat the call with ``new_images`` where ``images`` stood; random numbers are those of the moment.
+
+        Args:
+            images, new_images: (B, C, H, W).
+            order: A permutation of the batch for all other tensors (masks); None leaves them as they were.
+        """
+        if not any(arg is images for arg in self.args):
+            raise UserError(
+                f'{type(self.module).__name__} was not called with the images that the data preprocessor gave, so they '
+                'cannot be replaced by adversarial ones. Pass them to the backbone unchanged, as a positional argument.'
+            )
+
+        def replace(arg):
+            if arg is images:
+                return new_images
+            return arg[order] if order is not None and isinstance(arg, torch.Tensor) else arg
+
+        kwargs = {name: replace(arg) for name, arg in self.kwargs.items()}
+        return self.module(*map(replace, self.args), **kwargs)
+
+
+@contextmanager
+def recorded_calls(module: nn.Module):
+    """Yield a list that grows by a :class:`RecordedCall` whenever ``module`` is called inside."""
+    calls, begun = [], []
+
+    def begin(_module, _args):
+        begun.append(RecordedRandomness())
+
+    def end(module, args, kwargs, output):
+        calls.append(RecordedCall(module, args, kwargs, output, begun.pop()))
+
+    handles = module.register_forward_pre_hook(begin), module.register_forward_hook(end, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def only_inputs_need_gradients(model: nn.Module):
+    """Inside, no parameter takes part in autograd and no batch statistics are kept: an attack leaves no trace.
+
+    It also spares the attack the activations that only parameter gradients need.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    tracking = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    with ExitStack() as restore:
+        for parameter in trainable:
+            restore.callback(parameter.requires_grad_, True)
+            parameter.requires_grad_(False)
+        for layer in tracking:
+            restore.callback(setattr, layer, 'track_running_stats', True)
+            # In eval mode the running statistics are used, and not changed.
+            layer.track_running_stats = not layer.training
+        yield
+
+
+@contextmanager
+def substituted_argument(owner, method: str, old: torch.Tensor, new: torch.Tensor):
+    """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``."""
+    original = getattr(owner, method)
+
+    def substituted(*args, **kwargs):
+        return original(*(new if arg is old else arg for arg in args), **kwargs)
+
+    setattr(owner, method, substituted)
+    try:
+        yield
+    finally:
+        delattr(owner, method)
