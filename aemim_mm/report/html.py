@@ -57,7 +57,7 @@ def render_table(table: Table) -> str:
         return '<p class="empty">No rows were recorded for this table.</p>'
     winners = {table.header.index(column): best_rows(table, column) for column in table.best}
     numeric = [
-        all(NUMBER.match(row[i]) or not row[i].strip('–— ') for row in table.rows) for i in range(len(table.header))
+        all(NUMBER.match(row[i]) or not row[i].strip('-–— ') for row in table.rows) for i in range(len(table.header))
     ]
     kinds = [' class="number"' if i and is_number else '' for i, is_number in enumerate(numeric)]
     head = ''.join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, table.header, strict=True))
@@ -106,6 +106,11 @@ def render_section(section: Section) -> str:
     )
 
 
+def render_command(command: str) -> str:
+    """Return a shell command as HTML whose option names do not break: ``--`` at the end of a line would mislead."""
+    return re.sub(r'(?<!\S)-{1,2}\w[\w-]*', r'<span class="option">\g<0></span>', escape(command))
+
+
 def render_report(
     *,
     title: str,
@@ -119,7 +124,8 @@ def render_report(
     points = '\n'.join(f'<li>{escape(point)}</li>' for point in summary)
     pairs = '\n'.join(f'<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>' for key, value in facts.items())
     steps = '\n'.join(
-        f'<li><p>{escape(text)}</p>\n<pre><code>{escape(command)}</code></pre></li>' for text, command in next_steps
+        f'<li><p>{escape(text)}</p>\n<pre><code>{render_command(command)}</code></pre></li>'
+        for text, command in next_steps
     )
     body = [
         f'<header>\n<h1>{escape(title)}</h1>',

@@ -8,6 +8,7 @@ import pytest
 
 import aemim_mm.report
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
+from aemim_mm.report.html import render_command
 
 EVIL = '<script>alert("x & y")</script>\'"'
 STYLE = Path(aemim_mm.report.__file__).with_name('report.css').read_text(encoding='utf-8')
@@ -68,6 +69,13 @@ def test_headings_language_and_table_scopes(parse, tmp_path):
     assert all(img.attrs['alt'] for img in page.find('img'))
 
 
+def test_a_command_is_copied_as_it_was_given(parse):
+    command = "python tools/train.py a-b.py --data-root 'x < y' --amp -n 2 \\\n    --cfg-options optim_wrapper.lr=1e-4"
+    page = parse(render_command(command))
+    assert page.text == command
+    assert [span.text for span in page.find('span')] == ['--data-root', '--amp', '-n', '--cfg-options']
+
+
 @pytest.mark.parametrize(
     ('best', 'expected'),
     [({}, []), ({'linear': 'max'}, ['77.9']), ({'k-NN': 'max'}, ['75.2', '75.2']), ({'seconds': 'min'}, ['900'])],
@@ -114,6 +122,15 @@ def test_a_failing_write_leaves_the_old_report(tmp_path, monkeypatch):
         report(path, 'other')
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_report(tmp_path):
+    path = report(tmp_path / 'report.html')
+    before = path.read_bytes()
+    with path.open('rb') as reader:
+        assert report(path, 'other') == path
+        assert reader.read() == before
+    assert b'<h1>other</h1>' in path.read_bytes()
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
