@@ -14,6 +14,22 @@ from .panels import Panel, render_panel
 
 NUMBER = re.compile(r'[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?')
 
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -136,24 +152,8 @@ def render_report(
         f'<section>\n<h2>Next steps</h2>\n<ol class="steps">\n{steps}\n</ol>\n</section>' if next_steps else '',
         '</main>',
     ]
-    return '\n'.join(
-        [
-            '<!DOCTYPE html>',
-            '<html lang="en">',
-            '<head>',
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f'<title>{escape(title)}</title>',
-            f'<style>\n{style}</style>',
-            '</head>',
-            '<body>',
-            *(part for part in body if part),
-            '</body>',
-            '</html>',
-            '',
-        ]
-    )
+    content = '\n'.join(part for part in body if part)
+    return PAGE.format(title=escape(title), style=style, body=content)
 
 
 def write_report(
