@@ -8,6 +8,7 @@ check_stack()
 
 from .adapters import split_adapters  # noqa: E402
 from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
+from . import datasets, optim
 from .domain import Domain, use_domain  # noqa: E402
 from .models import AEMIM, AEMIMViT, AESimMIM  # noqa: E402
 from .version import __version__  # noqa: E402

@@ -1,0 +1,83 @@
+"""How good are frozen features? Two answers: their nearest neighbours, and a linear classifier on them."""
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+
+
+@torch.no_grad()
+def extract_features(model, dataset, batch_size: int = 256):
+    """Mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
+
+    Args:
+        model: A pre-training model of mmpretrain (``extract_feat`` gives tokens, (B, 1 + L, C), class token first).
+        dataset: Its items are mmpretrain's, with ``gt_label``.
+
+    Returns:
+        Features (N, C) and labels (N,).
+    """
+    was_training = model.training
+    model.eval()
+    features, labels = [], []
+    for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
+        inputs = model.data_preprocessor(batch)['inputs']
+        tokens = model.extract_feat(inputs)[0]
+        features.append(tokens[:, 1:].mean(dim=1).float().cpu())
+        labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
+    model.train(was_training)
+    return torch.cat(features), torch.cat(labels)
+
+
+def _collate(items):
+    return dict(
+        inputs=torch.stack([item['inputs'] for item in items]), data_samples=[item['data_samples'] for item in items])
+
+
+def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
+    """Top-1 of a weighted k-nearest-neighbour classifier under cosine similarity, in percent.
+
+    Args:
+        train, test: Features (N, C) and labels (N,).
+        k: Number of neighbours.
+        temperature: A neighbour's vote weighs exp(similarity / temperature).
+
+    Source: Wu et al., arXiv 1805.01978, section 3.4.
+    """
+    (features, labels), (queries, truth) = train, test
+    center = features.mean(dim=0)
+    similarity = F.normalize(queries - center) @ F.normalize(features - center).T
+    nearest, index = similarity.topk(k, dim=1)
+    votes = F.one_hot(labels[index]) * (nearest / temperature).exp().unsqueeze(-1)
+    return _percent(votes.sum(dim=1).argmax(dim=1), truth)
+
+
+def linear_probe_accuracy(train, test, weight_decay: float = 1e-3, iterations: int = 200) -> float:
+    """Top-1 of multinomial logistic regression on standardised features, in percent; deterministic.
+
+    Standardising takes the place of the batch normalisation before the head in MAE's linear probe.
+
+    Args:
+        train, test: Features (N, C) and labels (N,).
+        weight_decay: Of the squared L2 norm of the weights.
+        iterations: At most so many steps of L-BFGS.
+    """
+    (features, labels), (queries, truth) = train, test
+    deviation, mean = torch.std_mean(features, dim=0)
+    features, queries = ((part - mean) / (deviation + 1e-6) for part in (features, queries))
+    head = torch.nn.Linear(features.shape[1], int(labels.max()) + 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=iterations, line_search_fn='strong_wolfe')
+
+    def step():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(head(features), labels) + weight_decay * head.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(step)
+    with torch.no_grad():
+        return _percent(head(queries).argmax(dim=1), truth)
+
+
+def _percent(predicted, truth) -> float:
+    return (predicted == truth).float().mean().item() * 100

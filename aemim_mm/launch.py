@@ -1,0 +1,162 @@
+"""What the command-line tools share: a config with the user's flags, checked before any work, and a runner for it."""
+import argparse
+import os
+import os.path as osp
+import sys
+from contextlib import contextmanager
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from .checkpoint import check_checkpoint
+from .errors import UserError
+from .models import NonFiniteLossError
+
+LAYOUTS = {
+    'ImageNet': '{train,val}/<class>/*.JPEG',
+    'CustomDataset': '<class>/*.jpg',
+    'UnlabelledFolder': 'any/depth/*.jpg',
+    'FashionMNIST': 'train-images-idx3-ubyte and the three files beside it',
+    'CocoDataset': 'annotations/*.json, train2017/*.jpg, val2017/*.jpg',
+}
+LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
+
+
+def load_config(args) -> Config:
+    """The config file with the user's flags on top.
+
+    Args:
+        args: With ``config``, ``cfg_options``, ``work_dir``, ``data_root`` and ``launcher``.
+
+    Raises:
+        UserError: The file is missing.
+    """
+    if not osp.isfile(args.config):
+        raise UserError(f'There is no config {args.config}. Those of this project are listed in configs/metafile.yml.')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(_parse_options(args.cfg_options))
+    cfg.launcher = args.launcher
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
+    if args.data_root:
+        for dataset in datasets(cfg):
+            dataset.data_root = args.data_root
+    if cfg.get('default_scope') == 'mmpretrain':
+        _complete_loaders(cfg)
+    return cfg
+
+
+def _parse_options(options: list) -> dict:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
+
+
+def _complete_loaders(cfg: Config) -> None:
+    """mmpretrain's configs leave this to its train.py."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].setdefault('collate_fn', dict(type='default_collate'))
+            cfg[name].setdefault('pin_memory', torch.cuda.is_available())
+            cfg[name].setdefault('persistent_workers', cfg[name].get('num_workers', 0) > 0)
+
+
+def datasets(cfg: Config, loaders=('train_dataloader', 'val_dataloader', 'test_dataloader')):
+    """The dataset configs in these data loaders that have, or may have, a ``data_root``; those inside wrappers too."""
+    pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
+    while pending:
+        dataset = pending.pop()
+        inner = dataset.get('datasets') or ([dataset.dataset] if 'dataset' in dataset else [])
+        pending.extend(inner)
+        if not inner:
+            yield dataset
+
+
+def check_data(cfg: Config, loaders) -> None:
+    """Fail early, and in one line, where a data folder is missing.
+
+    Raises:
+        UserError: Names the folder, the layout expected in it, and the flag that sets it.
+    """
+    for dataset in datasets(cfg, loaders):
+        root = dataset.get('data_root')
+        if root and '://' not in root and not osp.isdir(root):
+            layout = LAYOUTS.get(str(dataset.get('type')).split('.')[-1])
+            expected = f' Expected in it: {layout}.' if layout else ''
+            raise UserError(
+                f'There is no data folder {osp.abspath(root)} (data_root of {dataset.get("type")}).{expected} '
+                'Put the data there, or say where they are with --data-root DIR.')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """mmengine's Runner of this config; on machines without an accelerator, processes talk over gloo."""
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if cfg.get('runner_type'):
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def check_start(runner: Runner) -> None:
+    """Refuse to start from, or resume, a checkpoint that does not fit the model."""
+    path, resume = runner._load_from, runner._resume
+    if resume and path is None:
+        path = find_latest_checkpoint(runner.work_dir)
+    if path:
+        report = check_checkpoint(runner.model, path, whole=resume)
+        print_log(f'{path}: {report}', logger='current')
+
+
+def train(args) -> None:
+    """``tools/train.py``."""
+    cfg = load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    if args.resume:
+        cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+        cfg.auto_scale_lr.enable = True
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    runner = build_runner(cfg)
+    check_start(runner)
+    runner.train()
+
+
+def test(args) -> None:
+    """``tools/test.py``."""
+    cfg = load_config(args)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
+        raise UserError(f'{args.config} has nothing to test: it has no test_dataloader or no test_evaluator.')
+    check_data(cfg, ('test_dataloader',))
+    if args.out:
+        cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=args.out)]
+    runner = build_runner(cfg)
+    check_start(runner)
+    runner.test()
+
+
+@contextmanager
+def one_clear_error():
+    """Print the user's own mistakes as one line, and exit with code 2; leave a traceback to what is ours."""
+    try:
+        yield
+    except (UserError, NonFiniteLossError) as error:
+        # From a data loader's worker, the message is a traceback that ends with the message.
+        message = str(error).split(f'{type(error).__name__}: ')[-1].strip()
+        rank = f'rank {os.environ["RANK"]}: ' if int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
+        print(f'error: {rank}{message}', file=sys.stderr, flush=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _as_list(value):
+    return value if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,12 @@
+"""MAE, to compare with: the same network, data and epochs as aemim_vit-tiny_20e_fashion-mnist.py.
+
+Run:       python tools/train.py configs/demo/mae_vit-tiny_20e_fashion-mnist.py
+"""
+_base_ = ['../_base_/demo_vit.py', '../_base_/demo_fashion_mnist.py', '../_base_/demo_runtime.py']
+
+model = dict(
+    type='MAE',
+    backbone=dict(type='MAEViT'),
+    neck=dict(type='MAEPretrainDecoder', num_patches=16),
+    head=dict(type='MAEPretrainHead'),
+    data_preprocessor=dict(type='SelfSupDataPreprocessor'))

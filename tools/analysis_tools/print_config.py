@@ -1,0 +1,23 @@
+"""Print a config with all that it inherits.
+
+Example:
+    python tools/analysis_tools/print_config.py configs/aemim_vit-b_800e.py
+"""
+import argparse
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Print a config with all that it inherits.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    args = parser.parse_args()
+    args.work_dir = args.data_root = None
+    args.launcher = 'none'
+    from aemim_mm.launch import load_config, one_clear_error
+
+    with one_clear_error():
+        print(load_config(args).pretty_text)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,36 @@
+"""Test a checkpoint with a config of mmpretrain, mmdet or this project.
+
+Example:
+    python tools/test.py CONFIG CHECKPOINT --data-root /path/to/imagenet
+"""
+import argparse
+import os
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Test a checkpoint with a config of mmpretrain, mmdet or this project.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
+    parser.add_argument('--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main():
+    args = parse_args()
+    # Only now: importing the stack takes seconds, and --help should not.
+    from aemim_mm.launch import one_clear_error, test
+
+    with one_clear_error():
+        test(args)
+
+
+if __name__ == '__main__':
+    main()
