@@ -25,7 +25,16 @@ EXTRAS = {
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
     # setuptools and wheel: a test builds the package without isolation.
-    'dev': ['build', 'hypothesis', 'pre-commit', 'pre-commit-hooks', 'pytest', 'ruff==0.17.6', 'setuptools>=64', 'wheel'],
+    'dev': [
+        'build',
+        'hypothesis',
+        'pre-commit',
+        'pre-commit-hooks',
+        'pytest',
+        'ruff==0.17.6',
+        'setuptools>=64',
+        'wheel',
+    ],
 }
 
 

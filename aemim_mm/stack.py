@@ -4,10 +4,10 @@ Two families of distributions provide the same modules: the OneDL forks (``onedl
 (``mmcv``). Pure standard library: ``tools/doctor.py`` loads this file alone, when ``import aemim_mm`` fails.
 """
 
-import importlib.util
 import re
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +38,9 @@ class Row(NamedTuple):
 TORCH = Module('torch', '>=2.1', ('torch',), 'torch>=2.1', 'torch>=2.1,<2.6')
 TORCHVISION = Module('torchvision', '>=0.16', ('torchvision',), 'torchvision', 'torchvision')
 MM_MODULES = (
-    Module('mmengine', '>=0.10.7,<1', ('onedl-mmengine', 'mmengine'), 'onedl-mmengine>=0.10.12', 'mmengine>=0.10.7,<1'),
+    Module(
+        'mmengine', '>=0.10.7,<1', ('onedl-mmengine', 'mmengine'), 'onedl-mmengine>=0.10.12,<1', 'mmengine>=0.10.7,<1'
+    ),
     Module(
         'mmcv',
         '>=2.1.0,<2.4',
@@ -107,7 +109,7 @@ def _module_row(module, found):
     """Compare a module and the distributions that provide it with the supported range."""
     name, version = next(iter(found.items()), ('', ''))
     row = Row(module.name, name, version, module.expected, ok=False, required=module.required)
-    spec = importlib.util.find_spec(module.name)
+    spec = find_spec(module.name)
     if len(found) > 1:
         both = ' and '.join(f'{name} {version}' for name, version in found.items())
         return row._replace(note=f'{both}, which overwrite each other', expected='one of them')
@@ -140,7 +142,7 @@ def _paired_mmdet(row, rows):
 
 def _ops_row():
     """mmcv's compiled operators are a matter of information: mmpretrain works without."""
-    spec = importlib.util.find_spec('mmcv')
+    spec = find_spec('mmcv')
     folders = (spec.submodule_search_locations or []) if spec else []
     there = any(path.suffix in ('.so', '.pyd') for folder in folders for path in Path(folder).glob('_ext*'))
     missing = "absent: mmpretrain works without; mmdet then needs aemim_mm's stand-in, which is still to come"

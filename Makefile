@@ -1,0 +1,46 @@
+# Every target works on a fresh machine: it makes its own environment, once. No compiler is needed.
+PYTHON ?= python3
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_NO_INPUT = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-classic lint bench docs clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@echo 'PYTHON=/path/to/python3.x chooses the interpreter of the environments (now: $(PYTHON)).'
+
+demo: .venv/.installed  ## Pre-train and probe on embedded images; writes work_dirs/demo/report.html
+	.venv/bin/python tools/demo.py
+
+test: .venv/.installed  ## Run all tests on the current stack (requirements/current.txt)
+	.venv/bin/python -m pytest
+
+test-classic: .venv-classic/.installed  ## Run all tests on the last releases by OpenMMLab (requirements/classic.txt)
+	.venv-classic/bin/python -m pytest
+
+lint: .venv/.installed  ## Check style and formatting
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	@# The hooks see what git tracks, so there is nothing for them in an unpacked archive.
+	@if git rev-parse --git-dir > /dev/null 2>&1; then \
+	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format .venv/bin/pre-commit run --all-files; fi
+
+bench: .venv/.installed  ## Measure speed and memory
+	@test -f tools/analysis_tools/benchmark.py || \
+	    { echo 'There is no benchmark yet: it lands with tools/analysis_tools/benchmark.py.'; exit 1; }
+	.venv/bin/python tools/analysis_tools/benchmark.py
+
+docs: .venv/.installed  ## Check the links and the file names in the documentation
+	.venv/bin/python -m pytest tests/test_docs.py
+
+clean:  ## Remove environments, caches and build products (never work_dirs)
+	rm -rf .venv .venv-classic build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	find aemim_mm configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: requirements/current.txt setup.py pyproject.toml
+	@tools/misc/make_env.sh '$(PYTHON)' .venv requirements/current.txt '3.10 3.11 3.12'
+
+.venv-classic/.installed: requirements/classic.txt setup.py pyproject.toml
+	@tools/misc/make_env.sh '$(PYTHON)' .venv-classic requirements/classic.txt '3.10 3.11'

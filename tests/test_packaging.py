@@ -1,0 +1,131 @@
+"""The wheel, the sdist and the editable install, made from a copy of the checkout: all carry .mim."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
+# Finds the package as mim does, and loads its first config; run from elsewhere, in a fresh interpreter.
+LOOKUP = """
+import importlib.util, json, pathlib, sys, warnings
+warnings.simplefilter('ignore')
+import mmengine
+from mmengine.utils import get_installed_path
+if sys.argv[1] == 'mim':
+    root = pathlib.Path(get_installed_path('aemim_mm'))
+else:
+    root = pathlib.Path(importlib.util.find_spec('aemim_mm').origin).parent
+index = mmengine.load(root / '.mim/model-index.yml')
+metafiles = [(root / '.mim' / name).is_file() for name in index['Import']]
+config = mmengine.Config.fromfile(root / '.mim/configs/aemim_vit-b_800e.py')
+import aemim_mm
+print(json.dumps([str(root), metafiles, config.model.type, aemim_mm.__file__]))
+"""
+
+
+def run(*args, cwd, **env):
+    env = {**os.environ, **env}
+    done = subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def files_below(folder):
+    paths = (path for path in Path(folder).rglob('*') if path.is_file() and path.suffix != '.pyc')
+    return {path.relative_to(folder).as_posix() for path in paths}
+
+
+def mim_content():
+    """What .mim must hold, seen from the root of the repository."""
+    below = {f'{name}/{path}' for name in ('configs', 'tools') for path in files_below(REPO / name)}
+    return below | {'model-index.yml'}
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory):
+    """A copy of the sources, so that the build leaves nothing in the real checkout."""
+    ignore = shutil.ignore_patterns('.git', '.venv*', '.mim', 'work_dirs', 'build', 'dist', '*.egg-info', '__pycache__')
+    return shutil.copytree(REPO, tmp_path_factory.mktemp('checkout') / 'repo', ignore=ignore)
+
+
+@pytest.fixture(scope='module')
+def built(checkout, tmp_path_factory):
+    """The sdist, and the wheel that is built from that sdist."""
+    out = tmp_path_factory.mktemp('dist')
+    run('-m', 'build', '--no-isolation', '--outdir', out, checkout, cwd=out)
+    (sdist,), (wheel,) = out.glob('*.tar.gz'), out.glob('*.whl')
+    return sdist, wheel
+
+
+def test_wheel_and_sdist_carry_mim(built):
+    sdist, wheel = built
+    with tarfile.open(sdist) as archive:
+        names = {name.split('/', 1)[1] for name in archive.getnames() if '/' in name}
+        files = {item.name.split('/', 1)[1] for item in archive.getmembers() if item.isfile()}
+    inside = {name[len('aemim_mm/.mim/') :] for name in files if name.startswith('aemim_mm/.mim/')}
+    assert inside == mim_content()
+    assert {'LICENSE', 'pyproject.toml', 'setup.py', 'Makefile', 'configs', 'tests'} <= names
+    names = set(zipfile.ZipFile(wheel).namelist())
+    inside = {name[len('aemim_mm/.mim/') :] for name in names if name.startswith('aemim_mm/.mim/')}
+    assert inside == mim_content()
+
+
+def test_wheel_carries_the_whole_package_and_nothing_else(built):
+    names = {name for name in zipfile.ZipFile(built[1]).namelist() if '.dist-info/' not in name}
+    package = {name for name in names if not name.startswith('aemim_mm/.mim/')}
+    sources = {f'aemim_mm/{path}' for path in files_below(REPO / 'aemim_mm') if not path.startswith('.mim/')}
+    assert package == sources
+    assert 'aemim_mm/data/fashion_mnist/LICENSE' in package
+
+
+def test_metadata_requires_no_mm_distribution(built):
+    name = next(name for name in zipfile.ZipFile(built[1]).namelist() if name.endswith('.dist-info/METADATA'))
+    lines = zipfile.ZipFile(built[1]).read(name).decode().splitlines()
+    hard = [line for line in lines if line.startswith('Requires-Dist:') and 'extra ==' not in line]
+    assert sorted(hard) == ['Requires-Dist: numpy', 'Requires-Dist: torch>=2.1', 'Requires-Dist: torchvision']
+    extras = {line.split(': ')[1] for line in lines if line.startswith('Provides-Extra:')}
+    assert extras == {'onedl', 'openmmlab', 'det', 'openmmlab-det', 'dev'}
+    assert 'License: Apache-2.0' in lines or 'License-Expression: Apache-2.0' in lines
+    assert 'Requires-Python: >=3.10' in lines
+
+
+def test_installed_wheel_is_found_as_mim_does(built, tmp_path):
+    target = tmp_path / 'site'
+    run('-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target', target, built[1], cwd=tmp_path)
+    found = json.loads(run('-c', LOOKUP, 'mim', cwd=tmp_path, PYTHONPATH=str(target)).splitlines()[-1])
+    assert found == [str(target / 'aemim_mm'), [True], 'AEMIM', str(target / 'aemim_mm/__init__.py')]
+    doctor = target / 'aemim_mm/.mim/tools/doctor.py'
+    assert run(doctor, '--no-import', cwd=tmp_path).splitlines()[-1] == 'healthy'
+
+
+def test_editable_install_links_mim(checkout, tmp_path):
+    site = tmp_path / 'site'
+    site.mkdir()
+    run('-c', f'import setuptools.build_meta as backend; backend.build_editable({str(site)!r})', cwd=checkout)
+    (wheel,) = site.glob('*.whl')
+    zipfile.ZipFile(wheel).extractall(site)
+    (pth,) = site.glob('*.pth')
+    assert pth.read_text().strip() == str(checkout)
+    mim = checkout / 'aemim_mm/.mim'
+    assert {path.name: os.readlink(path) for path in mim.iterdir()} == {
+        name: f'../../{name}' for name in ('configs', 'tools', 'model-index.yml')
+    }
+    # mmengine 0.10.7 looks for every package inside site-packages, so it finds no editable one by its name.
+    try:
+        how = metadata.version('onedl-mmengine') and 'mim'
+    except metadata.PackageNotFoundError:
+        how = 'import'
+    path = os.pathsep.join([str(site), str(checkout)])
+    found = json.loads(run('-c', LOOKUP, how, cwd=tmp_path, PYTHONPATH=path).splitlines()[-1])
+    package = checkout / 'aemim_mm'
+    assert found == [str(package), [True], 'AEMIM', str(package / '__init__.py')]

@@ -1,0 +1,83 @@
+"""tools/doctor.py on the real environment and on broken ones."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+DOCTOR = REPO / 'tools/doctor.py'
+
+
+def run(*args, script=DOCTOR, **options):
+    command = [sys.executable, str(script), *args]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def without(tmp_path, name, message):
+    """An environment in which importing ``name`` fails with ``message``."""
+    package = tmp_path / 'broken' / name
+    package.mkdir(parents=True)
+    (package / '__init__.py').write_text(f'raise OSError({message!r})\n')
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(package.parent), str(REPO)])}
+
+
+def test_help_is_quick():
+    start = time.monotonic()
+    done = run('--help')
+    assert done.returncode == 0 and '--no-import' in done.stdout
+    assert time.monotonic() - start < 2
+
+
+def test_healthy_environment():
+    done = run('--no-import')
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == 'healthy'
+    table = {line.split()[1]: line.split()[0] for line in lines[2:-2]}
+    assert [table[name] for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain')] == ['ok'] * 5
+
+
+@pytest.mark.slow
+def test_real_imports():
+    done = run(env={**os.environ, 'PYTHONPATH': str(REPO)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ('mmengine', 'mmcv', 'mmpretrain', 'aemim_mm'):
+        assert f'ok    import {name}' in done.stdout.splitlines()
+    assert any(line.startswith('cpu: ') and 'bfloat16: ' in line for line in done.stdout.splitlines())
+
+
+@pytest.mark.slow
+def test_a_failing_import_is_named_with_its_fix(tmp_path):
+    done = run(env=without(tmp_path, 'mmpretrain', 'half a file'))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    index = lines.index('FAIL  import mmpretrain: OSError: half a file')
+    assert lines[index + 1].strip().startswith('fix: pip install --force-reinstall --no-deps "')
+    assert 'mmpretrain==' in lines[index + 1]
+    assert lines[-1].endswith('see the fix above')
+
+
+def test_missing_packages_are_named_with_their_fix(tmp_path):
+    # -S and -I leave only the standard library, as on a fresh machine; this must not need the package either.
+    done = subprocess.run([sys.executable, '-I', '-S', str(DOCTOR)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = done.stdout.splitlines()
+    failed = [line.split()[1] for line in lines if line.startswith('FAIL')]
+    assert failed == ['torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain']
+    assert sum(line.startswith('fix: pip install "torch>=2.1" "torchvision" "onedl-mmengine') for line in lines) == 1
+    assert lines[-1] == '5 faults: see the fix above'
+
+
+def test_works_from_an_installed_package(tmp_path):
+    installed = tmp_path / 'aemim_mm'
+    shutil.copytree(REPO / 'tools', installed / '.mim/tools')
+    shutil.copy(REPO / 'aemim_mm/stack.py', installed)
+    assert run('--no-import', script=installed / '.mim/tools/doctor.py').stdout.splitlines()[-1] == 'healthy'
+    os.remove(installed / 'stack.py')
+    done = run('--no-import', script=installed / '.mim/tools/doctor.py')
+    assert done.returncode == 1 and 'cannot find aemim_mm/stack.py' in done.stderr
