@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .errors import UserError
 
@@ -86,15 +86,19 @@ def only_inputs_need_gradients(model: nn.Module):
     It also spares the attack the activations that only parameter gradients need.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    tracking = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    training = [layer for layer in model.modules() if layer.training and getattr(layer, 'track_running_stats', False)]
     with ExitStack() as restore:
         for parameter in trainable:
             restore.callback(parameter.requires_grad_, True)
             parameter.requires_grad_(False)
-        for layer in tracking:
-            restore.callback(setattr, layer, 'track_running_stats', True)
-            # In eval mode the running statistics are used, and not changed.
-            layer.track_running_stats = not layer.training
+        for layer in training:
+            if isinstance(layer, _InstanceNorm):  # It ignores the flag, so it gets nothing to write to.
+                for name, buffer in list(layer.named_buffers(recurse=False)):
+                    restore.callback(setattr, layer, name, buffer)
+                    setattr(layer, name, None)
+            else:
+                restore.callback(setattr, layer, 'track_running_stats', True)
+                layer.track_running_stats = False
         yield
 
 

@@ -5,7 +5,7 @@ clean half of a checkpoint is a stock checkpoint. Source: AEMIM, arXiv 2407.1153
 timm's ``split_batchnorm``.
 """
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ class SplitLayer(DomainModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _split_class(stock: type) -> type:
     return type(f'Split{stock.__name__}', (SplitLayer, stock), {'__module__': stock.__module__})
 
@@ -115,10 +115,22 @@ def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Modu
     return module
 
 
+def is_pretrained(module: nn.Module) -> bool:
+    """Whether ``init_weights`` of ``module`` loads a checkpoint."""
+    init_cfg = getattr(module, 'init_cfg', None)
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
+
+
 @torch.no_grad()
 def sync_adapters(module: nn.Module) -> None:
-    """Copy the clean weights of every split layer over the adversarial ones: ADV equals CLEAN."""
-    for layer in module.modules():
-        if isinstance(layer, SplitLayer):
-            for name in layer.split_names:
-                getattr(layer, f'{name}_adv').copy_(getattr(layer, name))
+    """Copy the clean weights of every split layer over the adversarial ones: ADV equals CLEAN.
+
+    Parts that a checkpoint initialised are left: it may hold both halves, and loading sees to it where it does not.
+    """
+    if is_pretrained(module):
+        return
+    if isinstance(module, SplitLayer):
+        for name in module.split_names:
+            getattr(module, f'{name}_adv').copy_(getattr(module, name))
+    for child in module.children():
+        sync_adapters(child)

@@ -18,7 +18,7 @@ def non_finite_loss(model: nn.Module, losses: dict, inputs: torch.Tensor, passes
         passes: Name to a function that repeats that forward pass, in the order to search.
     """
     iteration = MessageHub.get_current_instance().get_info('iter', 0)
-    values = ', '.join(f'{name} {float(value):g}' for name, value in losses.items())
+    values = ', '.join(f'{name} {value.item():g}' for name, value in losses.items())
     return NonFiniteLossError(
         f'The loss is not finite at iteration {iteration + 1} ({values}): {_origin(model, inputs, passes)}. The weights '
         'were not updated, and all checkpoints are kept. Go on from the last one with --resume, after lowering '

@@ -31,8 +31,10 @@ class AEMIMDecoder(MAEPretrainDecoder):
 
     def init_weights(self) -> None:
         """As MAE, with positions that are right on non-square grids."""
-        super().init_weights()
+        # Not MAEPretrainDecoder's, which takes every grid for square.
+        super(MAEPretrainDecoder, self).init_weights()
         self.decoder_pos_embed.data.copy_(sincos_positions(self.grid, self.decoder_pos_embed.shape[-1]))
+        torch.nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
         """Tokens of the visible patches (B, 1 + L_visible, C) to predictions for all (B, L, p * p * 3)."""

@@ -6,7 +6,7 @@ from mmpretrain.models.utils import build_2d_sincos_position_embedding, resize_p
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..adapters import split_adapters, sync_adapters
+from ..adapters import is_pretrained, split_adapters, sync_adapters
 from ..errors import UserError
 
 
@@ -64,10 +64,16 @@ class AEMIMViT(MAEViT):
             split_adapters(self, adapters)
 
     def init_weights(self) -> None:
-        """As MAE, with positions that are right on non-square grids; both domains start equal."""
-        super().init_weights()
-        if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
+        """As MAE, with positions that are right on non-square grids; both domains start equal.
+
+        The weights of a checkpoint (``init_cfg`` of type Pretrained) stay as they are.
+        """
+        # Not MAEViT's, which takes every grid for square and draws anew over what a checkpoint gave.
+        super(MAEViT, self).init_weights()
+        if not is_pretrained(self):
             self.pos_embed.data.copy_(sincos_positions(self.patch_resolution, self.embed_dims))
+            nn.init.xavier_uniform_(self.patch_embed.projection.weight.data.flatten(1))
+            nn.init.normal_(self.cls_token, std=0.02)
         sync_adapters(self)
 
     def forward(self, x: torch.Tensor, mask=True):
@@ -153,7 +159,8 @@ class SimMIMViT(VisionTransformer):
 
     def init_weights(self) -> None:
         super().init_weights()
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        if not is_pretrained(self):
+            nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None):
         """Feature map of an image, with the patches of ``mask`` hidden.

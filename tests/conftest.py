@@ -1,0 +1,33 @@
+"""Shared fixtures: the tiny models, a quiet logger, and no training progress left over from another test."""
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tiny as tiny_models
+
+import aemim_mm  # noqa: F401  registers the models
+
+
+@pytest.fixture
+def tiny():
+    """The module ``tests/tiny.py``."""
+    return tiny_models
+
+
+@pytest.fixture(autouse=True)
+def quiet_logger():
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def no_progress():
+    """``iter`` and ``max_iters`` steer the weight schedule."""
+    hub = MessageHub.get_current_instance()
+    hub.runtime_info.clear()
+    yield hub
+    hub.runtime_info.clear()

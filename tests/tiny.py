@@ -1,0 +1,157 @@
+"""Matched tiny models, two layers each, 32-pixel images: stock mmpretrain and ours, and the data to run them on."""
+from copy import deepcopy
+
+import torch
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+NORMALIZE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+SWIN = dict(
+    type='SimMIMSwinTransformer',
+    arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 2]),
+    img_size=32,
+    out_indices=(1, ),
+    drop_path_rate=0.1,
+    stage_cfgs=dict(block_cfgs=dict(window_size=4)))
+
+
+def merged(config: dict, changes: dict) -> dict:
+    """A deep copy of ``config`` (MODELS.build changes what it is given) with nested dicts of ``changes`` merged in."""
+    config = deepcopy(config)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(config.get(name), dict)
+        config[name] = merged(config[name], value) if both else deepcopy(value)
+    return config
+
+
+def mae(**changes):
+    config = dict(
+        type='MAE',
+        data_preprocessor=dict(type='SelfSupDataPreprocessor', **NORMALIZE),
+        backbone=dict(type='MAEViT', arch=ARCH, img_size=32, patch_size=8, mask_ratio=0.75),
+        neck=dict(
+            type='MAEPretrainDecoder', num_patches=16, patch_size=8, embed_dim=32, decoder_embed_dim=32,
+            decoder_depth=1, decoder_num_heads=2, mlp_ratio=2),
+        head=dict(
+            type='MAEPretrainHead', norm_pix=True, patch_size=8,
+            loss=dict(type='PixelReconstructionLoss', criterion='L2')),
+        init_cfg=[
+            dict(type='Xavier', layer='Linear', distribution='uniform'),
+            dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0)
+        ])
+    return merged(config, changes)
+
+
+def aemim(**changes):
+    config = mae(
+        type='AEMIM',
+        data_preprocessor=dict(type='AdvDataPreprocessor'),
+        backbone=dict(type='AEMIMViT'),
+        neck=dict(type='AEMIMDecoder', img_size=32),
+        head=dict(type='AEMIMHead'))
+    return merged(config, changes)
+
+
+def aemim_of_size(img_size, patch_size, channels=3, **changes):
+    """AEMIM for any image and patch size."""
+    sizes = dict(img_size=img_size, patch_size=patch_size)
+    config = aemim(
+        data_preprocessor=dict(mean=[120.] * channels, std=[60.] * channels),
+        backbone=dict(**sizes, patch_cfg=dict(in_channels=channels)),
+        neck=dict(**sizes, in_chans=channels),
+        head=dict(patch_size=patch_size, in_channels=channels))
+    return merged(config, changes)
+
+
+def simmim(**changes):
+    config = dict(
+        type='SimMIM',
+        data_preprocessor=dict(type='SelfSupDataPreprocessor', **NORMALIZE),
+        backbone=SWIN,
+        neck=dict(type='SimMIMLinearDecoder', in_channels=24, encoder_stride=8),
+        head=dict(
+            type='SimMIMHead', patch_size=4, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)))
+    return merged(config, changes)
+
+
+def aesimmim(**changes):
+    """On Swin; masks of 8x8 tokens."""
+    return merged(simmim(type='AESimMIM', data_preprocessor=dict(type='AdvDataPreprocessor')), changes)
+
+
+def aesimmim_vit(**changes):
+    """On ViT; masks of 4x4 tokens."""
+    config = aesimmim(neck=dict(in_channels=32), head=dict(patch_size=8))
+    config['backbone'] = dict(type='SimMIMViT', arch=deepcopy(ARCH), img_size=32, patch_size=8)
+    return merged(config, changes)
+
+
+def build(config: dict, seed=0, init=True):
+    """The model of a config, with seeded weights, in training mode."""
+    torch.manual_seed(seed)
+    model = MODELS.build(deepcopy(config))
+    if init:
+        model.init_weights()
+    return model.train()
+
+
+def matched(config: dict, stock: torch.nn.Module):
+    """Our model of ``config`` with the weights of a stock one; both domains are equal."""
+    model = build(config, seed=1)
+    model.load_state_dict(stock.state_dict(), strict=True)
+    return model
+
+
+def part_domains(model: torch.nn.Module, seed=5, scale=0.1) -> None:
+    """Move the adversarial weights away from the clean ones, as training does."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith('_adv'):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+def pixels(batch=4, size=(32, 32), channels=3, seed=0):
+    """Smooth random pictures, float pixels 0-255; some of them touch both ends."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(batch, channels, 5, 5, generator=generator) * 330 - 40
+    return torch.nn.functional.interpolate(coarse, size=size, mode='bilinear').clamp(0, 255)
+
+
+def images(model, *args, **kwargs):
+    """Pictures as ``model`` sees them."""
+    return model.data_preprocessor(dict(inputs=pixels(*args, **kwargs), data_samples=None))['inputs']
+
+
+def mask_samples(batch=4, grid=(8, 8), ratio=0.5, seed=0):
+    """Data samples with SimMIM masks, each with the same share hidden."""
+    generator = torch.Generator().manual_seed(seed)
+    length = grid[0] * grid[1]
+    masks = [(torch.randperm(length, generator=generator) < ratio * length).float().view(grid) for _ in range(batch)]
+    samples = [DataSample() for _ in masks]
+    for sample, mask in zip(samples, masks):
+        sample.set_field(mask, 'mask')
+    return samples
+
+
+def snapshot(model) -> dict:
+    """Everything of a model that an attack must leave alone."""
+    state = {f'value {name}': value.clone() for name, value in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        state[f'requires_grad {name}'] = parameter.requires_grad
+        state[f'grad {name}'] = None if parameter.grad is None else parameter.grad.clone()
+    for name, module in model.named_modules():
+        state[f'training {name}'] = module.training
+        state[f'track {name}'] = getattr(module, 'track_running_stats', None)
+        state[f'domain {name}'] = getattr(module, 'domain', None)
+        state[f'momentum {name}'] = getattr(module, 'momentum', None)
+    return state
+
+
+def assert_same_snapshot(got: dict, expected: dict) -> None:
+    """Bit for bit."""
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        same = torch.equal(got[name], value) if isinstance(value, torch.Tensor) else got[name] == value
+        assert same, name
