@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
+import mmengine
 import pytest
+
+from aemim_mm.stack import stack_report
 
 REPO = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -34,7 +36,7 @@ print(json.dumps([str(root), metafiles, config.model.type, aemim_mm.__file__]))
 
 
 def run(*args, cwd, **env):
-    env = {**os.environ, **env}
+    env = {**os.environ, 'PYTHONPATH': '', **env}
     done = subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -83,7 +85,7 @@ def test_wheel_and_sdist_carry_mim(built):
 def test_wheel_carries_the_whole_package_and_nothing_else(built):
     names = {name for name in zipfile.ZipFile(built[1]).namelist() if '.dist-info/' not in name}
     package = {name for name in names if not name.startswith('aemim_mm/.mim/')}
-    sources = {f'aemim_mm/{path}' for path in files_below(REPO / 'aemim_mm') if not path.startswith('.mim/')}
+    sources = {f'aemim_mm/{path}' for path in files_below(REPO / 'aemim_mm') if not path.startswith('.')}
     assert package == sources
     assert 'aemim_mm/data/fashion_mnist/LICENSE' in package
 
@@ -109,23 +111,17 @@ def test_installed_wheel_is_found_as_mim_does(built, tmp_path):
 
 
 def test_editable_install_links_mim(checkout, tmp_path):
-    site = tmp_path / 'site'
-    site.mkdir()
-    run('-c', f'import setuptools.build_meta as backend; backend.build_editable({str(site)!r})', cwd=checkout)
-    (wheel,) = site.glob('*.whl')
-    zipfile.ZipFile(wheel).extractall(site)
-    (pth,) = site.glob('*.pth')
-    assert pth.read_text().strip() == str(checkout)
-    mim = checkout / 'aemim_mm/.mim'
+    run('-c', f'import setuptools.build_meta as backend; backend.build_editable({str(tmp_path)!r})', cwd=checkout)
+    (wheel,) = tmp_path.glob('*.whl')
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    mim, package = checkout / 'aemim_mm/.mim', checkout / 'aemim_mm'
     assert {path.name: os.readlink(path) for path in mim.iterdir()} == {
         name: f'../../{name}' for name in ('configs', 'tools', 'model-index.yml')
     }
     # mmengine 0.10.7 looks for every package inside site-packages, so it finds no editable one by its name.
-    try:
-        how = metadata.version('onedl-mmengine') and 'mim'
-    except metadata.PackageNotFoundError:
-        how = 'import'
-    path = os.pathsep.join([str(site), str(checkout)])
-    found = json.loads(run('-c', LOOKUP, how, cwd=tmp_path, PYTHONPATH=path).splitlines()[-1])
-    package = checkout / 'aemim_mm'
+    how = 'mim' if 'onedl-mmengine' in {row.distribution for row in stack_report()} else 'import'
+    # -S keeps the editable install that runs this test out; what it depends on comes back by its folder.
+    start = f'import site, sys; sys.path[1:1] = [{str(tmp_path)!r}]; site.addsitedir({str(tmp_path)!r})'
+    start += f'; sys.path.append({str(Path(mmengine.__file__).parents[1])!r})'
+    found = json.loads(run('-S', '-c', start + LOOKUP, how, cwd=tmp_path).splitlines()[-1])
     assert found == [str(package), [True], 'AEMIM', str(package / '__init__.py')]
