@@ -2,17 +2,28 @@
 
 Importing this package registers everything that needs no detection; ``custom_imports`` of a config does it.
 """
+
 from .stack import check_stack
 
 check_stack()
 
+from . import datasets, hooks, optim  # noqa: E402
 from .adapters import split_adapters  # noqa: E402
 from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
-from . import datasets, optim
 from .domain import Domain, use_domain  # noqa: E402
 from .models import AEMIM, AEMIMViT, AESimMIM  # noqa: E402
 from .version import __version__  # noqa: E402
 
 __all__ = [
-    'AEMIM', 'AEMIMViT', 'AESimMIM', 'AdvDataPreprocessor', 'Domain', '__version__', 'split_adapters', 'use_domain'
+    'AEMIM',
+    'AEMIMViT',
+    'AESimMIM',
+    'AdvDataPreprocessor',
+    'Domain',
+    '__version__',
+    'datasets',
+    'hooks',
+    'optim',
+    'split_adapters',
+    'use_domain',
 ]

@@ -1,0 +1,4 @@
+from .panels import PanelHook
+from .unreadable import UnreadableImagesHook
+
+__all__ = ['PanelHook', 'UnreadableImagesHook']

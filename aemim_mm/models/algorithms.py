@@ -22,6 +22,7 @@ from ..errors import UserError, one_of
 from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
 from .diagnosis import non_finite_loss
 from .precision import attack_precision
+from .vit import patch_grid
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
@@ -230,12 +231,28 @@ class AEMIM(AdversarialMIM, MAE):
 
     prediction_layer = 'decoder_pred'
 
+    def mask_of(self, call):
+        """The mask of a call of the backbone, (B, rows, columns), 1 = hidden."""
+        return call.output[1].unflatten(1, patch_grid(call.args[0].shape[-2:], self.head.patch_size))
+
+    def image_of(self, pred, images):
+        """Predictions of the neck as images, (B, C, H, W), in normalised units."""
+        return self.head.unpatchify(self.head.unnormalize(pred, images), images.shape[-2:])
+
 
 @MODELS.register_module()
 class AESimMIM(AdversarialMIM, SimMIM):
     """AEMIM on SimMIM, with Swin (``SimMIMSwinTransformer``) or ViT (``SimMIMViT``)."""
 
     prediction_layer = 'decoder.0'
+
+    def mask_of(self, call):
+        """The mask of a call of the backbone, (B, rows, columns), 1 = hidden."""
+        return call.args[1]
+
+    def image_of(self, pred, images):
+        """Predictions of the neck as images, (B, C, H, W), in normalised units."""
+        return pred
 
 
 def replay(randomness, run):

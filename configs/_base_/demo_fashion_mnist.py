@@ -10,4 +10,4 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     drop_last=True,
-    dataset=dict(type='FashionMNIST', data_root='aemim_mm/data/fashion_mnist', split='train', download=False, pipeline=pipeline))
+    dataset=dict(type='DemoFashionMNIST', split='train', pipeline=pipeline))

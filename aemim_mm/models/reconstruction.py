@@ -1,0 +1,54 @@
+"""Pictures of what a pre-training model sees and predicts, in both domains."""
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..domain import Domain, use_domain
+from ..replay import recorded_calls
+
+
+@dataclass
+class Reconstruction:
+    """Pictures of a batch, in pixels 0-255, each (B, C, H, W).
+
+    Attributes:
+        image: What was to be reconstructed.
+        masked: The same with hidden patches in grey.
+        pred: The prediction in hidden patches, the image elsewhere.
+    """
+
+    image: torch.Tensor
+    masked: torch.Tensor
+    pred: torch.Tensor
+
+
+@torch.no_grad()
+def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction]:
+    """Both passes of an AEMIM model in eval mode, as pictures; the model and its mode are left as they were.
+
+    Args:
+        model: An ``AdversarialMIM``.
+        inputs: Normalised images, (B, C, H, W).
+        data_samples: One for each image, where the algorithm takes its masks from them.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with recorded_calls(model.backbone) as backbone, recorded_calls(model.neck) as neck, use_domain(model, Domain.CLEAN):
+            x_adv = model.two_passes(inputs, data_samples).x_adv
+    finally:
+        model.train(was_training)
+    # The first call of either is the clean pass, and the last the adversarial one; calls between them are the attack's.
+    return {
+        Domain.CLEAN: _pictures(model, inputs, backbone[0], neck[0].output),
+        Domain.ADV: _pictures(model, x_adv, backbone[-1], neck[-1].output),
+    }
+
+
+def _pictures(model, images, call, prediction) -> Reconstruction:
+    mask = model.mask_of(call)[:, None].to(images)
+    mask = F.interpolate(mask, images.shape[-2:], mode='nearest')
+    pred = model.image_of(prediction, images)
+    pixels, pred = (model.data_preprocessor.denormalize(part.float()).clamp(0, 255) for part in (images, pred))
+    return Reconstruction(pixels, pixels * (1 - mask) + 127 * mask, pixels * (1 - mask) + pred * mask)

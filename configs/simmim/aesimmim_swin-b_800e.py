@@ -1,0 +1,16 @@
+"""AEMIM on SimMIM, Swin-B, ImageNet-1K at 192 pixels, 800 epochs.
+
+Run:       tools/dist_train.sh configs/simmim/aesimmim_swin-b_800e.py 16 --data-root DIR
+Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; batch 2048 in all (16 x 128)
+Expected:  the paper improves on SimMIM; it gives no figure for Swin-B that we could read
+"""
+_base_ = 'mmpretrain::simmim/simmim_swin-base-w6_16xb128-amp-coslr-800e_in1k-192px.py'
+
+custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
+
+model = dict(type='AESimMIM')
+data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
+
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='Bfloat16OptimWrapper')
+custom_hooks = [dict(type='PanelHook', interval=50)]
