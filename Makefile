@@ -39,8 +39,8 @@ clean:  ## Remove environments, caches and build products (never work_dirs)
 	rm -rf .venv .venv-classic build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis
 	find aemim_mm configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed: requirements/current.txt setup.py pyproject.toml
+.venv/.installed: requirements/current.txt setup.py
 	@tools/misc/make_env.sh '$(PYTHON)' .venv requirements/current.txt '3.10 3.11 3.12'
 
-.venv-classic/.installed: requirements/classic.txt setup.py pyproject.toml
+.venv-classic/.installed: requirements/classic.txt setup.py
 	@tools/misc/make_env.sh '$(PYTHON)' .venv-classic requirements/classic.txt '3.10 3.11'

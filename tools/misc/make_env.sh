@@ -4,8 +4,8 @@
 set -euo pipefail
 python=$1 folder=$2 requirements=$3 versions=$4
 
-version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
-    { echo "error: cannot run '$python'. Set PYTHON to one of Python $versions, as in: make test PYTHON=python${versions##* }" >&2; exit 1; }
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) ||
+    { echo "error: cannot run '$python'. Set PYTHON to a Python ${versions// /, }, as in: make test PYTHON=python${versions##* }" >&2; exit 1; }
 if [[ " $versions " != *" $version "* ]]; then
     echo "error: $requirements installs on Python ${versions// /, }; '$python' is $version." \
         "Set PYTHON, as in: make test PYTHON=python${versions##* }" >&2
