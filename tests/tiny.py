@@ -93,7 +93,8 @@ def build(config: dict, seed=0, init=True):
     model = MODELS.build(deepcopy(config))
     if init:
         model.init_weights()
-    return model.train()
+    model.train()  # mmpretrain's backbones return nothing here.
+    return model
 
 
 def matched(config: dict, stock: torch.nn.Module):

@@ -1,0 +1,163 @@
+"""Replayed randomness and recorded calls."""
+import pytest
+import torch
+from mmcv.cnn.bricks import DropPath
+from torch import nn
+
+from aemim_mm.errors import UserError
+from aemim_mm.replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
+
+
+class MaskedEncoder(nn.Module):
+    """Hides random columns, and has all the layers that draw random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout, self.drop_path = nn.Linear(6, 6), nn.Dropout(0.5), DropPath(0.5)
+
+    def forward(self, x, mask=None):
+        mask = (torch.rand(x.shape) > 0.5).float() if mask is None else mask
+        return self.drop_path(self.dropout(self.linear(x * mask))), mask
+
+
+def test_replay_gives_the_same_numbers_and_leaves_the_outer_stream_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(5), torch.randn(5), torch.randperm(9), torch.rand(4)
+
+    torch.manual_seed(3)
+    randomness = RecordedRandomness()
+    first = torch.rand(5), torch.randn(5)
+    for _ in range(2):
+        with randomness.replayed():
+            assert torch.equal(torch.rand(5), expected[0])
+            assert torch.equal(torch.randn(5), expected[1])
+            torch.rand(100)
+    rest = torch.randperm(9), torch.rand(4)
+    assert all(torch.equal(got, want) for got, want in zip((*first, *rest), expected))
+
+
+def test_replay_restores_the_outer_stream_after_an_exception():
+    randomness = RecordedRandomness()
+    state = torch.get_rng_state()
+    with pytest.raises(KeyError), randomness.replayed():
+        torch.rand(3)
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_replays_nest():
+    outer = RecordedRandomness()
+    numbers = torch.rand(6)
+    inner = RecordedRandomness()
+    with outer.replayed():
+        assert torch.equal(torch.rand(3), numbers[:3])
+        with inner.replayed():
+            torch.rand(7)
+        assert torch.equal(torch.rand(3), numbers[3:])
+
+
+def test_a_recorded_call_repeats_mask_dropout_and_drop_path_with_another_image():
+    torch.manual_seed(0)
+    encoder, x, other = MaskedEncoder().train(), torch.randn(8, 6), torch.randn(8, 6)
+    torch.manual_seed(5)
+    torch.rand(3)
+    with recorded_calls(encoder) as calls:
+        output, mask = encoder(x)
+    torch.manual_seed(5)
+    torch.rand(3)
+    expected, same_mask = encoder(other)
+    with calls[0].randomness.replayed():
+        again, again_mask = calls[0].again(x, other)
+    assert torch.equal(mask, same_mask) and torch.equal(again_mask, mask)
+    assert torch.equal(again, expected) and not torch.equal(again, output)
+    assert calls[0].output[0] is output
+    with calls[0].randomness.replayed():
+        assert torch.equal(calls[0].again(x, x)[0], output)
+
+
+def test_a_recorded_call_keeps_the_other_arguments():
+    encoder, x, other = MaskedEncoder().eval(), torch.randn(4, 6), torch.randn(4, 6)
+    mask = (torch.arange(4 * 6).view(4, 6) % 3 > 0).float()
+    for call_encoder in (lambda: encoder(x, mask), lambda: encoder(x, mask=mask)):
+        with recorded_calls(encoder) as calls:
+            call_encoder()
+        assert torch.equal(calls[0].again(x, other)[0], encoder(other, mask)[0])
+        order = torch.tensor([2, 0, 3, 1])
+        assert torch.equal(calls[0].again(x, other, order)[0], encoder(other, mask[order])[0])
+
+
+def test_all_calls_are_recorded_until_the_end_of_the_block():
+    encoder, x = MaskedEncoder(), torch.randn(4, 6)
+    with recorded_calls(encoder) as calls:
+        encoder(x), encoder(x)
+    encoder(x)
+    assert len(calls) == 2
+    with pytest.raises(RuntimeError), recorded_calls(encoder):
+        encoder(torch.randn(4, 5))
+    assert not encoder._forward_hooks and not encoder._forward_pre_hooks
+
+
+def test_a_backbone_that_does_not_get_the_images_is_a_clear_error():
+    encoder, x = MaskedEncoder(), torch.randn(4, 6)
+    with recorded_calls(encoder) as calls:
+        encoder(x + 1)
+    with pytest.raises(UserError, match='MaskedEncoder was not called with the images'):
+        calls[0].again(x, x)
+
+
+class Head:
+    def loss(self, pred, target, mask=1):
+        return pred, target, mask
+
+
+def test_substituted_argument_replaces_that_tensor_only_and_restores():
+    head, old, new, equal_to_old = Head(), torch.ones(2), torch.zeros(2), torch.ones(2)
+    with substituted_argument(head, 'loss', old, new):
+        pred, target, mask = head.loss(equal_to_old, old, mask=3)
+        assert pred is equal_to_old and target is new and mask == 3
+    assert head.loss(old, old)[1] is old
+    assert vars(head) == {}
+    with pytest.raises(KeyError), substituted_argument(head, 'loss', old, new):
+        raise KeyError
+    assert head.loss(old, old)[1] is old
+
+
+def net_with_statistics():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True), nn.Conv2d(4, 4, 3),
+        nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True))
+    net[0].weight.requires_grad_(False)
+    net[4].eval()
+    net[5].eval()
+    return net
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_only_inputs_need_gradients_leaves_no_trace(tiny, fails):
+    net, x = net_with_statistics(), torch.randn(2, 3, 8, 8)
+    net(x).sum().backward()
+    before, names = tiny.snapshot(net), list(net.state_dict())
+    try:
+        with only_inputs_need_gradients(net):
+            assert not any(parameter.requires_grad for parameter in net.parameters())
+            net(x)
+            if fails:
+                raise KeyError
+    except KeyError:
+        pass
+    tiny.assert_same_snapshot(tiny.snapshot(net), before)
+    assert list(net.state_dict()) == names
+
+
+def test_only_inputs_need_gradients_changes_no_output():
+    net, x = net_with_statistics(), torch.randn(2, 3, 8, 8)
+    with only_inputs_need_gradients(net):
+        images = x.clone().requires_grad_(True)
+        attacked = net(images)
+        (gradient, ) = torch.autograd.grad(attacked.square().sum(), images)
+    expected_images = x.clone().requires_grad_(True)
+    expected = net(expected_images)
+    assert torch.equal(attacked, expected)
+    (expected_gradient, ) = torch.autograd.grad(expected.square().sum(), expected_images)
+    torch.testing.assert_close(gradient, expected_gradient)
