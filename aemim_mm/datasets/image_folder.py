@@ -35,7 +35,7 @@ class UnlabelledFolder(CustomDataset):
     Args:
         data_root: The folder.
         pipeline: Transforms. Begins with ``LoadWholeImage``; a plain ``LoadImageFromFile`` is replaced by it, because
-            it would pass truncated images half grey.
+            what that does with a truncated image depends on OpenCV's version.
         data_prefix: A folder inside ``data_root`` to stay in, such as ``'train'``.
         ann_file: A file that lists the images to use, one path below ``data_root/data_prefix`` a line, in place of all.
         extensions: What counts as an image, in lower case; upper case does too.
@@ -52,7 +52,7 @@ class UnlabelledFolder(CustomDataset):
 
     def __init__(self, data_root='', pipeline=(), data_prefix='', extensions=EXTENSIONS, **kwargs):
         if not (data_root or data_prefix):
-            raise UserError('UnlabelledFolder got no folder. Expected: images in DIR/any/depth/*.jpg, set by --data-root DIR.')
+            raise UserError('UnlabelledFolder got no folder. Expected: DIR/any/depth/*.jpg, set by --data-root DIR.')
         super().__init__(
             data_root=osp.expanduser(data_root),
             data_prefix=data_prefix,
@@ -82,20 +82,20 @@ class UnlabelledFolder(CustomDataset):
     def __getitem__(self, idx):
         if not self._fully_initialized or self.test_mode:
             return super().__getitem__(idx)
-        reason = ''
+        last = 'Expected complete image files; replace or remove the others.'
         for _ in range(self.max_refetch + 1):
             if not self.bad[idx]:
                 try:
                     return self.prepare_data(idx)
                 except UnreadableImageError as error:
                     self.bad[idx] = 1
-                    reason = f' Last: {error}'
+                    last = str(error)
             # Drawn for a known bad image as for a new one: what is known must not change the random state.
             idx = self._rand_another()
         raise UserError(
             f'No readable image in {self.max_refetch + 1} draws: {int(self.bad.sum())} of the {len(self)} images in '
-            f'{self.img_prefix} are known to be unreadable or truncated.{reason} Expected mostly complete image files; '
-            'replace the broken ones, or say where others are with --data-root DIR.')
+            f'{self.img_prefix.rstrip("/")} are known to be unreadable or truncated. {last} Or take another folder: '
+            '--data-root DIR.')
 
     def unreadable(self) -> list:
         """Paths of the images found unreadable so far, in the data set's order."""
@@ -110,17 +110,18 @@ class UnlabelledFolder(CustomDataset):
         if not isinstance(get_file_backend(root, enable_singleton=True), LocalBackend):
             return super()._find_samples()
         expected = f'Expected: images in DIR/any/depth/*{self._kinds()[0]}, where DIR is set by --data-root DIR.'
+        root = osp.abspath(root)
         if not osp.exists(root):
-            raise UserError(f'There is no image folder {osp.abspath(root)}. {expected}')
+            raise UserError(f'There is no image folder {root}. {expected}')
         if not osp.isdir(root):
-            raise UserError(f'{osp.abspath(root)} is a file, not a folder. {expected}')
+            raise UserError(f'{root} is a file, not a folder. {expected}')
         files, closed = visible_files(root)
         if closed:
             print_log(f'Passed over {len(closed)} folders that may not be opened, first: {closed[0]}', 'current',
                       logging.WARNING)
         images = sorted(file for file in files if self.is_valid_file(file))
         if not images:
-            raise UserError(f'There is no image in {osp.abspath(root)}. Looked, at any depth, for '
+            raise UserError(f'There is no image in {root}. Looked, at any depth, for '
                             f'{", ".join(self._kinds())} (upper case too) and saw {_describe(files)}. {expected}')
         return images
 
