@@ -1,8 +1,10 @@
 """The check of the installed stack, on made-up environments and on the real one."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -223,7 +225,8 @@ def test_the_real_environment_passes():
 
 def test_import_without_mmpretrain_gives_the_one_message(tmp_path):
     code = "import sys; sys.modules['mmpretrain'] = None; import aemim_mm"
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path)
+    env = {**os.environ, 'PYTHONPATH': str(Path(stack.__file__).parents[1])}
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert run.returncode == 1
     message = run.stderr[run.stderr.index('ImportError: ') :].splitlines()
     assert message[0] == 'ImportError: aemim_mm cannot run on what is installed:'
