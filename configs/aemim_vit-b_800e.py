@@ -20,5 +20,7 @@ model = dict(
     head=dict(type='AEMIMHead'))
 data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
+# Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
+train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper')
 custom_hooks = [dict(type='PanelHook', interval=50)]

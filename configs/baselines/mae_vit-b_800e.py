@@ -8,4 +8,6 @@ _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
 
 custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 
+# Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
+train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper')

@@ -11,6 +11,7 @@ custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 model = dict(type='AESimMIM')
 data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
-train_dataloader = dict(batch_size=128)
+# Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
+train_dataloader = dict(batch_size=128, collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper')
 custom_hooks = [dict(type='PanelHook', interval=50)]
