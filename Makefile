@@ -36,7 +36,7 @@ docs: .venv/.installed  ## Check the links and the file names in the documentati
 	.venv/bin/python -m pytest tests/test_docs.py
 
 clean:  ## Remove environments, caches and build products (never work_dirs)
-	rm -rf .venv .venv-classic build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-classic .venv*.incomplete build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis
 	find aemim_mm configs tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements/current.txt setup.py

@@ -12,17 +12,16 @@ if [[ " $versions " != *" $version "* ]]; then
     exit 1
 fi
 
-# An interrupted first installation leaves half-unpacked packages that pip takes for whole: start over. The mark is
-# ours, so an environment that somebody else made here is never cleared.
+# An interrupted first installation leaves half-unpacked packages that pip takes for whole: start over. The mark lies
+# beside the folder, to outlive --clear, and is ours: an environment that somebody else made here is never cleared.
+mark=$folder.incomplete
 clear=()
-if [[ -e $folder/.incomplete ]]; then clear=(--clear); fi
-mkdir -p "$folder"
+if [[ -e $mark ]]; then clear=(--clear); fi
 rm -f "$folder/.installed"
-touch "$folder/.incomplete"
+touch "$mark"
 echo "== $folder: Python $version, $requirements (the first time takes about 4 minutes and 8 GB)"
-"$python" -m venv "${clear[@]}" "$folder" ||
+"$python" -m venv ${clear[@]+"${clear[@]}"} "$folder" ||
     { echo "error: '$python' cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-touch "$folder/.incomplete"  # --clear has removed it
 "$folder/bin/python" -m pip install -r "$requirements" -e '.[dev]'
-rm "$folder/.incomplete"
 touch "$folder/.installed"
+rm "$mark"
