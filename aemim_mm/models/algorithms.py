@@ -8,6 +8,7 @@ Source: AEMIM, arXiv 2407.11537.
 """
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from ..domain import Domain, use_domain
 from ..errors import UserError, one_of
 from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
 from .diagnosis import non_finite_loss
-from .precision import attack_precision
+from .precision import PRECISIONS, attack_precision
 from .vit import patch_grid
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
     'attack_mask': ('same', 'resampled', 'none'),
+    'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
 
@@ -49,7 +51,7 @@ class AdversarialMIM:
 
     Args:
         adapters: What each domain has of its own in the encoder; see ``split_adapters``. None: as the backbone has it,
-            and ``('norm', 'cls_token')`` for a backbone that has none.
+            and ``('norm', 'cls_token')`` for a backbone that has none. Empty: as the backbone has it, so maybe none.
         decoder: ``two_heads`` (a prediction layer for each domain), ``shared``, or ``split_norm`` (two prediction
             layers, and two sets of the decoder's normalisation layers).
         distance: What the attack makes larger: ``l2`` (squared), ``l1``, ``cosine``, ``kl``.
@@ -81,22 +83,26 @@ class AdversarialMIM:
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        for name, got in dict(decoder=decoder, attack_mask=attack_mask, adv_target=adv_target).items():
+        chosen = dict(
+            decoder=decoder, attack_mask=attack_mask, attack_precision=attack_precision, adv_target=adv_target)
+        for name, got in chosen.items():
             if got not in CHOICES[name]:
                 raise one_of(name, got, CHOICES[name])
         if not hasattr(self.data_preprocessor, 'perturb'):
             raise UserError(
                 f'The data preprocessor is a {type(self.data_preprocessor).__name__}, which cannot perturb images. '
                 "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...).")
-        if not 0 < adv_share <= 1:
-            raise UserError(f'adv_share is in (0, 1], but got {adv_share}.')
+        if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
+            raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
         self.distance = feature_distance(distance)
         self.attack_mask, self.attack_precision = attack_mask, attack_precision
         self.adv_target, self.adv_share = adv_target, adv_share
         self.weight_points = _weight_points(adv_weight)
 
-        if adapters is not None or not any(isinstance(layer, SplitLayer) for layer in self.backbone.modules()):
-            split_adapters(self.backbone, adapters or ('norm', 'cls_token'))
+        if adapters is None and not any(isinstance(layer, SplitLayer) for layer in self.backbone.modules()):
+            adapters = ('norm', 'cls_token')
+        if adapters:
+            split_adapters(self.backbone, adapters)
         if decoder != 'shared':
             split_layer(self.neck.get_submodule(self.prediction_layer), ('weight', 'bias'))
         if decoder == 'split_norm':
@@ -269,9 +275,14 @@ def _when(condition, context):
 
 
 def _weight_points(weight):
-    points = [(0.0, weight)] if isinstance(weight, (int, float)) else [tuple(point) for point in weight]
+    points = [(0.0, weight)] if isinstance(weight, Real) else weight
+    try:
+        points = [(float(progress), float(value)) for progress, value in points]
+    except (TypeError, ValueError):
+        points = []
     progress = [point[0] for point in points]
-    if progress != sorted(progress) or any(len(point) != 2 or point[1] < 0 for point in points):
+    if not points or progress != sorted(progress) or not all(value >= 0 for _, value in points):
         raise UserError(
-            f'adv_weight is a number >= 0, or points [(progress, weight), ...] with rising progress, but got {weight!r}.')
+            f'adv_weight is a number >= 0, or points [(progress, weight), ...] with rising progress, but got '
+            f'{weight!r}.')
     return points

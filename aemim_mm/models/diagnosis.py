@@ -20,8 +20,8 @@ def non_finite_loss(model: nn.Module, losses: dict, inputs: torch.Tensor, passes
     iteration = MessageHub.get_current_instance().get_info('iter', 0)
     values = ', '.join(f'{name} {value.item():g}' for name, value in losses.items())
     return NonFiniteLossError(
-        f'The loss is not finite at iteration {iteration + 1} ({values}): {_origin(model, inputs, passes)}. The weights '
-        'were not updated, and all checkpoints are kept. Go on from the last one with --resume, after lowering '
+        f'The loss is not finite at iteration {iteration + 1} ({values}): {_origin(model, inputs, passes)}. The '
+        'weights were not updated, and all checkpoints are kept. Go on from the last one with --resume, after lowering '
         'optim_wrapper.optimizer.lr, setting optim_wrapper.clip_grad, or training in bfloat16 rather than float16.')
 
 
