@@ -1,4 +1,5 @@
 """Does this checkpoint fit this model? Asked before training, since mmengine only logs what did not load."""
+
 from dataclasses import dataclass, field
 
 import torch
@@ -66,5 +67,6 @@ def check_checkpoint(model: torch.nn.Module, path: str, whole: bool = False) -> 
     if missing or report.mismatched or not report.fitting:
         raise UserError(
             f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'
-            'Choose the checkpoint or the config (arch, img_size, patch_size, decoder) that belongs to the other.')
+            'Choose the checkpoint or the config (arch, img_size, patch_size, decoder) that belongs to the other.'
+        )
     return report

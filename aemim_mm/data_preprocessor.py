@@ -1,4 +1,5 @@
 """The data preprocessor owns pixel space: mean, deviation, budget and valid range, and the only place that perturbs."""
+
 from numbers import Real
 
 import torch
@@ -74,7 +75,8 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
             lower=lower,
             upper=upper,
             start=self.start,
-            observe=observe)
+            observe=observe,
+        )
 
 
 def _pixels(name: str, value) -> float:

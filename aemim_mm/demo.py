@@ -1,4 +1,5 @@
 """The report of `make demo`: probes of both encoders, curves of both trainings, pictures of what was learned."""
+
 import json
 import platform
 from pathlib import Path
@@ -35,7 +36,9 @@ def build_model(config: Path, checkpoint: Path | None = None):
 def embedded_data(config: Path, split: str):
     """The embedded images as they are, without augmentation."""
     dataset = Config.fromfile(config).train_dataloader.dataset
-    return DATASETS.build({**dataset, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]})
+    return DATASETS.build(
+        {**dataset, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
+    )
 
 
 def probe_encoders(configs: dict, out: Path, show) -> dict:
@@ -51,7 +54,9 @@ def probe_encoders(configs: dict, out: Path, show) -> dict:
     """
     encoders = {
         'untrained': build_model(configs['AEMIM']),
-        **{name: build_model(config, out / name.lower() / 'epoch_20.pth') for name, config in reversed(configs.items())}
+        **{
+            name: build_model(config, out / name.lower() / 'epoch_20.pth') for name, config in reversed(configs.items())
+        },
     }
     train, test = (embedded_data(configs['AEMIM'], split) for split in ('train', 'test'))
     results = {}
@@ -74,26 +79,33 @@ def read_scalars(work_dir: Path) -> dict:
                 rows[row['step']] = row
     names = {name for row in rows.values() for name in row}
     return {
-        name: tuple(zip(*[(step, row[name]) for step, row in sorted(rows.items()) if name in row]))
-        for name in names
+        name: tuple(zip(*[(step, row[name]) for step, row in sorted(rows.items()) if name in row])) for name in names
     }
 
 
 def _charts(out: Path) -> list:
     aemim, mae = read_scalars(out / 'aemim'), read_scalars(out / 'mae')
     losses = Chart(
-        'Reconstruction loss', 'Mean squared error of hidden, normalised patches, over the last ten iterations. AEMIM adds '
-        'the reconstruction of adversarial examples to what MAE does.', 'iteration', 'loss', [
+        'Reconstruction loss',
+        'Mean squared error of hidden, normalised patches, over the last ten iterations. AEMIM adds '
+        'the reconstruction of adversarial examples to what MAE does.',
+        'iteration',
+        'loss',
+        [
             Curve('AEMIM, clean images', *aemim['loss_clean']),
             Curve('AEMIM, adversarial images', *aemim['loss_adv']),
-            Curve('MAE', *mae['loss'])
-        ])
+            Curve('MAE', *mae['loss']),
+        ],
+    )
     attack = Chart(
-        'Strength of the attack', 'Squared distance of encoder features from those of the clean image, per image: at the '
-        'start (uniform noise of the same size) and at the end (the adversarial example).', 'iteration', 'distance', [
-            Curve('random noise', *aemim['attack_start']),
-            Curve('adversarial example', *aemim['attack_end'])
-        ], log_y=True)
+        'Strength of the attack',
+        'Squared distance of encoder features from those of the clean image, per image: at the '
+        'start (uniform noise of the same size) and at the end (the adversarial example).',
+        'iteration',
+        'distance',
+        [Curve('random noise', *aemim['attack_start']), Curve('adversarial example', *aemim['attack_end'])],
+        log_y=True,
+    )
     return [losses, attack]
 
 
@@ -101,14 +113,20 @@ def _panel(config: Path, out: Path) -> Panel:
     model = build_model(config, out / 'aemim/epoch_20.pth')
     dataset = embedded_data(config, 'test')
     torch.manual_seed(0)
-    inputs = model.data_preprocessor(dict(inputs=torch.stack([dataset[index]['inputs'] for index in range(8)]), data_samples=None))
+    inputs = model.data_preprocessor(
+        dict(inputs=torch.stack([dataset[index]['inputs'] for index in range(8)]), data_samples=None)
+    )
     columns, rows = panel_columns(model), panel_rows(model, inputs['inputs'])
     picture = draw_panels(rows[:4], columns, FOOTNOTE, size=112)
     cv2.imwrite(str(out / 'panels.png'), np.ascontiguousarray(picture[..., ::-1]))
     return Panel(
-        'What the model sees and reconstructs', 'Test images. Grey patches are hidden from the encoder. The perturbation is '
-        f'amplified by the factor stated; its greatest size is {model.data_preprocessor.eps:g} of 255. {FOOTNOTE}.', columns,
-        rows, groups=(('clean', 3), ('adversarial', 4)))
+        'What the model sees and reconstructs',
+        'Test images. Grey patches are hidden from the encoder. The perturbation is '
+        f'amplified by the factor stated; its greatest size is {model.data_preprocessor.eps:g} of 255. {FOOTNOTE}.',
+        columns,
+        rows,
+        groups=(('clean', 3), ('adversarial', 4)),
+    )
 
 
 def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
@@ -116,11 +134,13 @@ def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
     baseline, aemim = probes['untrained'], probes['AEMIM']
     names = {'untrained': 'untrained', 'MAE': 'MAE, 20 epochs', 'AEMIM': 'AEMIM, 20 epochs'}
     table = Table(
-        'Frozen encoder', 'Top-1 on 2,000 test images, in percent, of a classifier on the frozen encoder\'s mean patch '
+        'Frozen encoder',
+        "Top-1 on 2,000 test images, in percent, of a classifier on the frozen encoder's mean patch "
         'token, trained with 5,000 images. One run, one seed; the standard error of such a figure is about 0.9.',
         ['encoder', 'linear probe', '20-NN'],
         [[names[name], f'{result["linear"]:.1f}', f'{result["knn"]:.1f}'] for name, result in probes.items()],
-        best={'linear probe': 'max', '20-NN': 'max'})
+        best={'linear probe': 'max', '20-NN': 'max'},
+    )
     seconds = {name: json.loads((out / name.lower() / 'done.json').read_text())['seconds'] for name in configs}
     facts = {
         'Machine': f'{_processor()}, {torch.get_num_threads()} threads',
@@ -130,10 +150,10 @@ def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
         'Versions': f'aemim-mm {__version__}, torch {torch.__version__}, mmengine {mmengine.__version__}',
     }
     summary = [
-        'A small vision transformer was pre-trained without labels on 5,000 images of Fashion-MNIST: by AEMIM, and by MAE '
-        'for as many epochs.',
-        f'By a linear probe of the frozen encoder, AEMIM gives {aemim["linear"]:.1f}%, MAE {probes["MAE"]["linear"]:.1f}%, '
-        f'and the same network untrained {baseline["linear"]:.1f}%.',
+        'A small vision transformer was pre-trained without labels on 5,000 images of Fashion-MNIST: by AEMIM, and by '
+        'MAE for as many epochs.',
+        f'By a linear probe of the frozen encoder, AEMIM gives {aemim["linear"]:.1f}%, MAE '
+        f'{probes["MAE"]["linear"]:.1f}%, and the same network untrained {baseline["linear"]:.1f}%.',
         'This shows that the method runs and learns. It is too small to rank methods.',
     ]
     return write_report(
@@ -143,15 +163,23 @@ def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
         facts=facts,
         sections=[table, *_charts(out), _panel(configs['AEMIM'], out)],
         next_steps=[
-            ('Pre-train on a folder of your own images, nested or flat, without labels:',
-             'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR --amp'),
-            ('Pre-train on ImageNet-1K with 8 GPUs, as in the paper:',
-             'tools/dist_train.sh configs/aemim_vit-b_800e.py 8 --data-root DIR'),
-        ])
+            (
+                'Pre-train on a folder of your own images, nested or flat, without labels:',
+                'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR --amp',
+            ),
+            (
+                'Pre-train on ImageNet-1K with 8 GPUs, as in the paper:',
+                'tools/dist_train.sh configs/aemim_vit-b_800e.py 8 --data-root DIR',
+            ),
+        ],
+    )
 
 
 def _processor() -> str:
     info = Path('/proc/cpuinfo')
-    names = [line.split(':')[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')] \
-        if info.is_file() else []
+    names = (
+        [line.split(':')[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')]
+        if info.is_file()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()

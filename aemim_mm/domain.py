@@ -1,4 +1,5 @@
 """The domain is a mode of a model, like ``train()`` and ``eval()``: clean images or adversarial ones."""
+
 from contextlib import contextmanager
 from enum import Enum
 

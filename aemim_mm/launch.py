@@ -1,4 +1,5 @@
 """What the command-line tools share: a config with the user's flags, checked before any work, and a runner for it."""
+
 import argparse
 import os
 import os.path as osp
@@ -89,7 +90,8 @@ def check_data(cfg: Config, loaders) -> None:
             expected = f' Expected in it: {layout}.' if layout else ''
             raise UserError(
                 f'There is no data folder {osp.abspath(root)} (data_root of {dataset.get("type")}).{expected} '
-                'Put the data there, or say where they are with --data-root DIR.')
+                'Put the data there, or say where they are with --data-root DIR.'
+            )
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -1,4 +1,5 @@
 """Mixed precision without loss scaling."""
+
 from contextlib import contextmanager
 
 import torch

@@ -1,4 +1,5 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
+
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any

@@ -4,6 +4,7 @@ Run:       tools/dist_train.sh configs/aemim_vit-b_1600e.py 8 --data-root DIR
 Needs:     as aemim_vit-b_800e.py
 Expected:  0.2 top-1 above MAE after fine-tuning (paper; not reproduced here)
 """
+
 _base_ = './aemim_vit-b_800e.py'
 
 train_cfg = dict(max_epochs=1600)

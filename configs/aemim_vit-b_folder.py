@@ -8,11 +8,13 @@ Expected:  loss_clean falls throughout; attack_gain stays above 1.5
 To go on from a MAE checkpoint (mmpretrain's or one of this project), add
 `--cfg-options load_from=CHECKPOINT`: adversarial adapters that it lacks start from the clean ones.
 """
+
 _base_ = './aemim_vit-b_800e.py'
 
 train_dataloader = dict(
     batch_size=128,
-    dataset=dict(_delete_=True, type='UnlabelledFolder', data_root='data/images', pipeline={{_base_.train_pipeline}}))
+    dataset=dict(_delete_=True, type='UnlabelledFolder', data_root='data/images', pipeline={{_base_.train_pipeline}}),
+)
 custom_hooks = [dict(type='PanelHook', interval=10), dict(type='UnreadableImagesHook')]
 
 # 1.5e-4 for 256 images, as in the paper of MAE.

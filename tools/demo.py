@@ -2,6 +2,7 @@
 
 What is done already is not done again; an interrupted run goes on where it was. Needs no network and no GPU.
 """
+
 import argparse
 import hashlib
 import json
@@ -45,7 +46,11 @@ class Progress:
 def fingerprint(config: Path) -> str:
     """Changes with anything that the result depends on: the resolved config, the package's code, the data."""
     digest = hashlib.sha256()
-    sources = [config, *sorted(config.parent.parent.glob('_base_/*.py')), *sorted((REPOSITORY / 'aemim_mm').rglob('*.py'))]
+    sources = [
+        config,
+        *sorted(config.parent.parent.glob('_base_/*.py')),
+        *sorted((REPOSITORY / 'aemim_mm').rglob('*.py')),
+    ]
     for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -70,8 +75,12 @@ def train(name: str, config: Path, work_dir: Path, progress: Progress) -> None:
             old.unlink()
     started = time.time()
     log = work_dir / 'train.log'
-    with log.open('w') as file, subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY) as process:
+    with (
+        log.open('w') as file,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
+        ) as process,
+    ):
         try:
             for line in process.stdout:
                 file.write(line)
@@ -84,8 +93,10 @@ def train(name: str, config: Path, work_dir: Path, progress: Progress) -> None:
             process.terminate()
             raise
     if process.returncode:
-        sys.exit(f'Training {name} failed with exit code {process.returncode}. Its last words (all of them: {log}):\n'
-                 + ''.join(log.read_text().splitlines(keepends=True)[-5:]))
+        sys.exit(
+            f'Training {name} failed with exit code {process.returncode}. Its last words (all of them: {log}):\n'
+            + ''.join(log.read_text().splitlines(keepends=True)[-5:])
+        )
     seconds = time.time() - started
     (work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=fingerprint(config), seconds=seconds)))
     progress.show(name, 1, f'pre-trained {name} in {seconds:.0f} s')

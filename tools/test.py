@@ -3,16 +3,21 @@
 Example:
     python tools/test.py CONFIG CHECKPOINT --data-root /path/to/imagenet
 """
+
 import argparse
 import os
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Test a checkpoint with a config of mmpretrain, mmdet or this project.')
+    parser = argparse.ArgumentParser(
+        description='Test a checkpoint with a config of mmpretrain, mmdet or this project.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
-    parser.add_argument('--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config')
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config'
+    )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')

@@ -3,6 +3,7 @@
 Example:
     python tools/train.py configs/aemim_vit-b_800e.py --data-root /path/to/imagenet
 """
+
 import argparse
 import os
 
@@ -11,24 +12,29 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Train with a config of mmpretrain, mmdet or this project.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
-    parser.add_argument('--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config')
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config'
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CKPT',
-        help='go on from this checkpoint; without a value, from the latest one in the work dir')
+        help='go on from this checkpoint; without a value, from the latest one in the work dir',
+    )
     parser.add_argument('--amp', action='store_true', help='bfloat16 mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the real batch size over auto_scale_lr.base_batch_size')
+        help='scale the learning rate by the real batch size over auto_scale_lr.base_batch_size',
+    )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         metavar='KEY=VALUE',
-        help='change the config, e.g. model.adv_weight=0.5 model.data_preprocessor.eps=4')
+        help='change the config, e.g. model.adv_weight=0.5 model.data_preprocessor.eps=4',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')

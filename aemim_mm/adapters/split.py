@@ -4,6 +4,7 @@ A split layer *is* its stock layer. The clean weights keep the stock names, the 
 clean half of a checkpoint is a stock checkpoint. Source: AEMIM, arXiv 2407.11537 (adapters); the naming rule follows
 timm's ``split_batchnorm``.
 """
+
 from contextlib import contextmanager
 from functools import cache
 
@@ -109,7 +110,8 @@ def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Modu
     if any(getattr(layer, 'with_cp', False) for layer in module.modules()):
         raise UserError(
             'with_cp=True recomputes activations in the backward pass, when the domain has been left: the adversarial '
-            'gradients would be wrong. Set with_cp=False.')
+            'gradients would be wrong. Set with_cp=False.'
+        )
     if sum(ADAPTERS[kind](module) for kind in adapters) == 0:
         raise UserError(f'Nothing to split in {type(module).__name__} with adapters={adapters}.')
     return module

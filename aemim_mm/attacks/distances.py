@@ -1,4 +1,5 @@
 """Distances between two sets of features, summed over the batch: what the attack makes larger."""
+
 import torch
 import torch.nn.functional as F
 
@@ -32,8 +33,8 @@ def feature_distance(name: str):
         name: ``l2`` (squared), ``l1``, ``cosine`` or ``kl``.
 
     Returns:
-        A function of two tensors (B, L, C) or (B, C, H, W), to a float32 scalar. Channel-wise distances of a feature map
-        are taken over C, too.
+        A function of two tensors (B, L, C) or (B, C, H, W), to a float32 scalar. Channel-wise distances of a feature
+        map are taken over C, too.
 
     Raises:
         UserError: An unknown name.

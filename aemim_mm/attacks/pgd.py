@@ -1,4 +1,5 @@
 """Projected gradient ascent, in whatever units the caller uses."""
+
 import torch
 
 from ..errors import one_of
@@ -19,8 +20,8 @@ def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', o
         eps, step_size: Radius and step in the units of ``x``, broadcastable to it.
         steps: Number of gradient steps, >= 0.
         lower, upper: The valid range of a pixel in the units of ``x``, broadcastable to it.
-        start: ``uniform`` in the ball, ``gaussian`` with deviation eps / 2 (clipped to the ball), or ``zero``. A feature
-            distance between equal networks has no gradient at zero.
+        start: ``uniform`` in the ball, ``gaussian`` with deviation eps / 2 (clipped to the ball), or ``zero``. A
+            feature distance between equal networks has no gradient at zero.
         observe: Called with (objective value, gradient) at each step.
 
     Returns:

@@ -1,4 +1,5 @@
 """How good are frozen features? Two answers: their nearest neighbours, and a linear classifier on them."""
+
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
@@ -29,7 +30,8 @@ def extract_features(model, dataset, batch_size: int = 256):
 
 def _collate(items):
     return dict(
-        inputs=torch.stack([item['inputs'] for item in items]), data_samples=[item['data_samples'] for item in items])
+        inputs=torch.stack([item['inputs'] for item in items]), data_samples=[item['data_samples'] for item in items]
+    )
 
 
 def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:

@@ -1,4 +1,5 @@
 """Picture panels: what the model sees, what the attack adds, what it reconstructs."""
+
 import cv2
 import numpy as np
 import torch
@@ -15,8 +16,13 @@ def panel_columns(model) -> list[str]:
     # A prediction of normalised pixels has no brightness or contrast of its own.
     star = '*' if getattr(model.head, 'norm_pix', False) else ''
     return [
-        'original', 'masked', f'reconstruction{star}', 'adversarial', f'perturbation x{_amplification(model)}', 'masked',
-        f'reconstruction{star}'
+        'original',
+        'masked',
+        f'reconstruction{star}',
+        'adversarial',
+        f'perturbation x{_amplification(model)}',
+        'masked',
+        f'reconstruction{star}',
     ]
 
 
@@ -27,7 +33,7 @@ def panel_rows(model, inputs, data_samples=None) -> list[list[np.ndarray]]:
     """Seven pictures for each image: (H, W, 3) RGB or (H, W) grey, uint8; see :func:`panel_columns`."""
     pictures = reconstruct(model, inputs, data_samples)
     clean, adv = pictures[Domain.CLEAN], pictures[Domain.ADV]
-    delta = 127.5 + (adv.image - clean.image[:len(adv.image)]) * _amplification(model)
+    delta = 127.5 + (adv.image - clean.image[: len(adv.image)]) * _amplification(model)
     columns = [clean.image, clean.masked, clean.pred, adv.image, delta, adv.masked, adv.pred]
     return [[_to_uint8(model, picture) for picture in row] for row in zip(*columns)]
 
@@ -56,7 +62,7 @@ def draw_panels(rows, columns, footnote: str = '', size: int = 168) -> np.ndarra
         for number, row in enumerate(rows):
             top = heading + number * (height + gap)
             picture = row[column] if row[column].ndim == 3 else np.repeat(row[column][..., None], 3, axis=2)
-            canvas[top:top + height, left:left + width] = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+            canvas[top : top + height, left : left + width] = picture.repeat(scale, axis=0).repeat(scale, axis=1)
     if footnote:
         _write(canvas, footnote, (0, len(canvas) - 8), canvas.shape[1])
     return canvas

@@ -4,5 +4,12 @@ from .mae_parts import AEMIMDecoder, AEMIMHead
 from .vit import AEMIMViT, SimMIMViT
 
 __all__ = [
-    'AEMIM', 'AEMIMDecoder', 'AEMIMHead', 'AEMIMViT', 'AESimMIM', 'AdversarialMIM', 'NonFiniteLossError', 'SimMIMViT'
+    'AEMIM',
+    'AEMIMDecoder',
+    'AEMIMHead',
+    'AEMIMViT',
+    'AESimMIM',
+    'AdversarialMIM',
+    'NonFiniteLossError',
+    'SimMIMViT',
 ]

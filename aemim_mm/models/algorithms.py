@@ -6,6 +6,7 @@
 
 Source: AEMIM, arXiv 2407.11537.
 """
+
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from numbers import Real
@@ -84,14 +85,16 @@ class AdversarialMIM:
     ):
         super().__init__(*args, **kwargs)
         chosen = dict(
-            decoder=decoder, attack_mask=attack_mask, attack_precision=attack_precision, adv_target=adv_target)
+            decoder=decoder, attack_mask=attack_mask, attack_precision=attack_precision, adv_target=adv_target
+        )
         for name, got in chosen.items():
             if got not in CHOICES[name]:
                 raise one_of(name, got, CHOICES[name])
         if not hasattr(self.data_preprocessor, 'perturb'):
             raise UserError(
                 f'The data preprocessor is a {type(self.data_preprocessor).__name__}, which cannot perturb images. '
-                "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...).")
+                "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...)."
+            )
         if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
             raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
         self.distance = feature_distance(distance)
@@ -173,7 +176,8 @@ class AdversarialMIM:
         start = end if start is None else start
         gain = end / start.clamp_min(torch.finfo(torch.float32).tiny)
         return TwoPasses(
-            clean, adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros))
+            clean, adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
+        )
 
     def attack(self, images, call):
         """Adversarial examples of ``images``, made against the encoder's features in ``call``, the clean pass.
@@ -284,5 +288,6 @@ def _weight_points(weight):
     if not points or progress != sorted(progress) or not all(value >= 0 for _, value in points):
         raise UserError(
             f'adv_weight is a number >= 0, or points [(progress, weight), ...] with rising progress, but got '
-            f'{weight!r}.')
+            f'{weight!r}.'
+        )
     return points

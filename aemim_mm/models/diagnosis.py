@@ -1,4 +1,5 @@
 """Where a loss that is not finite came from."""
+
 import torch
 from mmengine.logging import MessageHub
 from torch import nn
@@ -22,7 +23,8 @@ def non_finite_loss(model: nn.Module, losses: dict, inputs: torch.Tensor, passes
     return NonFiniteLossError(
         f'The loss is not finite at iteration {iteration + 1} ({values}): {_origin(model, inputs, passes)}. The '
         'weights were not updated, and all checkpoints are kept. Go on from the last one with --resume, after lowering '
-        'optim_wrapper.optimizer.lr, setting optim_wrapper.clip_grad, or training in bfloat16 rather than float16.')
+        'optim_wrapper.optimizer.lr, setting optim_wrapper.clip_grad, or training in bfloat16 rather than float16.'
+    )
 
 
 @torch.no_grad()

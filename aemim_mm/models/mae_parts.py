@@ -1,4 +1,5 @@
 """MAE's decoder and head, for any image and patch size."""
+
 import torch
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
 from mmpretrain.models.utils import to_2tuple
@@ -41,7 +42,8 @@ class AEMIMDecoder(MAEPretrainDecoder):
         if ids_restore.shape[1] != self.num_patches:
             raise UserError(
                 f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
-                f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.')
+                f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.'
+            )
         return super().forward(x, ids_restore)
 
 

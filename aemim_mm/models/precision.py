@@ -1,4 +1,5 @@
 """In which numbers the attack runs."""
+
 from contextlib import nullcontext
 
 import torch

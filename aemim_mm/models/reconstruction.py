@@ -1,4 +1,5 @@
 """Pictures of what a pre-training model sees and predicts, in both domains."""
+
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,11 @@ def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction
     was_training = model.training
     model.eval()
     try:
-        with recorded_calls(model.backbone) as backbone, recorded_calls(model.neck) as neck, use_domain(model, Domain.CLEAN):
+        with (
+            recorded_calls(model.backbone) as backbone,
+            recorded_calls(model.neck) as neck,
+            use_domain(model, Domain.CLEAN),
+        ):
             x_adv = model.two_passes(inputs, data_samples).x_adv
     finally:
         model.train(was_training)

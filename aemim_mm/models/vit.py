@@ -1,4 +1,5 @@
 """The MAE encoder with adapters for two domains, which embeds only the patches it will see."""
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import MAEViT, VisionTransformer
@@ -20,7 +21,8 @@ def patch_grid(img_size, patch_size) -> tuple[int, int]:
     if height % patch_height or width % patch_width:
         raise UserError(
             f'An image of {height}x{width} pixels is not a whole number of {patch_height}x{patch_width} patches. '
-            'Change the crop or resize of the pipeline, img_size, or patch_size, so that it is.')
+            'Change the crop or resize of the pipeline, img_size, or patch_size, so that it is.'
+        )
     return height // patch_height, width // patch_width
 
 
@@ -131,7 +133,8 @@ class AEMIMViT(MAEViT):
             raise UserError(
                 f'{prefix}pos_embed of the checkpoint holds {length} patches, which is no square, and this model has '
                 f'{self.patch_resolution[0]}x{self.patch_resolution[1]}: the rows and columns of the checkpoint cannot '
-                'be known. Build the model with the img_size of the checkpoint, and give it images of another size.')
+                'be known. Build the model with the img_size of the checkpoint, and give it images of another size.'
+            )
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
 

@@ -1,4 +1,5 @@
 """Embedded Fashion-MNIST, 28 x 28 grey pixels, for pre-training on a CPU."""
+
 pipeline = [
     dict(type='RandomResizedCrop', scale=28, crop_ratio_range=(0.6, 1.0), interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
@@ -10,4 +11,5 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     drop_last=True,
-    dataset=dict(type='DemoFashionMNIST', split='train', pipeline=pipeline))
+    dataset=dict(type='DemoFashionMNIST', split='train', pipeline=pipeline),
+)

@@ -1,4 +1,5 @@
 """Optimizer, schedule and logging of the demo."""
+
 custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 default_scope = 'mmpretrain'
 
@@ -12,8 +13,10 @@ optim_wrapper = dict(
         custom_keys={
             'pos_embed': dict(decay_mult=0.0),
             'mask_token': dict(decay_mult=0.0),
-            'cls_token': dict(decay_mult=0.0)
-        }))
+            'cls_token': dict(decay_mult=0.0),
+        },
+    ),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=18, by_epoch=True, begin=2, end=20, convert_to_iter_based=True),
@@ -26,11 +29,11 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)
 env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+)
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_level = 'INFO'
 load_from = None

@@ -4,6 +4,7 @@ Run:       tools/dist_train.sh configs/baselines/mae_vit-b_800e.py 8 --data-root
 Needs:     as aemim_vit-b_800e.py
 Expected:  83.3 top-1 after fine-tuning (mmpretrain, in float16)
 """
+
 _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
 
 custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)

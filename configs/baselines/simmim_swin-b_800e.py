@@ -1,9 +1,10 @@
-"""SimMIM, swin-b, ImageNet-1K, 800 epochs: the baseline that matches simmim/aesimmim_swin-b_800e.py in all but the method.
+"""SimMIM, swin-b, ImageNet-1K, 800 epochs: matches simmim/aesimmim_swin-b_800e.py in all but the method.
 
 Run:       tools/dist_train.sh configs/baselines/simmim_swin-b_800e.py 16 --data-root DIR
 Needs:     as simmim/aesimmim_swin-b_800e.py
 Expected:  no figure for 192 pixels in mmpretrain's tables that we could check
 """
+
 _base_ = '../simmim/aesimmim_swin-b_800e.py'
 
 model = dict(type='SimMIM')
@@ -12,5 +13,6 @@ data_preprocessor = dict(
     type='SelfSupDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    to_rgb=True)
+    to_rgb=True,
+)
 custom_hooks = []

@@ -2,6 +2,7 @@
 
 Run:       python tools/train.py configs/demo/aemim_vit-tiny_20e_fashion-mnist.py
 """
+
 _base_ = ['../_base_/demo_vit.py', '../_base_/demo_fashion_mnist.py', '../_base_/demo_runtime.py']
 
 model = dict(
@@ -9,4 +10,5 @@ model = dict(
     backbone=dict(type='AEMIMViT'),
     neck=dict(type='AEMIMDecoder', img_size=28),
     head=dict(type='AEMIMHead'),
-    data_preprocessor=dict(type='AdvDataPreprocessor', eps=2, steps=2))
+    data_preprocessor=dict(type='AdvDataPreprocessor', eps=2, steps=2),
+)

@@ -2,6 +2,7 @@
 
 Run:       python tools/train.py configs/demo/mae_vit-tiny_20e_fashion-mnist.py
 """
+
 _base_ = ['../_base_/demo_vit.py', '../_base_/demo_fashion_mnist.py', '../_base_/demo_runtime.py']
 
 model = dict(
@@ -9,4 +10,5 @@ model = dict(
     backbone=dict(type='MAEViT'),
     neck=dict(type='MAEPretrainDecoder', num_patches=16),
     head=dict(type='MAEPretrainHead'),
-    data_preprocessor=dict(type='SelfSupDataPreprocessor'))
+    data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+)

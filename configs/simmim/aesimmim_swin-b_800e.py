@@ -4,6 +4,7 @@ Run:       tools/dist_train.sh configs/simmim/aesimmim_swin-b_800e.py 16 --data-
 Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; batch 2048 in all (16 x 128)
 Expected:  the paper improves on SimMIM; it gives no figure for Swin-B that we could read
 """
+
 _base_ = 'mmpretrain::simmim/simmim_swin-base-w6_16xb128-amp-coslr-800e_in1k-192px.py'
 
 custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)

@@ -4,12 +4,14 @@ Run:       tools/dist_train.sh configs/simmim/aesimmim_vit-b_800e.py 16 --data-r
 Needs:     as aesimmim_swin-b_800e.py
 Expected:  SimMIM alone gives 83.8 top-1 after fine-tuning (its authors)
 """
+
 _base_ = './aesimmim_swin-b_800e.py'
 
 model = dict(
     backbone=dict(_delete_=True, type='SimMIMViT', arch='b', img_size=224, patch_size=16, drop_path_rate=0.1),
     neck=dict(in_channels=768, encoder_stride=16),
-    head=dict(patch_size=16))
+    head=dict(patch_size=16),
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -26,5 +28,7 @@ optim_wrapper = dict(
             'ln': dict(decay_mult=0.0),
             'pos_embed': dict(decay_mult=0.0),
             'cls_token': dict(decay_mult=0.0),
-            'mask_token': dict(decay_mult=0.0)
-        }))
+            'mask_token': dict(decay_mult=0.0),
+        }
+    )
+)

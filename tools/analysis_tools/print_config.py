@@ -3,6 +3,7 @@
 Example:
     python tools/analysis_tools/print_config.py configs/aemim_vit-b_800e.py
 """
+
 import argparse
 
 
