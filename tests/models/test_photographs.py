@@ -1,0 +1,59 @@
+"""On real colour photographs, those inside scikit-image, and an encoder briefly trained on them."""
+
+import numpy as np
+import pytest
+import skimage.data
+import tiny
+import torch
+
+SIZE = 64
+
+
+def crops(count, seed):
+    """Random crops of photographs, (N, 3, 64, 64), float, 0-255."""
+    random = np.random.RandomState(seed)
+    photographs = [getattr(skimage.data, name)() for name in ('astronaut', 'chelsea', 'coffee', 'rocket')]
+    taken = []
+    for _ in range(count):
+        photograph = photographs[random.randint(len(photographs))]
+        top, left = (random.randint(length - SIZE) for length in photograph.shape[:2])
+        taken.append(photograph[top : top + SIZE, left : left + SIZE])
+    return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float()
+
+
+@pytest.fixture(scope='module')
+def trained():
+    arch = dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=128)
+    config = tiny.aemim_of_size(SIZE, 8, backbone=dict(arch=arch), neck=dict(embed_dim=64))
+    model = tiny.build(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    torch.manual_seed(0)
+    losses = []
+    for images in model.data_preprocessor.normalize(crops(1280, seed=0)).split(32):
+        loss, logged = model.parse_losses(model.loss(images, None))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(logged['loss_clean'].item())
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+    return model.eval()
+
+
+def test_the_attack_ends_much_further_away_than_uniform_noise(trained):
+    images = trained.data_preprocessor.normalize(crops(64, seed=1))
+    torch.manual_seed(1)
+    attack = trained.two_passes(images, None).attack
+    # The attack starts at uniform noise of the same size, so its first objective is the noise's.
+    assert attack['attack_end'] > 1.5 * attack['attack_start']
+
+
+def test_adversarial_examples_are_harder_to_reconstruct_than_noisy_images(trained):
+    """The first experiment that the paper asks for, with the mask and the random start the same."""
+    images = trained.data_preprocessor.normalize(crops(256, seed=2))
+    preprocessor = trained.data_preprocessor
+    losses = {}
+    for steps in (0, 2):
+        preprocessor.steps = steps
+        torch.manual_seed(3)
+        losses[steps] = trained.two_passes(images, None).adv.item()
+    assert losses[2] > losses[0]

@@ -1,0 +1,82 @@
+"""Mixed precision: which numbers each pass is computed in, and that the losses stay what they were."""
+import pytest
+import torch
+
+from aemim_mm.errors import UserError
+from aemim_mm.models.precision import attack_precision, autocast_dtype
+
+HAS_CPU_FLOAT16 = hasattr(torch, 'get_autocast_dtype')  # torch 2.4 and later
+needs_cpu_float16 = pytest.mark.skipif(
+    not HAS_CPU_FLOAT16, reason='torch 2.1 has float16 autocast on CUDA only')
+
+
+def outer(dtype):
+    return torch.autocast('cpu', dtype=dtype, enabled=dtype is not None)
+
+
+def step(tiny, dtype, seed=3, **changes):
+    """One step under autocast: model, losses, and what autocast was in each pass of the encoder."""
+    model, seen = tiny.build(tiny.aemim(**changes)), []
+    tiny.part_domains(model)
+    images = tiny.images(model)
+    model.backbone.register_forward_pre_hook(lambda *_: seen.append(autocast_dtype('cpu')))
+    torch.manual_seed(seed)
+    with outer(dtype):
+        losses = model.loss(images, None)
+    return model, losses, seen
+
+
+@pytest.mark.parametrize(
+    'dtype', [None, torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
+def test_autocast_dtype(dtype):
+    with outer(dtype):
+        assert autocast_dtype('cpu') is dtype
+    assert autocast_dtype('cpu') is None
+
+
+@pytest.mark.parametrize(('name', 'dtype', 'in_attack'), [
+    ('auto', None, None),
+    ('auto', torch.bfloat16, torch.bfloat16),
+    pytest.param('auto', torch.float16, None, marks=needs_cpu_float16),
+    ('float32', torch.bfloat16, None),
+    ('float32', None, None),
+    ('bfloat16', None, torch.bfloat16),
+    pytest.param('bfloat16', torch.float16, torch.bfloat16, marks=needs_cpu_float16),
+])
+def test_the_attack_has_a_precision_of_its_own(tiny, name, dtype, in_attack):
+    _, _, seen = step(tiny, dtype, attack_precision=name)
+    assert seen == [dtype, in_attack, in_attack, dtype]
+
+
+@pytest.mark.parametrize('attack_mask', ['same', 'none'])
+@pytest.mark.parametrize(
+    'dtype', [torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
+def test_a_step_in_half_precision_stays_close_to_float32(tiny, dtype, attack_mask):
+    _, expected, _ = step(tiny, None, attack_mask=attack_mask)
+    model, losses, _ = step(tiny, dtype, attack_mask=attack_mask)
+    assert losses['attack_start'].dtype == losses['attack_end'].dtype == torch.float32
+    for name in ('loss_clean', 'loss_adv'):
+        torch.testing.assert_close(losses[name].float(), expected[name], rtol=0.02, atol=0.01)
+    for name in ('attack_start', 'attack_end'):
+        torch.testing.assert_close(losses[name], expected[name], rtol=0.1, atol=0.05)
+    assert losses['attack_zero_grad'] == pytest.approx(expected['attack_zero_grad'].item(), abs=0.01)
+
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    model.parse_losses(losses)[0].backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    assert all(torch.isfinite(value).all() for value in trained.values())
+    assert sum(not torch.equal(value, before[name]) for name, value in trained.items()) > 0.9 * len(trained)
+
+
+def test_gradients_in_bfloat16_reach_weights_that_the_attack_used_too(tiny):
+    """Autocast keeps cast weights: those cast in the attack, without gradients, must not be used in the next pass."""
+    model, losses, _ = step(tiny, torch.bfloat16)
+    model.parse_losses(losses)[0].backward()
+    without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert without == []
+
+
+def test_an_unknown_precision_lists_the_known_ones():
+    with pytest.raises(UserError, match="attack_precision 'fp16'. Known: auto, bfloat16, float32"):
+        attack_precision('fp16', 'cpu')
