@@ -32,6 +32,8 @@ EXTRAS = {
         'pre-commit-hooks',
         'pytest',
         'ruff==0.17.6',
+        # Real photographs.
+        'scikit-image',
         'setuptools>=64',
         'wheel',
     ],

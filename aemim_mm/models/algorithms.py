@@ -7,13 +7,11 @@
 Source: AEMIM, arXiv 2407.11537.
 """
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Real
 
-import numpy as np
 import torch
-from mmengine.logging import MessageHub
 from mmpretrain.models import MAE, SimMIM
 from mmpretrain.registry import MODELS
 
@@ -23,12 +21,14 @@ from ..domain import Domain, use_domain
 from ..errors import UserError, one_of
 from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
 from .diagnosis import non_finite_loss
+from .objectives import OBJECTIVES
 from .precision import PRECISIONS, attack_precision
+from .schedule import Schedule
 from .vit import patch_grid
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
-    'attack_mask': ('same', 'resampled', 'none'),
+    'attack_mask': tuple(OBJECTIVES),
     'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
@@ -100,7 +100,7 @@ class AdversarialMIM:
         self.distance = feature_distance(distance)
         self.attack_mask, self.attack_precision = attack_mask, attack_precision
         self.adv_target, self.adv_share = adv_target, adv_share
-        self.weight_points = _weight_points(adv_weight)
+        self.weight_schedule = Schedule('adv_weight', adv_weight)
 
         if adapters is None and not any(isinstance(layer, SplitLayer) for layer in self.backbone.modules()):
             adapters = ('norm', 'cls_token')
@@ -119,9 +119,7 @@ class AdversarialMIM:
     @property
     def adv_weight(self) -> float:
         """The weight of the adversarial loss at this moment of training."""
-        hub = MessageHub.get_current_instance()
-        progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
-        return float(np.interp(progress, *zip(*self.weight_points)))
+        return self.weight_schedule.now()
 
     def features(self, output) -> torch.Tensor:
         """The encoder's features after the final norm, from what the backbone returns."""
@@ -193,46 +191,12 @@ class AdversarialMIM:
 
         precision = attack_precision(self.attack_precision, images.device.type)
         with use_domain(self, Domain.ADV), only_inputs_need_gradients(self), precision:
-            objective = self.objective(images, call)
+            objective = OBJECTIVES[self.attack_mask](self, images, call)
             x_adv = self.data_preprocessor.perturb(images, objective, observe=observe)
             with torch.no_grad():
                 end = None if self.attack_mask == 'same' else objective(x_adv) / len(images)
         start, zeros = (seen[0][0], seen[-1][1]) if seen else (None, images.new_zeros(()))
         return x_adv, start, end, zeros
-
-    def objective(self, images, call):
-        """What the attack maximises: the distance of adversarial features from the clean ones, both of the encoder."""
-        if self.attack_mask == 'same':
-            target = self.features(call.output).detach()
-
-            def encode_again(x):
-                with call.randomness.replayed():
-                    return self.features(call.again(images, x))
-
-            return lambda x: self.distance(encode_again(x), target)
-
-        if self.attack_mask == 'none':
-            with self._clean_target(call.randomness):
-                target = self.features(self.extract_feat(images))
-
-            def encode_whole(x):
-                with call.randomness.replayed():
-                    return self.features(self.extract_feat(x))
-
-            return lambda x: self.distance(encode_whole(x), target)
-
-        def resampled(x):
-            order = torch.randperm(len(images), device=images.device)
-            with self._clean_target(RecordedRandomness()):
-                target = self.features(call.again(images, images, order))
-            return self.distance(self.features(call.again(images, x, order)), target)
-
-        return resampled
-
-    @contextmanager
-    def _clean_target(self, randomness):
-        with torch.no_grad(), use_domain(self, Domain.CLEAN), randomness.replayed():
-            yield
 
 
 @MODELS.register_module()
@@ -276,18 +240,3 @@ def _total(losses: dict) -> torch.Tensor:
 
 def _when(condition, context):
     return context if condition else nullcontext()
-
-
-def _weight_points(weight):
-    points = [(0.0, weight)] if isinstance(weight, Real) else weight
-    try:
-        points = [(float(progress), float(value)) for progress, value in points]
-    except (TypeError, ValueError):
-        points = []
-    progress = [point[0] for point in points]
-    if not points or progress != sorted(progress) or not all(value >= 0 for _, value in points):
-        raise UserError(
-            f'adv_weight is a number >= 0, or points [(progress, weight), ...] with rising progress, but got '
-            f'{weight!r}.'
-        )
-    return points
