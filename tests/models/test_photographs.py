@@ -45,19 +45,3 @@ def test_the_attack_ends_much_further_away_than_uniform_noise(trained):
     attack = trained.two_passes(images, None).attack
     # The attack starts at uniform noise of the same size, so its first objective is the noise's.
     assert attack['attack_end'] > 1.5 * attack['attack_start']
-
-
-def test_adversarial_examples_are_harder_to_reconstruct_than_noisy_images(trained):
-    """The first experiment that the paper asks for: same images, masks and random starts, in the clean domain."""
-    images = trained.data_preprocessor.normalize(crops(256, seed=2))
-    preprocessor = trained.data_preprocessor
-    losses = {}
-    for steps in (0, 2):
-        preprocessor.steps = steps
-        torch.manual_seed(3)
-        x_adv = trained.two_passes(images, None).x_adv
-        torch.manual_seed(3)
-        with torch.no_grad():
-            latent, mask, ids_restore = trained.backbone(x_adv)
-            losses[steps] = trained.head.loss(trained.neck(latent, ids_restore), images, mask).item()
-    assert losses[2] > losses[0]
