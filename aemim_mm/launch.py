@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -17,7 +18,7 @@ from .errors import UserError
 from .models import NonFiniteLossError
 
 LAYOUTS = {
-    'ImageNet': '{train,val}/<class>/*.JPEG',
+    'ImageNet': '{train,val}/<class>/*.JPEG with 1000 classes',
     'CustomDataset': '<class>/*.jpg',
     'UnlabelledFolder': 'any/depth/*.jpg',
     'FashionMNIST': 'train-images-idx3-ubyte and the three files beside it',
@@ -33,22 +34,33 @@ def load_config(args) -> Config:
         args: With ``config``, ``cfg_options``, ``work_dir``, ``data_root`` and ``launcher``.
 
     Raises:
-        UserError: The file is missing.
+        UserError: The file is missing, or an option is none.
     """
     if not osp.isfile(args.config):
         raise UserError(f'There is no config {args.config}. Those of this project are listed in configs/metafile.yml.')
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
-        cfg.merge_from_dict(_parse_options(args.cfg_options))
+        _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     if args.data_root:
         for dataset in datasets(cfg):
-            dataset.data_root = args.data_root
+            dataset.data_root = osp.expanduser(args.data_root)
     if cfg.get('default_scope') == 'mmpretrain':
         _complete_loaders(cfg)
     return cfg
+
+
+def _merge_options(cfg: Config, options: list) -> None:
+    wrong = [option for option in options if '=' not in option]
+    if wrong:
+        raise UserError(f'--cfg-options takes KEY=VALUE, as in model.adv_weight=0.5, but got {" ".join(wrong)}.')
+    try:
+        cfg.merge_from_dict(_parse_options(options))
+    # mmengine's parser runs in circles over some brackets.
+    except (KeyError, TypeError, RecursionError) as error:
+        raise UserError(f'--cfg-options {" ".join(options)} does not fit the config: {error.args[0]}') from error
 
 
 def _parse_options(options: list) -> dict:
@@ -85,13 +97,39 @@ def check_data(cfg: Config, loaders) -> None:
     """
     for dataset in datasets(cfg, loaders):
         root = dataset.get('data_root')
-        if root and '://' not in root and not osp.isdir(root):
-            layout = LAYOUTS.get(str(dataset.get('type')).split('.')[-1])
-            expected = f' Expected in it: {layout}.' if layout else ''
-            raise UserError(
-                f'There is no data folder {osp.abspath(root)} (data_root of {dataset.get("type")}).{expected} '
-                'Put the data there, or say where they are with --data-root DIR.'
-            )
+        if not root or '://' in root:
+            continue
+        kind = str(dataset.get('type')).split('.')[-1]
+        expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
+        for folder in _folders(kind, dataset):
+            if not osp.isdir(folder):
+                raise UserError(
+                    f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
+                    'Put the data there, or say where they are with --data-root DIR.'
+                )
+        if kind == 'ImageNet' and not _has_list(dataset):
+            classes = sum(entry.is_dir() for entry in os.scandir(folder))
+            if classes != 1000:
+                raise UserError(
+                    f'The data folder {osp.abspath(folder)} has {classes} class folders, not 1000 ({kind}, '
+                    f'data_root={root!r}).{expected} Put the data there, or say where they are with --data-root DIR. '
+                    'For images of another kind, take configs/aemim_vit-b_folder.py.'
+                )
+
+
+def _folders(kind: str, dataset):
+    """The folders that a data set reads: its root, then those inside it that it names."""
+    root, prefix = osp.expanduser(dataset.data_root), dataset.get('data_prefix')
+    if not prefix and kind == 'ImageNet':
+        prefix = dataset.get('split')
+    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
+    return [root, *[osp.join(root, name) for name in prefixes if isinstance(name, str) and name]]
+
+
+def _has_list(dataset) -> bool:
+    """Whether this ImageNet goes by a list of its images, or has classes of its own."""
+    listed = osp.join(osp.expanduser(dataset.data_root), 'meta', f'{dataset.get("split")}.txt')
+    return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -104,14 +142,37 @@ def build_runner(cfg: Config) -> Runner:
     return Runner.from_cfg(cfg)
 
 
-def check_start(runner: Runner) -> None:
+def check_start(runner: Runner, need: str) -> None:
     """Refuse to start from, or resume, a checkpoint that does not fit the model."""
-    path, resume = runner._load_from, runner._resume
-    if resume and path is None:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    path = runner._load_from
+    if runner._resume and path is None:
         path = find_latest_checkpoint(runner.work_dir)
     if path:
-        report = check_checkpoint(runner.model, path, whole=resume)
+        report = check_checkpoint(model, path, 'same' if runner._resume else need)
         print_log(f'{path}: {report}', logger='current')
+
+
+def check_pretrained(runner: Runner) -> None:
+    """Refuse an ``init_cfg`` of type Pretrained with a checkpoint that does not fit."""
+    for name, module in runner.model.named_modules():
+        init_cfg = getattr(module, 'init_cfg', None) or []
+        for init in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
+            if init.get('type') == 'Pretrained':
+                prefix = init.get('prefix') or ''
+                prefix += '.' if prefix and not prefix.endswith('.') else ''
+                report = check_checkpoint(module, init['checkpoint'], 'most', prefix)
+                print_log(f'{name or "model"} from {init["checkpoint"]}: {report}', logger='current')
+
+
+def check_batches(runner: Runner) -> None:
+    """Refuse a data set too small for a single batch."""
+    loader = runner.train_dataloader
+    if len(loader) == 0:
+        raise UserError(
+            f'The training data, {len(loader.dataset)} images, do not fill one batch of {loader.batch_size} on each '
+            'rank. Lower it with --cfg-options train_dataloader.batch_size=N, or add images.'
+        )
 
 
 def train(args) -> None:
@@ -124,12 +185,14 @@ def train(args) -> None:
     if args.resume:
         cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
-        if 'auto_scale_lr' not in cfg:
+        if not cfg.get('auto_scale_lr'):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     runner = build_runner(cfg)
-    check_start(runner)
+    check_pretrained(runner)
+    check_start(runner, need='encoder')
+    check_batches(runner)
     runner.train()
 
 
@@ -143,7 +206,7 @@ def test(args) -> None:
     if args.out:
         cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=args.out)]
     runner = build_runner(cfg)
-    check_start(runner)
+    check_start(runner, need='all')
     runner.test()
 
 
