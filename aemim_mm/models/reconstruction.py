@@ -33,7 +33,7 @@ def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction
         inputs: Normalised images, (B, C, H, W).
         data_samples: One for each image, where the algorithm takes its masks from them.
     """
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with (
@@ -43,7 +43,8 @@ def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction
         ):
             x_adv = model.two_passes(inputs, data_samples).x_adv
     finally:
-        model.train(was_training)
+        for module in training:  # Not model.train(): a part of the model may be in eval mode for good.
+            module.training = True
     # The first call of either is the clean pass, and the last the adversarial one; calls between them are the attack's.
     return {
         Domain.CLEAN: _pictures(model, inputs, backbone[0], neck[0].output),
