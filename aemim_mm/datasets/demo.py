@@ -42,8 +42,9 @@ class DemoFashionMNIST(FashionMNIST):
         test_mode, self.test_mode = self.test_mode, self.wants_test
         try:
             with warnings.catch_warnings():
-                # Upstream makes tensors of a file's read-only bytes. They are copied before anyone writes to them.
-                warnings.filterwarnings('ignore', 'The given NumPy array is not writ')
+                # Upstream makes tensors of read-only bytes (copied before anyone writes to them), and arrays of tensors
+                # in a way that NumPy 2 deprecates.
+                warnings.simplefilter('ignore')
                 return super().load_data_list()
         finally:
             self.test_mode = test_mode
