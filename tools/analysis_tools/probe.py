@@ -1,0 +1,27 @@
+"""Probe frozen encoders on the embedded data: weighted 20-NN and a linear classifier, top-1 in percent.
+
+Example:
+    python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_20e_fashion-mnist.py work_dirs/demo/aemim/epoch_20.pth
+"""
+
+import argparse
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Probe frozen encoders on the embedded data: 20-NN and linear, top-1.')
+    parser.add_argument('config', help='config whose training data are DemoFashionMNIST')
+    parser.add_argument('checkpoints', nargs='*', help='checkpoints of this config; the untrained encoder comes first')
+    args = parser.parse_args()
+    # Only now: importing the stack takes seconds, and --help should not.
+    from aemim_mm.demo import build_model, embedded_data
+    from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
+
+    print(f'{"linear":>7} {"20-NN":>7}  encoder')
+    for checkpoint in (None, *args.checkpoints):
+        model = build_model(args.config, checkpoint)
+        train, test = (extract_features(model, embedded_data(args.config, split)) for split in ('train', 'test'))
+        print(f'{linear_probe_accuracy(train, test):7.1f} {knn_accuracy(train, test):7.1f}  {checkpoint or "untrained"}')
+
+
+if __name__ == '__main__':
+    main()
