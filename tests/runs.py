@@ -42,10 +42,18 @@ def run(path: str, *argv) -> None:
 
 def train(config, work_dir, *argv, options=(), epochs=1, shrunk=SHRUNK) -> None:
     """``tools/train.py``; ``argv`` are its flags, ``options`` those after ``--cfg-options``."""
-    # mmengine keeps its visualizer and message hub by the experiment's name, which changes only every second.
-    name = f'experiment_name=run{next(_numbers)}'
     epochs = [] if epochs is None else [f'train_cfg.max_epochs={epochs}']
-    run('train.py', config, '--work-dir', work_dir, *argv, '--cfg-options', name, *shrunk, *epochs, *options)
+    run('train.py', config, '--work-dir', work_dir, *argv, '--cfg-options', _name(), *shrunk, *epochs, *options)
+
+
+def test(config, checkpoint, work_dir, *argv) -> None:
+    """``tools/test.py``."""
+    run('test.py', config, checkpoint, '--work-dir', work_dir, *argv, '--cfg-options', _name())
+
+
+def _name() -> str:
+    # mmengine keeps its visualizer and message hub by the experiment's name, which else changes only every second.
+    return f'experiment_name=run{next(_numbers)}'
 
 
 def scalars(work_dir) -> list:
