@@ -16,7 +16,7 @@ def extract_features(model, dataset, batch_size: int = 256):
     Returns:
         Features (N, C) and labels (N,).
     """
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     features, labels = [], []
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
@@ -24,7 +24,8 @@ def extract_features(model, dataset, batch_size: int = 256):
         tokens = model.extract_feat(inputs)[0]
         features.append(tokens[:, 1:].mean(dim=1).float().cpu())
         labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
-    model.train(was_training)
+    for module in training:  # Not model.train(): a part of the model may be in eval mode for good.
+        module.training = True
     return torch.cat(features), torch.cat(labels)
 
 

@@ -1,5 +1,8 @@
 """Picture panels: what the model sees, what the attack adds, what it reconstructs."""
 
+import random
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 import torch
@@ -74,6 +77,19 @@ def _write(canvas, text, origin, width) -> None:
     cv2.putText(canvas, text, origin, font, scale * min(1, width / needed), (0, 0, 0), 1, cv2.LINE_AA)
 
 
+@contextmanager
+def _seeded(seed: int):
+    """Inside, random numbers of this seed, augmentation's too; outside, as if nothing had happened."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices):
+            random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python), np.random.set_state(numpy)
+
+
 @HOOKS.register_module()
 class PanelHook(Hook):
     """Write picture panels of the same images, masks and random starts every N epochs, through the Visualizer.
@@ -99,12 +115,11 @@ class PanelHook(Hook):
         """Draw one panel now."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         loader = runner.train_dataloader
-        if self._batch is None:
-            items = [loader.dataset[index] for index in range(min(self.num_images, len(loader.dataset)))]
-            self._batch = loader.collate_fn(items)
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed)
+        with _seeded(self.seed):
+            if self._batch is None:
+                items = [loader.dataset[index] for index in range(min(self.num_images, len(loader.dataset)))]
+                self._batch = loader.collate_fn(items)
+        with _seeded(self.seed):
             # The preprocessor changes what it is given.
             data = model.data_preprocessor(dict(self._batch), False)
             rows = panel_rows(model, data['inputs'], data['data_samples'])
