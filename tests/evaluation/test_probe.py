@@ -93,7 +93,7 @@ class Labelled(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize('make', ['aemim', 'mae'])
 def test_features_are_the_mean_patch_tokens_of_the_clean_encoder(tiny, make):
-    model = tiny.build(getattr(tiny, make)(backbone=dict(drop_rate=0.5)))
+    model = tiny.build(getattr(tiny, make)(backbone=dict(drop_rate=0.5), data_preprocessor=dict(to_rgb=True)))
     if make == 'aemim':
         tiny.part_domains(model)
     model.backbone.layers[0].eval()
