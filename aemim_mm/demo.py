@@ -24,12 +24,12 @@ def build_model(config: Path, checkpoint: Path | None = None):
     """The model of a config, with the weights of a checkpoint, or its seeded initial ones."""
     cfg = Config.fromfile(config)
     init_default_scope('mmpretrain')
-    MMLogger.get_instance('mmengine', log_level='ERROR').setLevel('ERROR')
+    MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
     if checkpoint is not None:
-        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True, logger='silent')
     return model.eval()
 
 
@@ -92,8 +92,8 @@ def _charts(out: Path) -> list:
         'iteration',
         'loss',
         [
-            Curve('AEMIM, clean images', *aemim['loss_clean']),
-            Curve('AEMIM, adversarial images', *aemim['loss_adv']),
+            Curve('AEMIM, clean', *aemim['loss_clean']),
+            Curve('AEMIM, adversarial', *aemim['loss_adv']),
             Curve('MAE', *mae['loss']),
         ],
     )

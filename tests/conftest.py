@@ -1,7 +1,12 @@
 """Shared fixtures: the tiny models, a quiet logger, and no training progress left over from another test."""
+
 import logging
+import os
 import sys
 from pathlib import Path
+
+# Before torch is imported, and for the processes that tests start: on tiny tensors, threads only wait for each other.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger

@@ -102,9 +102,14 @@ class AdversarialMIM:
         self.adv_target, self.adv_share = adv_target, adv_share
         self.weight_schedule = Schedule('adv_weight', adv_weight)
 
-        if adapters is None and not any(isinstance(layer, SplitLayer) for layer in self.backbone.modules()):
-            adapters = ('norm', 'cls_token')
-        if adapters:
+        is_split = any(isinstance(layer, SplitLayer) for layer in self.backbone.modules())
+        if is_split and adapters is not None:
+            raise UserError(
+                f'The {type(self.backbone).__name__} chooses its own adapters. Set model.backbone.adapters, and leave '
+                'model.adapters out.'
+            )
+        adapters = ('norm', 'cls_token') if adapters is None else adapters
+        if adapters and not is_split:
             split_adapters(self.backbone, adapters)
         if decoder != 'shared':
             split_layer(self.neck.get_submodule(self.prediction_layer), ('weight', 'bias'))
@@ -172,7 +177,7 @@ class AdversarialMIM:
             with torch.no_grad():
                 end = self.distance(self.features(adv_calls[-1].output), self.features(call.output)) / len(images)
         start = end if start is None else start
-        gain = end / start.clamp_min(torch.finfo(torch.float32).tiny)
+        gain = torch.where(start > 0, end / start, torch.zeros_like(start))
         return TwoPasses(
             clean, adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
         )

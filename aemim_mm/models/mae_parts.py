@@ -1,5 +1,7 @@
 """MAE's decoder and head, for any image and patch size."""
 
+import math
+
 import torch
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
 from mmpretrain.models.utils import to_2tuple
@@ -63,7 +65,10 @@ class AEMIMHead(MAEPretrainHead):
     def unpatchify(self, x: torch.Tensor, img_size=None) -> torch.Tensor:
         """The inverse of :meth:`patchify`; ``img_size`` (height, width) is needed for non-square images."""
         if img_size is None:
-            return super().unpatchify(x)
+            side = math.isqrt(x.shape[1])
+            if side**2 != x.shape[1]:
+                raise UserError(f'{x.shape[1]} patches are no square. Pass img_size=(height, width).')
+            img_size = tuple(side * length for length in to_2tuple(self.patch_size))
         (rows, columns), (height, width) = patch_grid(img_size, self.patch_size), to_2tuple(self.patch_size)
         pixels = x.reshape(len(x), rows, columns, height, width, self.in_channels)
         return pixels.permute(0, 5, 1, 3, 2, 4).reshape(len(x), self.in_channels, rows * height, columns * width)

@@ -112,7 +112,6 @@ def test_two_heads_are_the_default(tiny):
         ((), None, (True, True)),
         ((), ('cls_token', ), (False, True)),
         ((), (), (False, False)),
-        (('norm', ), 'cls_token', (True, True)),
     ])
 def test_adapters_of_the_backbone_and_of_the_model(tiny, of_backbone, of_model, expected):
     model = tiny.build(tiny.aemim(backbone=dict(adapters=of_backbone), adapters=of_model))
@@ -135,9 +134,14 @@ def test_an_unknown_name_lists_the_known_ones(tiny, field, known):
 
 
 def test_an_unknown_adapter_lists_the_known_ones(tiny):
-    for changes in (dict(adapters='lora9'), dict(backbone=dict(adapters=('lora9', )))):
+    for changes in (dict(adapters='lora9', backbone=dict(adapters=())), dict(backbone=dict(adapters=('lora9', )))):
         with pytest.raises(UserError, match="Unknown adapter 'lora9'. Known: .*cls_token.*norm"):
             tiny.build(tiny.aemim(**changes))
+
+
+def test_adapters_chosen_twice_are_a_clear_error(tiny):
+    with pytest.raises(UserError, match='Set model.backbone.adapters, and leave model.adapters out'):
+        tiny.build(tiny.aemim(adapters=('norm',)))
 
 
 def test_a_preprocessor_that_cannot_perturb_is_a_clear_error(tiny):
