@@ -15,7 +15,8 @@ HEAD = re.compile(r'(^|\.|_)head\.')
 # If the checkpoint has more of these, its encoder is deeper than the model's.
 LAYER = re.compile(r'(^|^backbone\.)(layers|stages|blocks)\.\d+\..*(?<!_adv)$')
 HINTS = {
-    'same': ' To start from its weights rather than resume, use --cfg-options load_from=CHECKPOINT without --resume.',
+    'same': ' To start from its weights rather than resume, leave out --resume and use '
+    '--cfg-options load_from=CHECKPOINT resume=False.',
     'most': " To load one part of it, init_cfg takes a prefix, such as 'backbone.'.",
 }
 
@@ -90,7 +91,7 @@ def check_checkpoint(model: torch.nn.Module, path: str, need: str = 'encoder', p
     if need == 'same' and not {'meta', 'message_hub'} <= checkpoint.keys():
         raise UserError(
             f'The checkpoint {path} holds weights, but not the state of a training to resume. To start from its '
-            'weights, leave out --resume and use --cfg-options load_from=CHECKPOINT.'
+            'weights, leave out --resume and use --cfg-options load_from=CHECKPOINT resume=False.'
         )
     # Where mmengine looks for them.
     state = checkpoint.get('state_dict', checkpoint)

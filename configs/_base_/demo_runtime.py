@@ -9,8 +9,9 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
         custom_keys={
+            # Not bias_decay_mult, which passes over bias_adv.
+            'bias': dict(decay_mult=0.0),
             'pos_embed': dict(decay_mult=0.0),
             'mask_token': dict(decay_mult=0.0),
             'cls_token': dict(decay_mult=0.0),

@@ -32,21 +32,21 @@ class TestCheckpoint:
         content = (trained / 'epoch_1.pth').read_bytes()
         message = error_of('--resume', trained / 'epoch_1.pth', options=NARROW)
         assert '  39 mismatched: backbone.cls_token' in message
-        assert message.endswith('use --cfg-options load_from=CHECKPOINT without --resume.')
+        assert message.endswith('use --cfg-options load_from=CHECKPOINT resume=False.')
         assert (trained / 'epoch_1.pth').read_bytes() == content
 
     def test_to_resume_of_the_baseline(self, error_of, tmp_path):
         runs.train(runs.MAE, tmp_path / 'mae')
         message = error_of('--resume', tmp_path / 'mae/epoch_1.pth')
         assert '  50 tensors fit\n  13 adversarial adapters start from the clean ones\n' in message
-        assert message.endswith('use --cfg-options load_from=CHECKPOINT without --resume.')
+        assert message.endswith('use --cfg-options load_from=CHECKPOINT resume=False.')
 
     def test_to_resume_with_weights_alone(self, error_of, trained, tmp_path):
         torch.save(runs.weights(trained / 'epoch_1.pth'), tmp_path / 'weights.pth')
         message = error_of('--resume', tmp_path / 'weights.pth')
         assert message == (
             f'The checkpoint {tmp_path}/weights.pth holds weights, but not the state of a training to resume. To start '
-            'from its weights, leave out --resume and use --cfg-options load_from=CHECKPOINT.'
+            'from its weights, leave out --resume and use --cfg-options load_from=CHECKPOINT resume=False.'
         )
 
     def test_missing(self, error_of, tmp_path):

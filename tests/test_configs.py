@@ -1,0 +1,195 @@
+"""Every config builds what it says, reads its data, is documented and listed; the pairs differ in the method alone."""
+
+import ast
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import runs
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmpretrain.models import SwinTransformer, VisionTransformer
+from mmpretrain.registry import MODELS
+from PIL import Image
+
+from aemim_mm import launch
+
+NAMES = sorted(str(path.relative_to(runs.CONFIGS)) for path in runs.CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+ADVERSARIAL = [name for name in NAMES if 'aemim' in name or 'aesimmim' in name]
+PAIRS = {
+    'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
+    'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
+    'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
+    'demo/aemim_vit-tiny_20e_fashion-mnist.py': 'demo/mae_vit-tiny_20e_fashion-mnist.py',
+}
+METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / 'metafile.yml').read_text())['Models']}
+
+
+def load(name, data_root=None):
+    args = dict(cfg_options=None, work_dir=None, data_root=data_root, launcher='none')
+    return launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / name), **args))
+
+
+def build(cfg, layers=1):
+    """The model of a config, of full width but with few layers."""
+    model = cfg.model
+    if 'Swin' in model.backbone.type:
+        model.backbone.arch = {**SwinTransformer.arch_zoo['base'], 'depths': [layers] * 4}
+    elif isinstance(model.backbone.arch, str):
+        model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
+    if 'decoder_depth' in model.neck:
+        model.neck.decoder_depth = layers
+    torch.manual_seed(0)
+    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
+    model.init_weights()
+    model.train()
+    return model
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Four pictures, as ImageNet with a list of its images, and as any folder."""
+    root = tmp_path_factory.mktemp('imagenet')
+    (root / 'train/n01').mkdir(parents=True)
+    (root / 'meta').mkdir()
+    for number in range(4):
+        coarse = np.random.default_rng(number).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((270, 210)).save(root / f'train/n01/{number}.JPEG')
+    (root / 'meta/train.txt').write_text(''.join(f'n01/{number}.JPEG {number}\n' for number in range(4)))
+    return root
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
+    cfg = load(name, None if name.startswith('demo/') else str(images))
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    model = build(cfg)
+    launch.check_data(cfg, ('train_dataloader',))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    assert type(optim).__name__ == ('OptimWrapper' if name.startswith('demo/') else 'Bfloat16OptimWrapper')
+    size = 28 if name.startswith('demo/') else 192 if 'swin' in name else 224
+    assert model.data_preprocessor(dict(batch), True)['inputs'].shape[-2:] == (size, size)
+    losses = model.train_step(batch, optim)
+    expected = {'loss_clean', 'loss_adv'} if name in ADVERSARIAL else {'loss'}
+    assert expected <= losses.keys() and torch.isfinite(losses['loss'])
+    if name in ADVERSARIAL:
+        assert losses['attack_gain'] > 1.5
+        assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 2)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_schedule_builds_and_covers_the_training(name):
+    cfg = load(name)
+    model = torch.nn.Linear(1, 1)
+    wrapper = {**cfg.optim_wrapper, 'paramwise_cfg': None}
+    holder = SimpleNamespace(optim_wrapper=build_optim_wrapper(model, wrapper), _train_loop=None, iter=0, epoch=0)
+    holder.train_loop = SimpleNamespace(max_epochs=cfg.train_cfg.max_epochs, max_iters=cfg.train_cfg.max_epochs * 2)
+    holder.train_dataloader = [0, 0]
+    holder._build_param_scheduler = Runner._build_param_scheduler.__get__(holder)
+    schedulers = Runner.build_param_scheduler(holder, cfg.param_scheduler)
+    warmup, main = schedulers
+    assert warmup.begin == 0 and warmup.end == main.begin and main.end == 2 * cfg.train_cfg.max_epochs
+    rates = []
+    for _ in range(main.end):
+        holder.optim_wrapper.step()
+        rates.append(holder.optim_wrapper.optimizer.param_groups[0]['lr'])
+        for scheduler in schedulers:
+            scheduler.step()
+    peak = cfg.optim_wrapper.optimizer.lr
+    assert max(rates) == pytest.approx(peak) and rates[0] < peak / 100 and rates[-1] < peak / 9
+    assert abs(rates.index(max(rates)) - warmup.end) <= 1
+
+
+@pytest.mark.parametrize('name', [name for name in ADVERSARIAL if 'vit-l' not in name])
+def test_adversarial_adapters_decay_as_their_clean_twins(name):
+    cfg = load(name)
+    model = build(cfg)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    of = {id(parameter): (group['weight_decay'], group['lr']) for group in groups for parameter in group['params']}
+    names = {label: of[id(parameter)] for label, parameter in model.named_parameters() if parameter.requires_grad}
+    adapters = [label for label in names if label.endswith('_adv')]
+    assert len(adapters) >= 6
+    for label in adapters:
+        assert names[label] == names[label.removesuffix('_adv')], label
+    # Norms, biases and tokens do not decay; the weights of linear layers and convolutions do.
+    decayed = {label for label, (decay, _) in names.items() if decay > 0}
+    exempt = {label for label, parameter in model.named_parameters() if parameter.ndim == 1 or 'token' in label}
+    exempt |= {label for label in names if 'pos_embed' in label or 'bias_table' in label}
+    if 'swin' in name:  # mmpretrain's recipe decays it, in the baseline too.
+        exempt.remove('backbone.mask_token')
+    assert decayed and not decayed & exempt and decayed | exempt >= names.keys()
+    assert {decay for decay, _ in names.values()} == {0.0, cfg.optim_wrapper.optimizer.weight_decay}
+
+
+def plain(config, *without):
+    """As nested builtins, without the scopes that inheritance leaves."""
+    if isinstance(config, dict):
+        return {key: plain(value, *without) for key, value in config.items() if key not in ('_scope_', *without)}
+    return [plain(value, *without) for value in config] if isinstance(config, (list, tuple)) else config
+
+
+@pytest.mark.parametrize(('name', 'baseline'), PAIRS.items())
+def test_the_baseline_differs_in_the_method_alone(name, baseline):
+    ours, theirs = (plain(Config.fromfile(runs.CONFIGS / path).to_dict()) for path in (name, baseline))
+    for key in sorted({*ours, *theirs} - {'model', 'data_preprocessor', 'custom_hooks'}):
+        assert ours.get(key) == theirs.get(key), key
+    # The kinds of the parts, and the ways to say their size.
+    model, stock = (plain(config['model'], 'type', 'img_size', 'num_patches') for config in (ours, theirs))
+    for config, parts in ((ours, model), (theirs, stock)):
+        settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')
+        parts['pixels'] = {key: settings.get(key) for key in ('mean', 'std', 'to_rgb')}
+    model.pop('data_preprocessor', None), stock.pop('data_preprocessor', None)
+    for parts in (model, stock):
+        parts['pixels'].pop('type', None)
+    assert model == stock
+    assert ours['model']['type'] in ('AEMIM', 'AESimMIM') and theirs['model']['type'] in ('MAE', 'SimMIM')
+
+
+def test_epochs_and_sizes():
+    configs = {name: load(name) for name in NAMES}
+    assert {name: cfg.train_cfg.max_epochs for name, cfg in configs.items() if '800e' not in name} == {
+        'aemim_vit-b_1600e.py': 1600,
+        'aemim_vit-b_folder.py': 300,
+        'demo/aemim_vit-tiny_20e_fashion-mnist.py': 20,
+        'demo/mae_vit-tiny_20e_fashion-mnist.py': 20,
+    }
+    assert all(cfg.train_cfg.max_epochs == 800 for name, cfg in configs.items() if '800e' in name)
+    large = configs['aemim_vit-l_800e.py'].model
+    assert large.backbone.arch == 'l' and large.neck.embed_dim == 1024
+    folder = configs['aemim_vit-b_folder.py']
+    assert folder.train_dataloader.dataset.type == 'UnlabelledFolder' and not folder.resume
+    assert 'split' not in folder.train_dataloader.dataset
+    assert {hook.type for hook in folder.custom_hooks} == {'PanelHook', 'UnreadableImagesHook'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_docstring_says_how_to_run_it(name):
+    docstring = ast.get_docstring(ast.parse((runs.CONFIGS / name).read_text()))
+    assert re.fullmatch(r'.+[.:]', docstring.splitlines()[0]) or name.startswith('demo/')
+    (command,) = re.findall(r'^Run: +(.+)$', docstring, re.MULTILINE)
+    assert f'configs/{name}' in command.split()
+    for path in re.findall(r'(?:tools|configs)/\S+', docstring):
+        assert (runs.REPO / path).is_file(), path
+    if not name.startswith('demo/'):
+        assert re.search(r'^Needs: +\S', docstring, re.MULTILINE)
+        assert re.search(r'^Expected: +\S', docstring, re.MULTILINE)
+
+
+def test_the_metafile_lists_all_and_nothing_else():
+    assert sorted(METAFILE) == [f'configs/{name}' for name in NAMES]
+    assert [model['Name'] for model in METAFILE.values()] == [path.split('/')[-1][:-3] for path in METAFILE]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_metafile_says_what_the_config_does(name):
+    listed, cfg = METAFILE[f'configs/{name}'], load(name)
+    assert listed['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
+    assert listed['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+    assert listed['In Collection'] == ('AEMIM' if name in ADVERSARIAL else 'AEMIM baselines')
