@@ -1,4 +1,5 @@
 """The budget and the valid range, checked in pixels."""
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_equals_pgd_in_pixels(tiny):
 
 
 def test_a_narrower_valid_range_holds(tiny):
-    preprocessor = AdvDataPreprocessor(eps=8, pixel_range=(16., 235.), **MEANS_STDS[0])
+    preprocessor = AdvDataPreprocessor(eps=8, pixel_range=(16.0, 235.0), **MEANS_STDS[0])
     inputs = preprocessor.normalize(tiny.pixels().clamp(16, 235))
     x_adv = preprocessor.denormalize(preprocessor.perturb(inputs, objective_of(inputs.shape)))
     assert x_adv.min() >= 16 - 1e-3 and x_adv.max() <= 235 + 1e-3
@@ -75,7 +76,7 @@ def test_no_budget_returns_the_input(tiny, budget):
 
 def test_no_steps_from_a_uniform_start_is_noise_in_the_ball():
     preprocessor = AdvDataPreprocessor(steps=0, eps=2, **MEANS_STDS[0])
-    pixels = torch.full((8, 3, 32, 32), 100.)
+    pixels = torch.full((8, 3, 32, 32), 100.0)
     torch.manual_seed(0)
     delta = preprocessor.denormalize(preprocessor.perturb(preprocessor.normalize(pixels), None)) - pixels
     counts, _ = np.histogram(delta.numpy(), bins=8, range=(-2, 2))
@@ -84,14 +85,15 @@ def test_no_steps_from_a_uniform_start_is_noise_in_the_ball():
 
 
 @pytest.mark.parametrize(
-    ('steps', 'step_size', 'expected'), [(2, None, 1.), (4, None, 0.5), (0, None, 2.), (2, 1.5, 1.5)])
+    ('steps', 'step_size', 'expected'), [(2, None, 1.0), (4, None, 0.5), (0, None, 2.0), (2, 1.5, 1.5)]
+)
 def test_the_step_size_is_eps_over_steps_unless_given(steps, step_size, expected):
     assert AdvDataPreprocessor(eps=2, steps=steps, step_size=step_size).step_size == expected
 
 
 def test_one_step_moves_by_the_step_size_in_pixels():
     preprocessor = AdvDataPreprocessor(eps=8, steps=1, step_size=3, start='zero', **MEANS_STDS[0])
-    pixels = torch.full((1, 3, 4, 4), 100.)
+    pixels = torch.full((1, 3, 4, 4), 100.0)
     x_adv = preprocessor.perturb(preprocessor.normalize(pixels), lambda images: images.sum())
     torch.testing.assert_close(preprocessor.denormalize(x_adv), pixels + 3, atol=1e-3, rtol=0)
 

@@ -1,4 +1,5 @@
 """The mode: nests, restores, travels with copies."""
+
 from copy import deepcopy
 
 import pytest

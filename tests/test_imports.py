@@ -1,4 +1,5 @@
 """Imports flow one way, and detection is loaded only by those who ask for it."""
+
 import ast
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def imported_modules(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = package[:len(package) - node.level + 1] if node.level else ()
+            parents = package[: len(package) - node.level + 1] if node.level else ()
             base = '.'.join([*parents, *([node.module] if node.module else [])])
             yield from (f'{base}.{alias.name}' for alias in node.names)
 
@@ -52,10 +53,9 @@ def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
     (tmp_path / 'models').mkdir()
     path = tmp_path / 'models' / 'x.py'
     path.write_text(
-        'import a.b\nfrom ..domain import D\nfrom .vit import V\nfrom .. import hooks\ndef f(): from c import d')
-    assert set(imported_modules(path)) == {
-        'a.b', 'aemim_mm.domain.D', 'aemim_mm.models.vit.V', 'aemim_mm.hooks', 'c.d'
-    }
+        'import a.b\nfrom ..domain import D\nfrom .vit import V\nfrom .. import hooks\ndef f(): from c import d'
+    )
+    assert set(imported_modules(path)) == {'a.b', 'aemim_mm.domain.D', 'aemim_mm.models.vit.V', 'aemim_mm.hooks', 'c.d'}
 
 
 def test_only_det_imports_mmdet():

@@ -1,4 +1,5 @@
 """Replayed randomness and recorded calls."""
+
 import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -125,8 +126,13 @@ def test_substituted_argument_replaces_that_tensor_only_and_restores():
 def net_with_statistics():
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True), nn.Conv2d(4, 4, 3),
-        nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True))
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.InstanceNorm2d(4, track_running_stats=True),
+        nn.Conv2d(4, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.InstanceNorm2d(4, track_running_stats=True),
+    )
     net[0].weight.requires_grad_(False)
     net[4].eval()
     net[5].eval()
@@ -155,9 +161,9 @@ def test_only_inputs_need_gradients_changes_no_output():
     with only_inputs_need_gradients(net):
         images = x.clone().requires_grad_(True)
         attacked = net(images)
-        (gradient, ) = torch.autograd.grad(attacked.square().sum(), images)
+        (gradient,) = torch.autograd.grad(attacked.square().sum(), images)
     expected_images = x.clone().requires_grad_(True)
     expected = net(expected_images)
     assert torch.equal(attacked, expected)
-    (expected_gradient, ) = torch.autograd.grad(expected.square().sum(), expected_images)
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), expected_images)
     torch.testing.assert_close(gradient, expected_gradient)

@@ -1,4 +1,5 @@
 """Matched tiny models, two layers each, 32-pixel images: stock mmpretrain and ours, and the data to run them on."""
+
 from copy import deepcopy
 
 import torch
@@ -11,9 +12,10 @@ SWIN = dict(
     type='SimMIMSwinTransformer',
     arch=dict(embed_dims=12, depths=[2, 2], num_heads=[2, 2]),
     img_size=32,
-    out_indices=(1, ),
+    out_indices=(1,),
     drop_path_rate=0.1,
-    stage_cfgs=dict(block_cfgs=dict(window_size=4)))
+    stage_cfgs=dict(block_cfgs=dict(window_size=4)),
+)
 
 
 def merged(config: dict, changes: dict) -> dict:
@@ -31,15 +33,26 @@ def mae(**changes):
         data_preprocessor=dict(type='SelfSupDataPreprocessor', **NORMALIZE),
         backbone=dict(type='MAEViT', arch=ARCH, img_size=32, patch_size=8, mask_ratio=0.75),
         neck=dict(
-            type='MAEPretrainDecoder', num_patches=16, patch_size=8, embed_dim=32, decoder_embed_dim=32,
-            decoder_depth=1, decoder_num_heads=2, mlp_ratio=2),
+            type='MAEPretrainDecoder',
+            num_patches=16,
+            patch_size=8,
+            embed_dim=32,
+            decoder_embed_dim=32,
+            decoder_depth=1,
+            decoder_num_heads=2,
+            mlp_ratio=2,
+        ),
         head=dict(
-            type='MAEPretrainHead', norm_pix=True, patch_size=8,
-            loss=dict(type='PixelReconstructionLoss', criterion='L2')),
+            type='MAEPretrainHead',
+            norm_pix=True,
+            patch_size=8,
+            loss=dict(type='PixelReconstructionLoss', criterion='L2'),
+        ),
         init_cfg=[
             dict(type='Xavier', layer='Linear', distribution='uniform'),
-            dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0)
-        ])
+            dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+        ],
+    )
     return merged(config, changes)
 
 
@@ -49,7 +62,8 @@ def aemim(**changes):
         data_preprocessor=dict(type='AdvDataPreprocessor'),
         backbone=dict(type='AEMIMViT'),
         neck=dict(type='AEMIMDecoder', img_size=32),
-        head=dict(type='AEMIMHead'))
+        head=dict(type='AEMIMHead'),
+    )
     return merged(config, changes)
 
 
@@ -57,10 +71,11 @@ def aemim_of_size(img_size, patch_size, channels=3, **changes):
     """AEMIM for any image and patch size."""
     sizes = dict(img_size=img_size, patch_size=patch_size)
     config = aemim(
-        data_preprocessor=dict(mean=[120.] * channels, std=[60.] * channels),
+        data_preprocessor=dict(mean=[120.0] * channels, std=[60.0] * channels),
         backbone=dict(**sizes, patch_cfg=dict(in_channels=channels)),
         neck=dict(**sizes, in_chans=channels),
-        head=dict(patch_size=patch_size, in_channels=channels))
+        head=dict(patch_size=patch_size, in_channels=channels),
+    )
     return merged(config, changes)
 
 
@@ -71,7 +86,9 @@ def simmim(**changes):
         backbone=SWIN,
         neck=dict(type='SimMIMLinearDecoder', in_channels=24, encoder_stride=8),
         head=dict(
-            type='SimMIMHead', patch_size=4, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)))
+            type='SimMIMHead', patch_size=4, loss=dict(type='PixelReconstructionLoss', criterion='L1', channel=3)
+        ),
+    )
     return merged(config, changes)
 
 

@@ -50,6 +50,7 @@ def fingerprint(config: Path) -> str:
         config,
         *sorted(config.parent.parent.glob('_base_/*.py')),
         *sorted((REPOSITORY / 'aemim_mm').rglob('*.py')),
+        *sorted((REPOSITORY / 'aemim_mm/data').rglob('*ubyte')),
     ]
     for source in sources:
         digest.update(source.read_bytes())
@@ -58,21 +59,24 @@ def fingerprint(config: Path) -> str:
 
 def is_trained(config: Path, work_dir: Path) -> bool:
     marker = work_dir / 'done.json'
-    return marker.is_file() and json.loads(marker.read_text())['fingerprint'] == fingerprint(config)
+    if not marker.is_file() or not (work_dir / 'epoch_20.pth').is_file():
+        return False
+    return json.loads(marker.read_text())['fingerprint'] == fingerprint(config)
 
 
 def train(name: str, config: Path, work_dir: Path, progress: Progress) -> None:
     """Run tools/train.py; its whole output goes to a log file, its progress to the screen."""
     work_dir.mkdir(parents=True, exist_ok=True)
     state = work_dir / 'started.txt'
-    same = state.is_file() and state.read_text() == fingerprint(config)
+    same = state.is_file() and state.read_text() == fingerprint(config) and not (work_dir / 'done.json').exists()
     state.write_text(fingerprint(config))
     command = [sys.executable, str(REPOSITORY / 'tools/train.py'), str(config), '--work-dir', str(work_dir)]
     if same:
         command.append('--resume')
     else:
-        for old in (*work_dir.glob('*.pth'), *work_dir.glob('last_checkpoint'), *work_dir.glob('*/vis_data/*.json')):
-            old.unlink()
+        for pattern in ('done.json', '*.pth', 'last_checkpoint', '*/vis_data/*.json'):
+            for old in work_dir.glob(pattern):
+                old.unlink()
     started = time.time()
     log = work_dir / 'train.log'
     with (

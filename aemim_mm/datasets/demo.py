@@ -1,4 +1,5 @@
 """The small labelled data set inside the package."""
+
 import os.path as osp
 import warnings
 
@@ -57,4 +58,5 @@ class DemoFashionMNIST(FashionMNIST):
             raise UserError(
                 f'Fashion-MNIST is incomplete: {", ".join(missing)} not in {osp.abspath(root)}. Expected: '
                 f'{", ".join(names)}, unpacked, in one folder DIR, set by --data-root DIR; without the flag, '
-                'the copy inside the package is used.')
+                'the copy inside the package is used.'
+            )

@@ -1,4 +1,5 @@
 """One's own images: a plain folder, no labels, where some files may be broken."""
+
 import logging
 import os
 import os.path as osp
@@ -59,7 +60,8 @@ class UnlabelledFolder(CustomDataset):
             pipeline=pipeline,
             with_label=False,
             extensions=extensions,
-            **kwargs)
+            **kwargs,
+        )
         steps = self.pipeline.transforms
         for i, step in enumerate(steps):
             if type(step) is LoadImageFromFile and step.color_type == 'color':
@@ -95,7 +97,8 @@ class UnlabelledFolder(CustomDataset):
         raise UserError(
             f'No readable image in {self.max_refetch + 1} draws: {int(self.bad.sum())} of the {len(self)} images in '
             f'{self.img_prefix.rstrip("/")} are known to be unreadable or truncated. {last} Or take another folder: '
-            '--data-root DIR.')
+            '--data-root DIR.'
+        )
 
     def unreadable(self) -> list:
         """Paths of the images found unreadable so far, in the data set's order."""
@@ -117,17 +120,22 @@ class UnlabelledFolder(CustomDataset):
             raise UserError(f'{root} is a file, not a folder. {expected}')
         files, closed = visible_files(root)
         if closed:
-            print_log(f'Passed over {len(closed)} folders that may not be opened, first: {closed[0]}', 'current',
-                      logging.WARNING)
+            print_log(
+                f'Passed over {len(closed)} folders that may not be opened, first: {closed[0]}',
+                'current',
+                logging.WARNING,
+            )
         images = sorted(file for file in files if self.is_valid_file(file))
         if not images:
-            raise UserError(f'There is no image in {root}. Looked, at any depth, for '
-                            f'{", ".join(self._kinds())} (upper case too) and saw {_describe(files)}. {expected}')
+            raise UserError(
+                f'There is no image in {root}. Looked, at any depth, for '
+                f'{", ".join(self._kinds())} (upper case too) and saw {_describe(files)}. {expected}'
+            )
         return images
 
     def _kinds(self):
         """The extensions, in the order that users know them."""
-        return sorted(self.extensions, key=lambda kind: (EXTENSIONS + (kind, )).index(kind))
+        return sorted(self.extensions, key=lambda kind: (EXTENSIONS + (kind,)).index(kind))
 
 
 def visible_files(root):

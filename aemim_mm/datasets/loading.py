@@ -1,4 +1,5 @@
 """Read an image completely or not at all."""
+
 import io
 import warnings
 
@@ -48,7 +49,8 @@ class LoadWholeImage(BaseTransform):
             reason = 'of no known format' if isinstance(error, UnidentifiedImageError) else str(error)
             raise UnreadableImageError(
                 f'Cannot read the image {path} ({type(error).__name__}: {reason}). Expected a complete image file; '
-                'replace or remove it.') from error
+                'replace or remove it.'
+            ) from error
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results

@@ -1,4 +1,5 @@
 """Say how many training images could not be read, and which."""
+
 import logging
 import os.path as osp
 
@@ -48,11 +49,14 @@ class UnreadableImagesHook(Hook):
         # A file name need not be valid text.
         with open(file, 'w', encoding='utf-8', errors='surrogateescape') as stream:
             stream.writelines(f'{path}\n' for path in paths)
-        first = ', '.join(path.encode('utf-8', 'backslashreplace').decode() for path in paths[:self.show])
+        first = ', '.join(path.encode('utf-8', 'backslashreplace').decode() for path in paths[: self.show])
         more = f' and {len(paths) - self.show} more' if len(paths) > self.show else ''
         print_log(
             f'Skipped {len(paths)} unreadable or truncated of {total} images so far, others in their places: '
-            f'{first}{more}. All: {file}', 'current', logging.WARNING)
+            f'{first}{more}. All: {file}',
+            'current',
+            logging.WARNING,
+        )
 
 
 def unlabelled_folders(dataset):

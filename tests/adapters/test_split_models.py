@@ -1,4 +1,5 @@
 """Whole stock models before and after ``split_adapters``."""
+
 from copy import deepcopy
 
 import pytest
@@ -13,7 +14,8 @@ from aemim_mm.errors import UserError
 def vit(tiny, seed=0):
     return tiny.build(
         dict(type='VisionTransformer', arch=tiny.ARCH, img_size=32, patch_size=8, out_type='raw', drop_path_rate=0.2),
-        seed)
+        seed,
+    )
 
 
 def swin(tiny, seed=0):
@@ -63,14 +65,15 @@ def test_clean_names_equal_the_stock_model_and_the_others_end_in_adv(tiny, make)
     assert {name for name in names if not name.endswith('_adv')} == set(stock.state_dict())
     norms = {
         f'{name}.{own}_adv'
-        for name, layer in stock.named_modules() if isinstance(layer, nn.LayerNorm) for own in ('weight', 'bias')
+        for name, layer in stock.named_modules()
+        if isinstance(layer, nn.LayerNorm)
+        for own in ('weight', 'bias')
     }
     tokens = {'cls_token_adv'} if hasattr(stock, 'cls_token') else set()
     assert {name for name in names if name.endswith('_adv')} == norms | tokens
 
 
-@pytest.mark.parametrize(
-    ('adapters', 'has_norm', 'has_token'), [('norm', True, False), (('cls_token', ), False, True)])
+@pytest.mark.parametrize(('adapters', 'has_norm', 'has_token'), [('norm', True, False), (('cls_token',), False, True)])
 def test_only_the_named_adapters_are_split(tiny, adapters, has_norm, has_token):
     names = set(split_adapters(vit(tiny), adapters).state_dict())
     assert ('ln1.weight_adv' in names, 'cls_token_adv' in names) == (has_norm, has_token)
@@ -97,7 +100,7 @@ def test_a_copy_switches_and_loads_by_itself(tiny):
 
 def test_an_unknown_adapter_lists_the_known_ones(tiny):
     with pytest.raises(UserError, match=r"adapter 'norms'.*cls_token.*norm"):
-        split_adapters(vit(tiny), ('norms', ))
+        split_adapters(vit(tiny), ('norms',))
 
 
 def test_an_unknown_adapter_splits_nothing(tiny):

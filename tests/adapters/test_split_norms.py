@@ -1,4 +1,5 @@
 """Split normalisation layers against the stock ones they are made of."""
+
 from copy import deepcopy
 
 import pytest
@@ -13,9 +14,19 @@ def cnn(seed=0):
     """Every kind of normalisation layer, with weights and statistics that are not the trivial ones."""
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.GroupNorm(2, 8), nn.Conv2d(8, 8, 3),
-        nn.InstanceNorm2d(8, affine=True, track_running_stats=True), nn.BatchNorm2d(8, momentum=None),
-        nn.InstanceNorm2d(8), nn.Flatten(), nn.Linear(8 * 16, 6), nn.LayerNorm(6), nn.BatchNorm1d(6, affine=False))
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.GroupNorm(2, 8),
+        nn.Conv2d(8, 8, 3),
+        nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
+        nn.BatchNorm2d(8, momentum=None),
+        nn.InstanceNorm2d(8),
+        nn.Flatten(),
+        nn.Linear(8 * 16, 6),
+        nn.LayerNorm(6),
+        nn.BatchNorm1d(6, affine=False),
+    )
     with torch.no_grad():
         for layer in net:
             if getattr(layer, 'weight', None) is not None and layer.weight.dim() == 1:
@@ -122,7 +133,7 @@ def test_isinstance_holds_and_a_second_call_changes_nothing():
     split = split_adapters(cnn(), 'norm')
     part_domains(split)
     before, classes = deepcopy(split.state_dict()), [type(layer) for layer in split]
-    assert split_adapters(split, ('norm', )) is split
+    assert split_adapters(split, ('norm',)) is split
     assert_equal_states(split.state_dict(), before)
     assert [type(layer) for layer in split] == classes
     assert isinstance(split[1], nn.BatchNorm2d) and isinstance(split[1], SplitLayer)

@@ -1,4 +1,5 @@
 """Feature distances against NumPy."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ def cosine_oracle(a, b):
 
 
 ORACLES = {
-    'l2': lambda a, b: ((a - b)**2).sum(),
+    'l2': lambda a, b: ((a - b) ** 2).sum(),
     'l1': lambda a, b: np.abs(a - b).sum(),
     'cosine': cosine_oracle,
     'kl': lambda a, b: (softmax(b) * np.log(softmax(b) / softmax(a))).sum(),
@@ -58,7 +59,7 @@ def test_equal_features_are_at_distance_zero(name, pair):
 @pytest.mark.parametrize('name', sorted(ORACLES))
 def test_sums_over_the_batch(name, pair):
     a, b = (torch.tensor(x).float() for x in pair)
-    one_by_one = sum(feature_distance(name)(a[i:i + 1], b[i:i + 1]) for i in range(3))
+    one_by_one = sum(feature_distance(name)(a[i : i + 1], b[i : i + 1]) for i in range(3))
     torch.testing.assert_close(feature_distance(name)(a, b), one_by_one)
 
 

@@ -1,4 +1,5 @@
 """PGD against a loop of our own in NumPy, with gradients derived by hand."""
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_quadratic_objective_whose_gradient_changes_sign_on_the_way(x, budget, s
 
 def test_one_long_step_on_a_linear_objective_reaches_the_best_corner(x):
     weights = np.random.default_rng(1).normal(size=x.shape)
-    budget = dict(eps=0.1, step_size=1., steps=1, lower=-9., upper=9.)
+    budget = dict(eps=0.1, step_size=1.0, steps=1, lower=-9.0, upper=9.0)
     got = run(lambda images: (images * torch.tensor(weights)).sum(), x, **budget)
     np.testing.assert_allclose(got, x + 0.1 * np.sign(weights), atol=1e-12)
 
@@ -66,9 +67,9 @@ def test_stays_in_the_ball_and_the_valid_range(x, start):
 
 def test_a_pixel_outside_the_valid_range_may_stay_but_goes_no_further():
     x = np.array([-0.3, 1.4, 0.5]).reshape(1, 1, 1, 3)
-    out = run(lambda images: ((images - 0.5)**2).sum(), x, eps=0.1, step_size=0.1, steps=3, lower=0.0, upper=1.0)
+    out = run(lambda images: ((images - 0.5) ** 2).sum(), x, eps=0.1, step_size=0.1, steps=3, lower=0.0, upper=1.0)
     np.testing.assert_allclose(out.ravel()[:2], [-0.3, 1.4])
-    inward = run(lambda images: -((images - 0.5)**2).sum(), x, eps=0.1, step_size=0.1, steps=1, lower=0.0, upper=1.0)
+    inward = run(lambda images: -((images - 0.5) ** 2).sum(), x, eps=0.1, step_size=0.1, steps=1, lower=0.0, upper=1.0)
     np.testing.assert_allclose(inward.ravel()[:2], [-0.2, 1.3])
 
 
@@ -103,9 +104,18 @@ def test_zero_steps_from_zero_is_the_input(x):
 def test_observe_sees_the_value_and_the_gradient_at_each_step(x):
     weights = torch.tensor(np.random.default_rng(1).normal(size=x.shape))
     seen = []
-    one = torch.tensor(1.)
-    pgd(lambda images: (images * weights).sum(), torch.tensor(x), eps=9 * one, step_size=0.1, steps=2, lower=-9 * one,
-        upper=9 * one, start='zero', observe=lambda value, gradient: seen.append((value, gradient)))
+    one = torch.tensor(1.0)
+    pgd(
+        lambda images: (images * weights).sum(),
+        torch.tensor(x),
+        eps=9 * one,
+        step_size=0.1,
+        steps=2,
+        lower=-9 * one,
+        upper=9 * one,
+        start='zero',
+        observe=lambda value, gradient: seen.append((value, gradient)),
+    )
     start = (torch.tensor(x) * weights).sum()
     torch.testing.assert_close(seen[0][0], start)
     torch.testing.assert_close(seen[1][0], start + 0.1 * weights.abs().sum())
@@ -115,8 +125,16 @@ def test_observe_sees_the_value_and_the_gradient_at_each_step(x):
 def test_works_where_gradients_are_off_and_leaves_the_input_alone(x):
     images = torch.tensor(x)
     with torch.no_grad():
-        out = pgd(lambda at: at.sum(), images, eps=torch.tensor(.1), step_size=.1, steps=1, lower=images * 0,
-                  upper=images * 0 + 1, start='zero')
+        out = pgd(
+            lambda at: at.sum(),
+            images,
+            eps=torch.tensor(0.1),
+            step_size=0.1,
+            steps=1,
+            lower=images * 0,
+            upper=images * 0 + 1,
+            start='zero',
+        )
     np.testing.assert_array_equal(images.numpy(), x)
     assert not out.requires_grad and not images.requires_grad
     assert (out - images).max() == pytest.approx(0.1)

@@ -1,4 +1,5 @@
 """Real photographs, whole and broken."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,7 +40,7 @@ def write(photos):
 
 def _truncated(path):
     content = path.read_bytes()
-    path.write_bytes(content[:len(content) // 2])
+    path.write_bytes(content[: len(content) // 2])
 
 
 def _random(path):

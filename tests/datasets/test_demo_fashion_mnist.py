@@ -1,4 +1,5 @@
 """The embedded data are what they are said to be, and the right split is read."""
+
 import os.path as osp
 import shutil
 

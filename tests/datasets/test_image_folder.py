@@ -1,4 +1,5 @@
 """Which files of a folder count, and what is wrong with a folder."""
+
 import os
 
 import pytest
@@ -21,8 +22,10 @@ def touch(folder, *names):
 
 
 @pytest.mark.parametrize(
-    'names', [['b.jpg', 'a.png'], ['c/x/y/z/b.jpg', 'c/a.png'], ['b.jpg', 'c/a.png', 'c/x/d.jpg', 'a b/ü.jpg']],
-    ids=['flat', 'nested', 'mixed'])
+    'names',
+    [['b.jpg', 'a.png'], ['c/x/y/z/b.jpg', 'c/a.png'], ['b.jpg', 'c/a.png', 'c/x/d.jpg', 'a b/ü.jpg']],
+    ids=['flat', 'nested', 'mixed'],
+)
 def test_any_depth_in_sorted_order(tmp_path, names):
     touch(tmp_path, *names)
     assert listed(tmp_path) == sorted(names)
@@ -58,22 +61,30 @@ def test_prefix_list_and_home(tmp_path, monkeypatch):
 
 def test_built_from_a_config(tmp_path, write):
     write(tmp_path, ['x/a.jpg', 'b.png'])
-    dataset = DATASETS.build({
-        'type': 'UnlabelledFolder',
-        'data_root': str(tmp_path),
-        'pipeline': [{'type': 'LoadWholeImage'}, {'type': 'RandomResizedCrop', 'scale': 32}, {'type': 'PackInputs'}]
-    })
+    dataset = DATASETS.build(
+        {
+            'type': 'UnlabelledFolder',
+            'data_root': str(tmp_path),
+            'pipeline': [
+                {'type': 'LoadWholeImage'},
+                {'type': 'RandomResizedCrop', 'scale': 32},
+                {'type': 'PackInputs'},
+            ],
+        }
+    )
     item = dataset[1]
     assert item['inputs'].shape == (3, 32, 32) and item['data_samples'].img_path == str(tmp_path / 'x/a.jpg')
     assert 'gt_label' not in item['data_samples']
 
 
 @pytest.mark.parametrize(
-    'step', [{'type': 'LoadImageFromFile', 'to_float32': True}, LoadImageFromFile(to_float32=True)],
-    ids=['config', 'object'])
+    'step',
+    [{'type': 'LoadImageFromFile', 'to_float32': True}, LoadImageFromFile(to_float32=True)],
+    ids=['config', 'object'],
+)
 def test_opencv_loading_is_replaced(tmp_path, step):
     touch(tmp_path, 'a.jpg')
-    (loading, ) = UnlabelledFolder(str(tmp_path), pipeline=[step]).pipeline.transforms
+    (loading,) = UnlabelledFolder(str(tmp_path), pipeline=[step]).pipeline.transforms
     assert type(loading) is LoadWholeImage and loading.to_float32
 
 

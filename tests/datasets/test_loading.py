@@ -1,4 +1,5 @@
 """Any image comes out as OpenCV or mmcv would give it, whole; or not at all."""
+
 import io
 
 import cv2
@@ -95,7 +96,7 @@ def test_keys_equal_mmcvs(tmp_path, photo, to_float32):
 @pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.bmp', 'a.tif', 'a.webp'])
 @pytest.mark.parametrize('how', ['truncated', 'random', 'empty'])
 def test_broken_file_is_unreadable(tmp_path, write, break_file, how, name):
-    (path, ) = write(tmp_path, [name])
+    (path,) = write(tmp_path, [name])
     break_file(path, how)
     with pytest.raises(UnreadableImageError, match=f'Cannot read the image {path} .*replace or remove'):
         LoadWholeImage()({'img_path': str(path)})
@@ -108,7 +109,7 @@ def test_missing_file_and_folder_are_unreadable(tmp_path):
 
 
 def test_enormous_image_is_unreadable_and_a_large_one_is_not(tmp_path, write, photo, monkeypatch):
-    (path, ) = write(tmp_path, ['a.png'])
+    (path,) = write(tmp_path, ['a.png'])
     pixels = photo.width * photo.height
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', pixels // 2 - 1)
     with pytest.raises(UnreadableImageError, match='DecompressionBombError'):

@@ -1,4 +1,5 @@
 """Broken files are skipped, counted, not tried again; good ones are all seen; random states stay in step."""
+
 import time
 from collections import Counter
 
@@ -46,7 +47,8 @@ def test_two_epochs(folder, write, start, persistent):
         collate_fn=indices,
         num_workers=2 if start else 0,
         multiprocessing_context=start,
-        persistent_workers=persistent)
+        persistent_workers=persistent,
+    )
     assert dataset.bad.tolist() == [0] * 12
     check_epoch(list(loader))
     assert dataset.bad.nonzero().flatten().tolist() == list(BAD)

@@ -1,4 +1,5 @@
 """Skipped images are counted over ranks, named once in the log, and listed in a file."""
+
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,6 @@ def folder(tmp_path):
 
 
 class OneLayer(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.linear = torch.nn.Linear(3, 1)
@@ -62,9 +62,10 @@ def run(folder, work_dir, *, dataset=None, loop=None, workers=0):
         custom_hooks=[{'type': 'UnreadableImagesHook'}],
         default_scope='mmpretrain',
         randomness={'seed': 0},
-        experiment_name=work_dir.name)
+        experiment_name=work_dir.name,
+    )
     runner.train()
-    (log, ) = work_dir.glob('*/*.log')
+    (log,) = work_dir.glob('*/*.log')
     return runner.model, [line for line in log.read_text().splitlines() if 'unreadable' in line and 'Skipped' in line]
 
 
@@ -76,7 +77,7 @@ def paths(folder, indices=BAD):
 def test_epochs_log_once_and_list_all(folder, tmp_path, workers):
     model, lines = run(folder, tmp_path / f'epochs{workers}', workers=workers)
     assert model.sizes == [4] * 9
-    (line, ) = lines
+    (line,) = lines
     file = tmp_path / f'epochs{workers}' / FILE
     assert 'WARNING' in line and 'Skipped 7 unreadable or truncated of 12 images so far' in line
     assert line.endswith(f'{", ".join(paths(folder)[:5])} and 2 more. All: {file}')
@@ -85,7 +86,7 @@ def test_epochs_log_once_and_list_all(folder, tmp_path, workers):
 
 def test_training_by_iterations_logs_at_the_end(folder, tmp_path):
     loop = {'by_epoch': False, 'max_iters': 2, 'val_interval': 100}
-    _, (line, ) = run(folder, tmp_path / 'iterations', loop=loop)
+    _, (line,) = run(folder, tmp_path / 'iterations', loop=loop)
     # 2 iterations of 4 images: 0 to 7, and what took the places of 1, 2, 3 and 7; those, at random, may be bad too.
     found = (tmp_path / 'iterations' / FILE).read_text().splitlines()
     assert f'Skipped {len(found)} ' in line
@@ -102,7 +103,7 @@ def test_nothing_is_said_when_all_is_well(folder, tmp_path):
 def test_wrapped_data_sets_are_found(folder, tmp_path):
     inner = {'type': 'UnlabelledFolder', 'data_root': str(folder), 'pipeline': PIPELINE}
     wrapped = {'type': 'RepeatDataset', 'times': 2, 'dataset': {'type': 'ConcatDataset', 'datasets': [inner]}}
-    model, (line, ) = run(folder, tmp_path / 'wrapped', dataset=wrapped)
+    model, (line,) = run(folder, tmp_path / 'wrapped', dataset=wrapped)
     assert len(model.sizes) == 18 and 'Skipped 7 ' in line
 
 

@@ -1,4 +1,5 @@
 """The fields that the paper leaves open: target, weight, share, decoder, adapters."""
+
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ def test_the_adversarial_branch_reconstructs_its_target(tiny, adv_target):
     passes = model.two_passes(images, None)
     by_hand = {
         'adv': adversarial_loss_by_hand(model, passes, passes.x_adv),
-        'clean': adversarial_loss_by_hand(model, passes, images)
+        'clean': adversarial_loss_by_hand(model, passes, images),
     }
     torch.testing.assert_close(passes.adv, by_hand[adv_target])
     assert abs(by_hand['adv'] - by_hand['clean']) > 1e-3
@@ -65,7 +66,7 @@ def test_a_bad_weight_is_a_clear_error(tiny, weight):
 
 @pytest.mark.parametrize(('share', 'count'), [(1, 4), (0.75, 3), (0.5, 2), (0.3, 1), (0.01, 1)])
 def test_a_share_of_the_batch_is_attacked_and_all_of_it_is_reconstructed(tiny, monkeypatch, share, count):
-    model = tiny.build(tiny.aesimmim(adv_share=share, backbone=dict(drop_path_rate=0.)))
+    model = tiny.build(tiny.aesimmim(adv_share=share, backbone=dict(drop_path_rate=0.0)))
     images, samples = tiny.images(model), tiny.mask_samples()
     attacked, perturb = [], model.data_preprocessor.perturb
 
@@ -76,7 +77,7 @@ def test_a_share_of_the_batch_is_attacked_and_all_of_it_is_reconstructed(tiny, m
     monkeypatch.setattr(model.data_preprocessor, 'perturb', spy)
     losses = model.loss(images, samples)
     assert len(attacked) == 1 and torch.equal(attacked[0], images[:count])
-    stock = tiny.build(tiny.simmim(backbone=dict(drop_path_rate=0.)))
+    stock = tiny.build(tiny.simmim(backbone=dict(drop_path_rate=0.0)))
     torch.testing.assert_close(losses['loss_clean'], stock.loss(images, samples)['loss'])
 
 
@@ -92,7 +93,8 @@ NORMS = {f'decoder_blocks.0.{norm}.{name}_adv' for norm in ('ln1', 'ln2') for na
 
 @pytest.mark.parametrize(
     ('decoder', 'expected'),
-    [('shared', set()), ('two_heads', HEADS), ('split_norm', HEADS | NORMS | {'ln1.weight_adv', 'ln1.bias_adv'})])
+    [('shared', set()), ('two_heads', HEADS), ('split_norm', HEADS | NORMS | {'ln1.weight_adv', 'ln1.bias_adv'})],
+)
 def test_what_the_decoder_has_twice(tiny, decoder, expected):
     model = tiny.build(tiny.aemim(decoder=decoder))
     assert {name for name, _ in model.neck.named_parameters() if name.endswith('_adv')} == expected
@@ -106,13 +108,15 @@ def test_two_heads_are_the_default(tiny):
 
 
 @pytest.mark.parametrize(
-    ('of_backbone', 'of_model', 'expected'), [
+    ('of_backbone', 'of_model', 'expected'),
+    [
         (('norm', 'cls_token'), None, (True, True)),
-        (('norm', ), None, (True, False)),
+        (('norm',), None, (True, False)),
         ((), None, (True, True)),
-        ((), ('cls_token', ), (False, True)),
+        ((), ('cls_token',), (False, True)),
         ((), (), (False, False)),
-    ])
+    ],
+)
 def test_adapters_of_the_backbone_and_of_the_model(tiny, of_backbone, of_model, expected):
     model = tiny.build(tiny.aemim(backbone=dict(adapters=of_backbone), adapters=of_model))
     names = model.backbone.state_dict()
@@ -121,20 +125,23 @@ def test_adapters_of_the_backbone_and_of_the_model(tiny, of_backbone, of_model, 
     assert torch.isfinite(losses['loss_adv'])
 
 
-@pytest.mark.parametrize(('field', 'known'), [
-    ('decoder', 'shared, split_norm, two_heads'),
-    ('attack_mask', 'none, resampled, same'),
-    ('adv_target', 'adv, clean'),
-    ('distance', 'cosine, kl, l1, l2'),
-    ('attack_precision', 'auto, bfloat16, float32'),
-])
+@pytest.mark.parametrize(
+    ('field', 'known'),
+    [
+        ('decoder', 'shared, split_norm, two_heads'),
+        ('attack_mask', 'none, resampled, same'),
+        ('adv_target', 'adv, clean'),
+        ('distance', 'cosine, kl, l1, l2'),
+        ('attack_precision', 'auto, bfloat16, float32'),
+    ],
+)
 def test_an_unknown_name_lists_the_known_ones(tiny, field, known):
     with pytest.raises(UserError, match=f"Unknown {field} 'no such'. Known: {known}"):
         tiny.build(tiny.aemim(**{field: 'no such'}))
 
 
 def test_an_unknown_adapter_lists_the_known_ones(tiny):
-    for changes in (dict(adapters='lora9', backbone=dict(adapters=())), dict(backbone=dict(adapters=('lora9', )))):
+    for changes in (dict(adapters='lora9', backbone=dict(adapters=())), dict(backbone=dict(adapters=('lora9',)))):
         with pytest.raises(UserError, match="Unknown adapter 'lora9'. Known: .*cls_token.*norm"):
             tiny.build(tiny.aemim(**changes))
 

@@ -1,4 +1,5 @@
 """What the attack sees and maximises, and what is logged of it."""
+
 import numpy as np
 import pytest
 import torch
@@ -104,7 +105,7 @@ def test_resampled_masks_of_simmim_are_those_of_other_images(tiny):
 
 
 ORACLES = {
-    'l2': lambda a, b: ((a - b)**2).sum(),
+    'l2': lambda a, b: ((a - b) ** 2).sum(),
     'l1': lambda a, b: np.abs(a - b).sum(),
     'cosine': lambda a, b: (1 - (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)).sum(),
 }
@@ -125,8 +126,7 @@ def test_start_and_end_are_distances_per_image_between_the_two_domains(tiny, dis
 
 def test_dropout_is_the_same_in_all_passes(tiny):
     """Else the distance would be that of two dropouts: here it is zero, for equal domains and equal images."""
-    model = tiny.build(
-        tiny.aemim(backbone=dict(drop_rate=0.5, drop_path_rate=0.5), data_preprocessor=dict(eps=0)))
+    model = tiny.build(tiny.aemim(backbone=dict(drop_rate=0.5, drop_path_rate=0.5), data_preprocessor=dict(eps=0)))
     assert model.loss(tiny.images(model), None)['attack_end'] == 0
 
 
@@ -134,7 +134,7 @@ def test_dropout_is_the_same_in_all_passes(tiny):
 @pytest.mark.parametrize('algorithm', ['aemim', 'aesimmim', 'aesimmim_vit'])
 def test_the_attack_beats_random_noise_of_the_same_size(tiny, algorithm, distance):
     config = getattr(tiny, algorithm)(distance=distance)
-    model = tiny.build(tiny.merged(config, dict(backbone=dict(drop_path_rate=0.))))
+    model = tiny.build(tiny.merged(config, dict(backbone=dict(drop_path_rate=0.0))))
     images, samples = tiny.images(model), tiny.mask_samples(grid=(8, 8) if algorithm == 'aesimmim' else (4, 4))
     torch.manual_seed(11)
     attacked = model.loss(images, samples)['attack_end']
@@ -150,7 +150,10 @@ def test_diagnostics_are_kept_out_of_the_loss(tiny):
     losses = model.loss(tiny.images(model), None)
     assert {name for name in losses if 'loss' in name} == {'loss_clean', 'loss_adv'}
     assert {name for name in losses if 'loss' not in name} == {
-        'attack_start', 'attack_end', 'attack_gain', 'attack_zero_grad'
+        'attack_start',
+        'attack_end',
+        'attack_gain',
+        'attack_zero_grad',
     }
     total, logged = model.parse_losses(losses)
     torch.testing.assert_close(total, losses['loss_clean'] + losses['loss_adv'])

@@ -1,4 +1,5 @@
 """An AEMIM checkpoint is a stock checkpoint, and the other way round."""
+
 import pytest
 import torch
 
@@ -26,7 +27,8 @@ def checkpoint(trained, tmp_path):
 
 def stock_vit(tiny, **changes):
     return tiny.build(
-        dict(type='VisionTransformer', arch=tiny.ARCH, img_size=32, patch_size=8, out_type='raw', **changes), seed=8)
+        dict(type='VisionTransformer', arch=tiny.ARCH, img_size=32, patch_size=8, out_type='raw', **changes), seed=8
+    )
 
 
 def load(path):

@@ -1,4 +1,5 @@
 """A loss that is not finite stops training, and says where it came from."""
+
 from copy import deepcopy
 
 import pytest
@@ -29,11 +30,14 @@ def test_broken_weights_are_named(tiny, name, value):
         model.loss(tiny.images(model), None)
 
 
-@pytest.mark.parametrize(('name', 'module'), [
-    ('backbone.layers.1.ln2.weight', 'backbone.layers.1.ln2'),
-    ('backbone.layers.0.ffn.layers.0.0.weight', 'backbone.layers.0.ffn.layers.0.0'),
-    ('neck.decoder_pred.weight', 'neck.decoder_pred'),
-])
+@pytest.mark.parametrize(
+    ('name', 'module'),
+    [
+        ('backbone.layers.1.ln2.weight', 'backbone.layers.1.ln2'),
+        ('backbone.layers.0.ffn.layers.0.0.weight', 'backbone.layers.0.ffn.layers.0.0'),
+        ('neck.decoder_pred.weight', 'neck.decoder_pred'),
+    ],
+)
 def test_the_module_that_overflows_in_the_clean_pass_is_named(tiny, name, module):
     model = tiny.build(tiny.aemim())
     poison(model, name, HUGE)
@@ -41,11 +45,14 @@ def test_the_module_that_overflows_in_the_clean_pass_is_named(tiny, name, module
         model.loss(tiny.images(model), None)
 
 
-@pytest.mark.parametrize(('name', 'module'), [
-    ('backbone.layers.0.ln2.weight_adv', 'backbone.layers.0.ln2'),
-    ('backbone.ln1.weight_adv', 'backbone.ln1'),
-    ('neck.decoder_pred.weight_adv', 'neck.decoder_pred'),
-])
+@pytest.mark.parametrize(
+    ('name', 'module'),
+    [
+        ('backbone.layers.0.ln2.weight_adv', 'backbone.layers.0.ln2'),
+        ('backbone.ln1.weight_adv', 'backbone.ln1'),
+        ('neck.decoder_pred.weight_adv', 'neck.decoder_pred'),
+    ],
+)
 def test_the_module_that_overflows_in_the_adversarial_pass_is_named(tiny, name, module):
     model = tiny.build(tiny.aemim())
     poison(model, name, HUGE)

@@ -1,4 +1,5 @@
 """Two processes over gloo do what one process does with their batches together."""
+
 import pytest
 import tiny as tiny_models
 import torch
@@ -23,7 +24,8 @@ class ViTMaskedByContent(AEMIMViT):
 
     def random_ids(self, batch, length, device):
         noise = torch.stack(
-            [torch.rand(length, generator=torch.Generator().manual_seed(int(seed))) for seed in self.brightness])
+            [torch.rand(length, generator=torch.Generator().manual_seed(int(seed))) for seed in self.brightness]
+        )
         ids_shuffle, visible = noise.argsort(dim=1), int(length * (1 - self.mask_ratio))
         ids_restore = ids_shuffle.argsort(dim=1)
         return ids_shuffle[:, :visible], ids_restore, (ids_restore >= visible).float()
@@ -32,7 +34,8 @@ class ViTMaskedByContent(AEMIMViT):
 def build():
     """The attack starts at zero: no random number is drawn, so the domains must be apart."""
     config = tiny_models.aemim_of_size(
-        32, 8, backbone=dict(type='ViTMaskedByContent'), data_preprocessor=dict(start='zero'))
+        32, 8, backbone=dict(type='ViTMaskedByContent'), data_preprocessor=dict(start='zero')
+    )
     model = tiny_models.build(config)
     tiny_models.part_domains(model)
     return model

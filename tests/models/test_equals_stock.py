@@ -1,4 +1,5 @@
 """Our algorithms against mmpretrain's with the same weights and the same seed."""
+
 import pytest
 import torch
 
@@ -22,10 +23,10 @@ DROP = dict(backbone=dict(drop_rate=0.1, drop_path_rate=0.3))
 @pytest.mark.parametrize('changes', [{}, DROP], ids=['plain', 'dropout'])
 @pytest.mark.parametrize(('ours', 'stock'), [('aemim', 'mae'), ('aesimmim', 'simmim')])
 class TestLosses:
-
     def test_without_a_budget_both_losses_equal_the_stock_loss(self, tiny, ours, stock, changes):
         stock, model, *batch = pair(
-            tiny, tiny.merged(getattr(tiny, ours)(**changes), NO_ATTACK), getattr(tiny, stock)(**changes))
+            tiny, tiny.merged(getattr(tiny, ours)(**changes), NO_ATTACK), getattr(tiny, stock)(**changes)
+        )
         expected, got = seeded_loss(stock, *batch)['loss'], seeded_loss(model, *batch)
         torch.testing.assert_close(got['loss_clean'], expected, atol=1e-6, rtol=0)
         torch.testing.assert_close(got['loss_adv'], expected, atol=1e-6, rtol=0)
@@ -40,7 +41,8 @@ class TestLosses:
         assert abs(got['loss_adv'] - expected) > 1e-3
 
     def test_the_adversarial_loss_is_the_stock_loss_of_the_adversarial_images_and_weights(
-            self, tiny, ours, stock, changes):
+        self, tiny, ours, stock, changes
+    ):
         stock, model, images, samples = pair(tiny, getattr(tiny, ours)(**changes), getattr(tiny, stock)(**changes))
         tiny.part_domains(model)
         torch.manual_seed(11)
@@ -100,7 +102,8 @@ def test_simmim_on_vit_equals_an_oracle(tiny, budget):
 def test_simmim_on_vit_without_a_mask_is_the_stock_vit(tiny):
     model = tiny.build(tiny.aesimmim_vit())
     stock = tiny.build(
-        dict(type='VisionTransformer', arch=tiny.ARCH, img_size=32, patch_size=8, out_type='featmap'), seed=4)
+        dict(type='VisionTransformer', arch=tiny.ARCH, img_size=32, patch_size=8, out_type='featmap'), seed=4
+    )
     missing, unexpected = stock.load_state_dict(model.backbone.state_dict(), strict=False)
     assert not missing
     assert all(name.endswith('_adv') or name == 'mask_token' for name in unexpected)

@@ -1,4 +1,5 @@
 """Which loss reaches which weights, and that an attack leaves no trace."""
+
 import pytest
 import torch
 from torch import nn
@@ -29,8 +30,10 @@ def names_with_gradients(model, loss):
 
 @pytest.mark.parametrize('attack_mask', ['same', 'none'])
 @pytest.mark.parametrize(
-    ('algorithm', 'decoder'), [(algorithm, 'two_heads') for algorithm in ALGORITHMS]
-    + [('aemim', 'shared'), ('aesimmim', 'shared'), ('aemim', 'split_norm')])
+    ('algorithm', 'decoder'),
+    [(algorithm, 'two_heads') for algorithm in ALGORITHMS]
+    + [('aemim', 'shared'), ('aesimmim', 'shared'), ('aemim', 'split_norm')],
+)
 def test_each_loss_reaches_its_own_adapters_and_all_that_is_shared(tiny, algorithm, decoder, attack_mask):
     model = tiny.build(getattr(tiny, algorithm)(decoder=decoder, attack_mask=attack_mask))
     clean, adv, shared = parts(model)

@@ -1,4 +1,5 @@
 """Decoder and head: against mmpretrain's, and on images and patches that are not square."""
+
 import numpy as np
 import pytest
 import torch
@@ -16,10 +17,16 @@ def head(tiny, kind='AEMIMHead', **changes):
 def patches_by_loop(images, patch_size):
     height, width = patch_size if isinstance(patch_size, tuple) else (patch_size, patch_size)
     rows, columns = images.shape[2] // height, images.shape[3] // width
-    return np.stack([
-        images[:, :, row * height:(row + 1) * height, column * width:(column + 1) * width]
-        .transpose(0, 2, 3, 1).reshape(len(images), -1) for row in range(rows) for column in range(columns)
-    ], 1)
+    return np.stack(
+        [
+            images[:, :, row * height : (row + 1) * height, column * width : (column + 1) * width]
+            .transpose(0, 2, 3, 1)
+            .reshape(len(images), -1)
+            for row in range(rows)
+            for column in range(columns)
+        ],
+        1,
+    )
 
 
 @pytest.mark.parametrize(('size', 'patch_size', 'channels'), SIZES)
@@ -70,8 +77,8 @@ def test_decoder_puts_tokens_back_in_their_places(tiny):
         neck.decoder_pos_embed.zero_(), neck.mask_token.fill_(-1)
     shuffle = torch.rand(1, 12).argsort(1)
     tokens = shuffle[0, :5].float()[None, :, None].expand(1, 5, 32)
-    out = neck(torch.cat([torch.full((1, 1, 32), 99.), tokens], dim=1), shuffle.argsort(1))
-    expected = [float(i) if i in shuffle[0, :5] else -1. for i in range(12)]
+    out = neck(torch.cat([torch.full((1, 1, 32), 99.0), tokens], dim=1), shuffle.argsort(1))
+    expected = [float(i) if i in shuffle[0, :5] else -1.0 for i in range(12)]
     assert out[0, :, 0].tolist() == expected
 
 

@@ -1,4 +1,5 @@
 """Mixed precision: which numbers each pass is computed in, and that the losses stay what they were."""
+
 import pytest
 import torch
 
@@ -6,8 +7,7 @@ from aemim_mm.errors import UserError
 from aemim_mm.models.precision import attack_precision, autocast_dtype
 
 HAS_CPU_FLOAT16 = hasattr(torch, 'get_autocast_dtype')  # torch 2.4 and later
-needs_cpu_float16 = pytest.mark.skipif(
-    not HAS_CPU_FLOAT16, reason='torch 2.1 has float16 autocast on CUDA only')
+needs_cpu_float16 = pytest.mark.skipif(not HAS_CPU_FLOAT16, reason='torch 2.1 has float16 autocast on CUDA only')
 
 
 def outer(dtype):
@@ -26,31 +26,32 @@ def step(tiny, dtype, seed=3, **changes):
     return model, losses, seen
 
 
-@pytest.mark.parametrize(
-    'dtype', [None, torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
 def test_autocast_dtype(dtype):
     with outer(dtype):
         assert autocast_dtype('cpu') is dtype
     assert autocast_dtype('cpu') is None
 
 
-@pytest.mark.parametrize(('name', 'dtype', 'in_attack'), [
-    ('auto', None, None),
-    ('auto', torch.bfloat16, torch.bfloat16),
-    pytest.param('auto', torch.float16, None, marks=needs_cpu_float16),
-    ('float32', torch.bfloat16, None),
-    ('float32', None, None),
-    ('bfloat16', None, torch.bfloat16),
-    pytest.param('bfloat16', torch.float16, torch.bfloat16, marks=needs_cpu_float16),
-])
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'in_attack'),
+    [
+        ('auto', None, None),
+        ('auto', torch.bfloat16, torch.bfloat16),
+        pytest.param('auto', torch.float16, None, marks=needs_cpu_float16),
+        ('float32', torch.bfloat16, None),
+        ('float32', None, None),
+        ('bfloat16', None, torch.bfloat16),
+        pytest.param('bfloat16', torch.float16, torch.bfloat16, marks=needs_cpu_float16),
+    ],
+)
 def test_the_attack_has_a_precision_of_its_own(tiny, name, dtype, in_attack):
     _, _, seen = step(tiny, dtype, attack_precision=name)
     assert seen == [dtype, in_attack, in_attack, dtype]
 
 
 @pytest.mark.parametrize('attack_mask', ['same', 'none'])
-@pytest.mark.parametrize(
-    'dtype', [torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, pytest.param(torch.float16, marks=needs_cpu_float16)])
 def test_a_step_in_half_precision_stays_close_to_float32(tiny, dtype, attack_mask):
     _, expected, _ = step(tiny, None, attack_mask=attack_mask)
     model, losses, _ = step(tiny, dtype, attack_mask=attack_mask)

@@ -1,4 +1,5 @@
 """The pictures of both passes, against pictures made by hand."""
+
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ def masked_by_loop(image, mask, patch_size):
     image = image.clone()
     for index, row, column in mask.nonzero().tolist():
         height, width = patch_size
-        image[index, :, row * height:(row + 1) * height, column * width:(column + 1) * width] = 127
+        image[index, :, row * height : (row + 1) * height, column * width : (column + 1) * width] = 127
     return image
 
 

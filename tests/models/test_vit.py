@@ -1,4 +1,5 @@
 """The encoder: against MAEViT and VisionTransformer, and on images and patches that are not square."""
+
 import math
 
 import pytest
@@ -20,7 +21,7 @@ def rectangular(tiny, seed=0, **changes):
     return tiny.build(tiny.aemim_of_size((32, 48), (8, 16))['backbone'] | changes, seed)
 
 
-@pytest.mark.parametrize('mask_ratio', [0., 0.3, 0.75])
+@pytest.mark.parametrize('mask_ratio', [0.0, 0.3, 0.75])
 @pytest.mark.parametrize('changes', [{}, dict(drop_rate=0.2, drop_path_rate=0.4)], ids=['plain', 'dropout'])
 def test_masked_forward_equals_mae_vit(tiny, mask_ratio, changes):
     stock, ours = (encoder(tiny, kind, mask_ratio=mask_ratio, **changes) for kind in ('MAEViT', 'AEMIMViT'))
@@ -42,7 +43,7 @@ def test_unmasked_forward_is_that_of_vision_transformer_bit_for_bit(tiny, out_ty
     assert not missing
     x = torch.randn(2, 3, *size)
     for mask in (None, False):
-        (got, ), (expected, ) = ours(x, mask=mask), stock(x)
+        (got,), (expected,) = ours(x, mask=mask), stock(x)
         assert torch.equal(got, expected)
 
 
@@ -63,7 +64,7 @@ def positions_by_hand(rows, columns, channels):
     for row in range(rows):
         for column in range(columns):
             for i in range(quarter):
-                rate = 1 / 10000**(i / quarter)
+                rate = 1 / 10000 ** (i / quarter)
                 values = [math.sin(row * rate), math.cos(row * rate), math.sin(column * rate), math.cos(column * rate)]
                 for part, value in enumerate(values):
                     out[1 + row * columns + column, part * quarter + i] = value
@@ -89,7 +90,7 @@ def test_a_rectangular_encoder_has_the_right_positions(tiny):
 @pytest.mark.parametrize('channels', [1, 3])
 def test_embedding_patches_equals_the_convolution(tiny, size, patch_size, channels):
     x = torch.randn(2, channels, *size)
-    weight = torch.randn(5, channels, *((patch_size, ) * 2 if isinstance(patch_size, int) else patch_size))
+    weight = torch.randn(5, channels, *((patch_size,) * 2 if isinstance(patch_size, int) else patch_size))
     expected = F.conv2d(x, weight, stride=weight.shape[-2:]).flatten(2).transpose(1, 2)
     got = patchify(x, patch_size) @ weight.flatten(1).T
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
@@ -97,7 +98,7 @@ def test_embedding_patches_equals_the_convolution(tiny, size, patch_size, channe
 
 def all_visible(model, x):
     """Masked forward with a mask that hides nothing, in the order of the image."""
-    model.mask_ratio = 0.
+    model.mask_ratio = 0.0
     latent, mask, ids_restore = model(x)
     assert not mask.any()
     ids = ids_restore.unsqueeze(-1).expand(-1, -1, latent.shape[-1])
@@ -115,7 +116,7 @@ def test_positions_at_another_size_are_upstream_s_interpolation(tiny):
     model = rectangular(tiny, arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=4))
     seen = []
     model.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model.mask_ratio = 0.
+    model.mask_ratio = 0.0
     with torch.no_grad():
         model.patch_embed.projection.weight.zero_(), model.patch_embed.projection.bias.zero_(), model.cls_token.zero_()
     _, _, ids_restore = model(torch.randn(1, 3, 64, 64))
