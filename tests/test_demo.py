@@ -1,0 +1,169 @@
+"""`make demo`: what it reads from logs, when it trains anew, and the whole of it in small."""
+
+import json
+import shutil
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+import runs
+import torch
+from PIL import Image
+
+from aemim_mm.demo import build_model, embedded_data, read_scalars
+
+
+def write_log(folder, *rows):
+    (folder / 'vis_data').mkdir(parents=True)
+    (folder / 'vis_data/scalars.json').write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+
+
+def test_scalars_of_a_resumed_run_are_merged(tmp_path):
+    first = [dict(step=step, loss=float(step), lr=0.1) for step in (1, 2, 3, 4)]
+    second = [dict(step=step, loss=10.0 * step, attack_gain=3.0) for step in (3, 4, 5)]
+    write_log(tmp_path / '20260101_000000', *first, {'accuracy/top1': 50.0, 'step': 4})
+    write_log(tmp_path / '20260101_000100', *second)
+    scalars = read_scalars(tmp_path)
+    # What the interrupted run did beyond its last checkpoint was done anew.
+    assert scalars['loss'] == ((1, 2, 3, 4, 5), (1.0, 2.0, 30.0, 40.0, 50.0))
+    assert scalars['lr'] == ((1, 2), (0.1, 0.1)) and scalars['attack_gain'] == ((3, 4, 5), (3.0, 3.0, 3.0))
+    assert 'accuracy/top1' not in scalars
+
+
+def test_the_untrained_encoder_is_the_same_each_time_and_the_checkpoint_is_loaded(tmp_path):
+    first, second = build_model(runs.AEMIM), build_model(runs.AEMIM)
+    assert not first.training
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+    torch.nn.init.ones_(first.backbone.cls_token)
+    torch.save(first.state_dict(), tmp_path / 'some.pth')
+    assert (build_model(runs.AEMIM, tmp_path / 'some.pth').backbone.cls_token == 1).all()
+
+
+@pytest.mark.parametrize(('split', 'count'), [('train', 5000), ('test', 2000)])
+def test_probes_see_whole_images_without_augmentation(split, count):
+    dataset = embedded_data(runs.AEMIM, split)
+    raw = np.stack([dataset.get_data_info(index)['img'] for index in range(20)])
+    assert len(dataset) == count
+    np.testing.assert_array_equal(torch.stack([dataset[index]['inputs'][0] for index in range(20)]).numpy(), raw)
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """The module tools/demo.py with a repository of its own, to be changed at will."""
+    module = runs.tool('demo.py')
+    shutil.copytree(runs.CONFIGS, tmp_path / 'configs')
+    (tmp_path / 'aemim_mm/data').mkdir(parents=True)
+    (tmp_path / 'aemim_mm/domain.py').write_text('code')
+    (tmp_path / 'aemim_mm/data/images-ubyte').write_bytes(b'data')
+    monkeypatch.setattr(module, 'REPOSITORY', tmp_path)
+    return module
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [
+        f'configs/demo/{runs.AEMIM.name}',
+        'configs/_base_/demo_vit.py',
+        'aemim_mm/domain.py',
+        'aemim_mm/data/images-ubyte',
+    ],
+)
+def test_a_change_of_what_the_result_depends_on_trains_anew(demo, tmp_path, changed):
+    config, work_dir = tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work'
+    work_dir.mkdir()
+    assert not demo.is_trained(config, work_dir)
+    (work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=demo.fingerprint(config), seconds=1)))
+    assert not demo.is_trained(config, work_dir), 'the checkpoint is gone'
+    (work_dir / 'epoch_20.pth').touch()
+    assert demo.is_trained(config, work_dir)
+    (tmp_path / 'configs/aemim_vit-b_800e.py').write_text('# has nothing to do with it')
+    assert demo.is_trained(config, work_dir)
+    with (tmp_path / changed).open('ab') as file:
+        file.write(b'\n# changed\n')
+    assert not demo.is_trained(config, work_dir)
+
+
+def test_a_failed_training_ends_with_its_last_words(demo, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text("import sys\nprint('so much for that')\nsys.exit(3)\n")
+    progress = demo.Progress(['AEMIM'])
+    with pytest.raises(SystemExit, match='Training AEMIM failed with exit code 3(?s:.*)so much for that'):
+        demo.train('AEMIM', tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work', progress)
+    assert not (tmp_path / 'work/done.json').exists()
+
+
+SMALL = """
+_base_ = {base!r}
+model = dict(backbone=dict(arch=dict(num_layers=1)), neck=dict(decoder_depth=1))
+train_dataloader = dict(batch_size=50, dataset=dict(limit=100))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=20))
+"""
+
+
+@pytest.mark.slow
+def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
+    module = runs.tool('demo.py')
+    (tmp_path / 'configs/demo').mkdir(parents=True)
+    configs = {name: tmp_path / 'configs/demo' / path.name for name, path in module.CONFIGS.items()}
+    for name, path in configs.items():
+        path.write_text(SMALL.format(base=str(module.CONFIGS[name])))
+    monkeypatch.setattr(module, 'CONFIGS', configs)
+    monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
+    monkeypatch.setenv('PYTHONWARNINGS', 'ignore')
+    monkeypatch.setattr(sys, 'argv', ['demo.py', '--out', str(tmp_path / 'out')])
+    module.main()
+    shown, out = capsys.readouterr().out, tmp_path / 'out'
+    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 4
+    assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_20.pth' in shown
+    assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
+    report = (out / 'report.html').read_text()
+    assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
+    for text in ('AEMIM, 20 epochs', 'MAE, 20 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
+        assert text in report, text
+    with Image.open(out / 'panels.png') as panels:
+        assert panels.size[0] > 7 * 112
+    probe = json.loads((out / 'probe.json').read_text())
+    assert set(probe) == {'untrained', 'MAE', 'AEMIM'} and all(0 < row['linear'] <= 100 for row in probe.values())
+
+    before = (out / 'aemim/epoch_20.pth').stat().st_mtime_ns
+    with mock.patch.object(module, 'train', side_effect=AssertionError('trained again')):
+        module.main()
+    shown = capsys.readouterr().out
+    assert 'AEMIM is pre-trained already' in shown and 'MAE is pre-trained already' in shown
+    assert (out / 'aemim/epoch_20.pth').stat().st_mtime_ns == before
+    assert json.loads((out / 'probe.json').read_text()) == probe
+
+
+RECORD = """
+import json, sys
+from pathlib import Path
+work_dir = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+with (work_dir / 'calls').open('a') as file:
+    print('resume' if '--resume' in sys.argv else 'anew', len(list(work_dir.glob('*.pth'))), file=file)
+(work_dir / 'epoch_20.pth').touch()
+sys.exit(Path(__file__).with_name('code').read_text() == '1')
+"""
+
+
+def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text(RECORD)
+    config, work_dir = tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work'
+
+    def train(code):
+        (tmp_path / 'tools/code').write_text(str(code))
+        try:
+            demo.train('AEMIM', config, work_dir, demo.Progress(['AEMIM']))
+        except SystemExit:
+            return False
+        return demo.is_trained(config, work_dir)
+
+    assert not train(1)
+    assert train(0), 'goes on from its checkpoint'
+    config.write_text(config.read_text() + '# changed\n')
+    assert not demo.is_trained(config, work_dir) and train(0), 'starts in an empty folder'
+    (work_dir / 'epoch_20.pth').unlink()
+    assert not demo.is_trained(config, work_dir) and train(0), 'starts again, since there is nothing to resume'
+    assert (work_dir / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
