@@ -46,7 +46,6 @@ class TestConfig:
     @pytest.mark.parametrize(
         ('field', 'kind', 'known'),
         [
-            ('adapters', 'adapter', 'cls_token, norm'),
             ('backbone.adapters', 'adapter', 'cls_token, norm'),
             ('distance', 'distance', 'cosine, kl, l1, l2'),
             ('decoder', 'decoder', 'shared, split_norm, two_heads'),
@@ -68,6 +67,7 @@ class TestConfig:
             ('data_preprocessor.steps=-1', 'steps is a whole number >= 0, but got -1. The paper takes 2.'),
             ('adv_weight=-1', 'adv_weight is a number >= 0, or points [(progress, '),
             ('adv_share=0', 'adv_share is in (0, 1], but got 0.'),
+            ('adapters=norm', 'chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.'),
             ('data_preprocessor.type=SelfSupDataPreprocessor', "Set data_preprocessor=dict(type='AdvDataPreprocessor'"),
         ],
     )
