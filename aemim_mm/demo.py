@@ -55,7 +55,7 @@ def probe_encoders(configs: dict, out: Path, show) -> dict:
     encoders = {
         'untrained': build_model(configs['AEMIM']),
         **{
-            name: build_model(config, out / name.lower() / 'epoch_20.pth') for name, config in reversed(configs.items())
+            name: build_model(config, out / name.lower() / 'epoch_16.pth') for name, config in reversed(configs.items())
         },
     }
     train, test = (embedded_data(configs['AEMIM'], split) for split in ('train', 'test'))
@@ -110,7 +110,7 @@ def _charts(out: Path) -> list:
 
 
 def _panel(config: Path, out: Path) -> Panel:
-    model = build_model(config, out / 'aemim/epoch_20.pth')
+    model = build_model(config, out / 'aemim/epoch_16.pth')
     dataset = embedded_data(config, 'test')
     torch.manual_seed(0)
     inputs = model.data_preprocessor(
@@ -132,7 +132,7 @@ def _panel(config: Path, out: Path) -> Panel:
 def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
     """Write ``report.html``, and ``panels.png`` beside it."""
     baseline, aemim = probes['untrained'], probes['AEMIM']
-    names = {'untrained': 'untrained', 'MAE': 'MAE, 20 epochs', 'AEMIM': 'AEMIM, 20 epochs'}
+    names = {'untrained': 'untrained', 'MAE': 'MAE, 16 epochs', 'AEMIM': 'AEMIM, 16 epochs'}
     table = Table(
         'Frozen encoder',
         "Top-1 on 2,000 test images, in percent, of a classifier on the frozen encoder's mean patch "
@@ -146,7 +146,7 @@ def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
         'Machine': f'{_processor()}, {torch.get_num_threads()} threads',
         'Pre-training': f'AEMIM {seconds["AEMIM"]:.0f} s, MAE {seconds["MAE"]:.0f} s',
         'Config': f'configs/demo/{configs["AEMIM"].name}',
-        'Checkpoint': 'aemim/epoch_20.pth, beside this file',
+        'Checkpoint': 'aemim/epoch_16.pth, beside this file',
         'Versions': f'aemim-mm {__version__}, torch {torch.__version__}, mmengine {mmengine.__version__}',
     }
     summary = [

@@ -12,8 +12,8 @@ import torch
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs'
-AEMIM = CONFIGS / 'demo/aemim_vit-tiny_20e_fashion-mnist.py'
-MAE = CONFIGS / 'demo/mae_vit-tiny_20e_fashion-mnist.py'
+AEMIM = CONFIGS / 'demo/aemim_vit-tiny_16e_fashion-mnist.py'
+MAE = CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py'
 # A smaller network on 64 of the images: 4 iterations an epoch, a tenth of a second each.
 SHRUNK = (
     'train_dataloader.dataset.limit=64',

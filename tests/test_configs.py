@@ -25,7 +25,7 @@ PAIRS = {
     'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
-    'demo/aemim_vit-tiny_20e_fashion-mnist.py': 'demo/mae_vit-tiny_20e_fashion-mnist.py',
+    'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
 }
 METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / 'metafile.yml').read_text())['Models']}
 
@@ -157,8 +157,8 @@ def test_epochs_and_sizes():
     assert {name: cfg.train_cfg.max_epochs for name, cfg in configs.items() if '800e' not in name} == {
         'aemim_vit-b_1600e.py': 1600,
         'aemim_vit-b_folder.py': 300,
-        'demo/aemim_vit-tiny_20e_fashion-mnist.py': 20,
-        'demo/mae_vit-tiny_20e_fashion-mnist.py': 20,
+        'demo/aemim_vit-tiny_16e_fashion-mnist.py': 20,
+        'demo/mae_vit-tiny_16e_fashion-mnist.py': 20,
     }
     assert all(cfg.train_cfg.max_epochs == 800 for name, cfg in configs.items() if '800e' in name)
     large = configs['aemim_vit-l_800e.py'].model

@@ -76,7 +76,7 @@ def test_a_change_of_what_the_result_depends_on_trains_anew(demo, tmp_path, chan
     assert not demo.is_trained(config, work_dir)
     (work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=demo.fingerprint(config), seconds=1)))
     assert not demo.is_trained(config, work_dir), 'the checkpoint is gone'
-    (work_dir / 'epoch_20.pth').touch()
+    (work_dir / 'epoch_16.pth').touch()
     assert demo.is_trained(config, work_dir)
     (tmp_path / 'configs/aemim_vit-b_800e.py').write_text('# has nothing to do with it')
     assert demo.is_trained(config, work_dir)
@@ -98,7 +98,7 @@ SMALL = """
 _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(num_layers=1)), neck=dict(decoder_depth=1))
 train_dataloader = dict(batch_size=50, dataset=dict(limit=100))
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=20))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
 """
 
 
@@ -116,23 +116,23 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'
     assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 4
-    assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_20.pth' in shown
+    assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_16.pth' in shown
     assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
     report = (out / 'report.html').read_text()
     assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
-    for text in ('AEMIM, 20 epochs', 'MAE, 20 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
+    for text in ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
         assert text in report, text
     with Image.open(out / 'panels.png') as panels:
         assert panels.size[0] > 7 * 112
     probe = json.loads((out / 'probe.json').read_text())
     assert set(probe) == {'untrained', 'MAE', 'AEMIM'} and all(0 < row['linear'] <= 100 for row in probe.values())
 
-    before = (out / 'aemim/epoch_20.pth').stat().st_mtime_ns
+    before = (out / 'aemim/epoch_16.pth').stat().st_mtime_ns
     with mock.patch.object(module, 'train', side_effect=AssertionError('trained again')):
         module.main()
     shown = capsys.readouterr().out
     assert 'AEMIM is pre-trained already' in shown and 'MAE is pre-trained already' in shown
-    assert (out / 'aemim/epoch_20.pth').stat().st_mtime_ns == before
+    assert (out / 'aemim/epoch_16.pth').stat().st_mtime_ns == before
     assert json.loads((out / 'probe.json').read_text()) == probe
 
 
@@ -142,7 +142,7 @@ from pathlib import Path
 work_dir = Path(sys.argv[sys.argv.index('--work-dir') + 1])
 with (work_dir / 'calls').open('a') as file:
     print('resume' if '--resume' in sys.argv else 'anew', len(list(work_dir.glob('*.pth'))), file=file)
-(work_dir / 'epoch_20.pth').touch()
+(work_dir / 'epoch_16.pth').touch()
 sys.exit(Path(__file__).with_name('code').read_text() == '1')
 """
 
@@ -164,6 +164,6 @@ def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, tmp_p
     assert train(0), 'goes on from its checkpoint'
     config.write_text(config.read_text() + '# changed\n')
     assert not demo.is_trained(config, work_dir) and train(0), 'starts in an empty folder'
-    (work_dir / 'epoch_20.pth').unlink()
+    (work_dir / 'epoch_16.pth').unlink()
     assert not demo.is_trained(config, work_dir) and train(0), 'starts again, since there is nothing to resume'
     assert (work_dir / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']

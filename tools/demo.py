@@ -15,8 +15,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIGS = {
-    'AEMIM': REPOSITORY / 'configs/demo/aemim_vit-tiny_20e_fashion-mnist.py',
-    'MAE': REPOSITORY / 'configs/demo/mae_vit-tiny_20e_fashion-mnist.py',
+    'AEMIM': REPOSITORY / 'configs/demo/aemim_vit-tiny_16e_fashion-mnist.py',
+    'MAE': REPOSITORY / 'configs/demo/mae_vit-tiny_16e_fashion-mnist.py',
 }
 # Of the whole time, roughly: what the ETA is computed with.
 STAGES = {'AEMIM': 0.62, 'MAE': 0.26, 'probe': 0.1, 'report': 0.02}
@@ -59,7 +59,7 @@ def fingerprint(config: Path) -> str:
 
 def is_trained(config: Path, work_dir: Path) -> bool:
     marker = work_dir / 'done.json'
-    if not marker.is_file() or not (work_dir / 'epoch_20.pth').is_file():
+    if not marker.is_file() or not (work_dir / 'epoch_16.pth').is_file():
         return False
     return json.loads(marker.read_text())['fingerprint'] == fingerprint(config)
 
@@ -91,8 +91,8 @@ def train(name: str, config: Path, work_dir: Path, progress: Progress) -> None:
                 found = re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*? loss: (\S+)', line)
                 if found:
                     epoch, step, steps = map(int, found.groups()[:3])
-                    fraction = min((epoch - 1 + step / steps) / 20, 0.999)
-                    progress.show(name, fraction, f'pre-training {name}: epoch {epoch} of 20, loss {found.group(5)}')
+                    fraction = min((epoch - 1 + step / steps) / 16, 0.999)
+                    progress.show(name, fraction, f'pre-training {name}: epoch {epoch} of 16, loss {found.group(5)}')
         except BaseException:
             process.terminate()
             raise
@@ -124,7 +124,7 @@ def main():
     table = probe_encoders(CONFIGS, out, lambda fraction, text: progress.show('probe', fraction, text))
     report = write_demo_report(CONFIGS, out, table)
     progress.show('report', 1, 'wrote the report')
-    checkpoint = next((out / 'aemim').glob('epoch_20.pth'))
+    checkpoint = next((out / 'aemim').glob('epoch_16.pth'))
     print(f"""
 Report:      {os.path.relpath(report)}
 Checkpoint:  {os.path.relpath(checkpoint)}

@@ -13,7 +13,7 @@ model = dict(
         in_chans=1,
         embed_dim=192,
         decoder_embed_dim=128,
-        decoder_depth=2,
+        decoder_depth=1,
         decoder_num_heads=4,
         mlp_ratio=4.0,
     ),

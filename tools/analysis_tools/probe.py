@@ -1,7 +1,7 @@
 """Probe frozen encoders on the embedded data: weighted 20-NN and a linear classifier, top-1 in percent.
 
 Example:
-    python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_20e_fashion-mnist.py work_dirs/demo/aemim/epoch_20.pth
+    python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py work_dirs/demo/aemim/epoch_16.pth
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""MAE, to compare with: the same network, data and epochs as aemim_vit-tiny_20e_fashion-mnist.py.
+"""MAE, to compare with: the same network, data and epochs as aemim_vit-tiny_16e_fashion-mnist.py.
 
-Run:       python tools/train.py configs/demo/mae_vit-tiny_20e_fashion-mnist.py
+Run:       python tools/train.py configs/demo/mae_vit-tiny_16e_fashion-mnist.py
 """
 
 _base_ = ['../_base_/demo_vit.py', '../_base_/demo_fashion_mnist.py', '../_base_/demo_runtime.py']

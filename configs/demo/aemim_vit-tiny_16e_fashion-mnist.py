@@ -1,6 +1,6 @@
-"""AEMIM on MAE, a tiny ViT, the embedded part of Fashion-MNIST, 20 epochs: the job of `make demo`.
+"""AEMIM on MAE, a tiny ViT, the embedded part of Fashion-MNIST, 16 epochs: the job of `make demo`.
 
-Run:       python tools/train.py configs/demo/aemim_vit-tiny_20e_fashion-mnist.py
+Run:       python tools/train.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py
 """
 
 _base_ = ['../_base_/demo_vit.py', '../_base_/demo_fashion_mnist.py', '../_base_/demo_runtime.py']
