@@ -105,8 +105,7 @@ class AdversarialMIM:
         is_split = any(isinstance(layer, SplitLayer) for layer in self.backbone.modules())
         if is_split and adapters is not None:
             raise UserError(
-                f'The {type(self.backbone).__name__} chooses its own adapters. Set model.backbone.adapters, and leave '
-                'model.adapters out.'
+                'This backbone chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.'
             )
         adapters = ('norm', 'cls_token') if adapters is None else adapters
         if adapters and not is_split:

@@ -1,4 +1,4 @@
-"""The mixin asks nothing of an algorithm but that it calls its backbone with the images: MixMIM, as docs/usage.md has it."""
+"""The mixin asks of an algorithm only that it calls its backbone with the images: MixMIM, as docs/usage.md has it."""
 
 import tiny
 import torch

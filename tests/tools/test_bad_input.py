@@ -67,7 +67,10 @@ class TestConfig:
             ('data_preprocessor.steps=-1', 'steps is a whole number >= 0, but got -1. The paper takes 2.'),
             ('adv_weight=-1', 'adv_weight is a number >= 0, or points [(progress, '),
             ('adv_share=0', 'adv_share is in (0, 1], but got 0.'),
-            ('adapters=norm', 'chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.'),
+            (
+                'adapters=norm',
+                'This backbone chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.',
+            ),
             ('data_preprocessor.type=SelfSupDataPreprocessor', "Set data_preprocessor=dict(type='AdvDataPreprocessor'"),
         ],
     )

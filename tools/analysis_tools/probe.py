@@ -1,7 +1,7 @@
 """Probe frozen encoders on the embedded data: weighted 20-NN and a linear classifier, top-1 in percent.
 
 Example:
-    python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py work_dirs/demo/aemim/epoch_16.pth
+    python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py work_dirs/demo/aemim/*.pth
 """
 
 import argparse
@@ -20,7 +20,9 @@ def main():
     for checkpoint in (None, *args.checkpoints):
         model = build_model(args.config, checkpoint)
         train, test = (extract_features(model, embedded_data(args.config, split)) for split in ('train', 'test'))
-        print(f'{linear_probe_accuracy(train, test):7.1f} {knn_accuracy(train, test):7.1f}  {checkpoint or "untrained"}')
+        print(
+            f'{linear_probe_accuracy(train, test):7.1f} {knn_accuracy(train, test):7.1f}  {checkpoint or "untrained"}'
+        )
 
 
 if __name__ == '__main__':
