@@ -157,8 +157,8 @@ def test_epochs_and_sizes():
     assert {name: cfg.train_cfg.max_epochs for name, cfg in configs.items() if '800e' not in name} == {
         'aemim_vit-b_1600e.py': 1600,
         'aemim_vit-b_folder.py': 300,
-        'demo/aemim_vit-tiny_16e_fashion-mnist.py': 20,
-        'demo/mae_vit-tiny_16e_fashion-mnist.py': 20,
+        'demo/aemim_vit-tiny_16e_fashion-mnist.py': 16,
+        'demo/mae_vit-tiny_16e_fashion-mnist.py': 16,
     }
     assert all(cfg.train_cfg.max_epochs == 800 for name, cfg in configs.items() if '800e' in name)
     large = configs['aemim_vit-l_800e.py'].model
