@@ -165,7 +165,7 @@ def write_demo_report(configs: dict, out: Path, probes: dict) -> Path:
         next_steps=[
             (
                 'Pre-train on a folder of your own images, nested or flat, without labels:',
-                'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR --amp',
+                'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR',
             ),
             (
                 'Pre-train on ImageNet-1K with 8 GPUs, as in the paper:',

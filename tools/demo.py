@@ -129,7 +129,7 @@ def main():
 Report:      {os.path.relpath(report)}
 Checkpoint:  {os.path.relpath(checkpoint)}
 Next, on your own images (a folder, nested or flat, no labels needed):
-    .venv/bin/python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR --amp""")
+    .venv/bin/python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR""")
 
 
 if __name__ == '__main__':
