@@ -169,6 +169,7 @@ class AdversarialMIM:
 
         with recorded_calls(self.backbone) as adv_calls:
             adv = run_adv()
+        # This waits for the device once a step, as mmengine's logging does; later, the weights would be lost.
         if not torch.isfinite(clean + adv):
             passes = dict(clean=lambda: replay(randomness, run_clean), adversarial=run_adv)
             raise non_finite_loss(self, dict(loss_clean=clean, loss_adv=adv), images, passes)
