@@ -137,9 +137,14 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-    if cfg.get('runner_type'):
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    try:
+        return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    except TypeError as error:
+        if 'unexpected keyword argument' not in str(error):
+            raise
+        raise UserError(
+            f'The config has a field that nothing takes: {error}. Mend its name, in the config or in --cfg-options.'
+        ) from error
 
 
 def check_start(runner: Runner, need: str) -> None:

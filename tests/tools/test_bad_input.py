@@ -81,6 +81,11 @@ class TestConfig:
             options += ['model.data_preprocessor.std=[90.0]']
         assert expected in error_of(options=options)
 
+    @pytest.mark.parametrize('field', ['model.adv_wieght', 'model.backbone.archh', 'model.data_preprocessor.epsilon'])
+    def test_field_that_nothing_takes(self, error_of, field):
+        message = error_of(options=[f'{field}=3'])
+        assert f"got an unexpected keyword argument '{field.split('.')[-1]}'. Mend its name" in message
+
     @pytest.mark.parametrize('option', ['model.backbone.img_size=30', 'train_dataloader.dataset.pipeline.0.scale=30'])
     def test_image_that_is_not_a_whole_number_of_patches(self, error_of, option):
         message = error_of(options=[option])
