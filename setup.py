@@ -107,7 +107,7 @@ setup(
     install_requires=['numpy', 'torch>=2.1', 'torchvision'],
     extras_require=EXTRAS,
     packages=find_packages(include=['aemim_mm', 'aemim_mm.*']),
-    package_data={'aemim_mm': ['data/**', 'report/*.css', 'report/*.js', 'report/*.html']},
+    package_data={'aemim_mm': ['data/**', 'report/*.css']},
     include_package_data=False,
     cmdclass={'build_py': BuildWithMim, 'sdist': SdistWithMim},
     zip_safe=False,
