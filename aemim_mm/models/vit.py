@@ -26,6 +26,24 @@ def patch_grid(img_size, patch_size) -> tuple[int, int]:
     return height // patch_height, width // patch_width
 
 
+def checkpoint_grid(length: int, model_grid: tuple[int, int], name: str) -> tuple[int, int]:
+    """Rows and columns of the ``length`` positions that a checkpoint holds as ``name``.
+
+    Raises:
+        UserError: They are no square, and not as many as the model has.
+    """
+    if length == model_grid[0] * model_grid[1]:
+        return model_grid
+    side = int(length**0.5)
+    if side * side != length:
+        raise UserError(
+            f'{name} of the checkpoint holds {length} patches, which is no square, and this model has '
+            f'{model_grid[0]}x{model_grid[1]}: the rows and columns of the checkpoint cannot be known. Build the model '
+            'with the img_size of the checkpoint, and give it images of another size.'
+        )
+    return side, side
+
+
 def sincos_positions(grid: tuple[int, int], channels: int) -> torch.Tensor:
     """Fixed sine-cosine positions of a class token and a grid of patches, row by row: (1, 1 + rows * columns, C).
 
@@ -128,13 +146,7 @@ class AEMIMViT(MAEViT):
         positions = state_dict.get(f'{prefix}pos_embed')
         if positions is None or positions.shape == self.pos_embed.shape:
             return
-        length = positions.shape[1] - self.num_extra_tokens
-        if int(length**0.5) ** 2 != length:
-            raise UserError(
-                f'{prefix}pos_embed of the checkpoint holds {length} patches, which is no square, and this model has '
-                f'{self.patch_resolution[0]}x{self.patch_resolution[1]}: the rows and columns of the checkpoint cannot '
-                'be known. Build the model with the img_size of the checkpoint, and give it images of another size.'
-            )
+        checkpoint_grid(positions.shape[1] - self.num_extra_tokens, self.patch_resolution, f'{prefix}pos_embed')
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
 

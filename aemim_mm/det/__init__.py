@@ -1,0 +1,11 @@
+"""Detection: everything that imports mmdet. A config asks for it with ``custom_imports``."""
+
+from .ops import install_stand_in
+
+# Before mmdet, whose import needs operators.
+install_stand_in()
+
+from .layer_decay import BackboneLayerDecayConstructor  # noqa: E402
+from .vitdet import SimpleFeaturePyramid, ViTDet  # noqa: E402
+
+__all__ = ['BackboneLayerDecayConstructor', 'SimpleFeaturePyramid', 'ViTDet', 'install_stand_in']

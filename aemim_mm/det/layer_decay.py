@@ -1,0 +1,38 @@
+"""Layer-wise learning-rate decay in detectors: mmpretrain's own is for classifiers, mmdet's for ConvNeXt."""
+
+from functools import partial
+
+from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
+
+from ..errors import UserError
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
+    """mmpretrain's layer-decay constructor for models whose backbone knows the depth of its parameters.
+
+    With L layers and decay d, the learning rate is multiplied by d^(L + 1) in the patch embedding and the positions, by
+    d^L in the first layer, ..., by d in the last; and by 1 in neck and heads.
+
+    Args:
+        **kwargs: Of the constructor. ``paramwise_cfg`` takes ``layer_decay_rate``, ``norm_decay_mult``,
+            ``bias_decay_mult``, ``flat_decay_mult`` and ``custom_keys``.
+
+    Raises:
+        UserError: The backbone has no ``get_layer_depth``.
+
+    Source: Clark et al., arXiv 2003.10555; for detectors, Li et al., arXiv 2203.16527.
+    """
+
+    def add_params(self, params, module, prefix='', get_layer_depth=None, **kwargs):
+        """Add the parameters of ``module`` to the groups ``params``."""
+        if get_layer_depth is None:
+            backbone = getattr(module, 'backbone', None)
+            if not hasattr(backbone, 'get_layer_depth'):
+                raise UserError(
+                    f'Layer decay needs a backbone with get_layer_depth, but got {type(backbone).__name__}. Take '
+                    'ViTDet, or one of mmpretrain such as mmpretrain.SwinTransformer, or leave the constructor out.'
+                )
+            get_layer_depth = partial(backbone.get_layer_depth, prefix='backbone.')
+        super().add_params(params, module, prefix=prefix, get_layer_depth=get_layer_depth, **kwargs)
