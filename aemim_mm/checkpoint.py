@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, field
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from .errors import UserError
+from .loading import read_checkpoint
 
 # Models bring these to the size they need when they load them.
 RESIZED = ('pos_embed', 'relative_position_bias_table', 'relative_position_index', 'rel_pos_h', 'rel_pos_w')
@@ -87,7 +87,7 @@ def check_checkpoint(model: torch.nn.Module, path: str, need: str = 'encoder', p
     Raises:
         UserError: With the report of what is missing, unexpected and of another shape.
     """
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     if need == 'same' and not {'meta', 'message_hub'} <= checkpoint.keys():
         raise UserError(
             f'The checkpoint {path} holds weights, but not the state of a training to resume. To start from its '
@@ -111,23 +111,3 @@ def check_checkpoint(model: torch.nn.Module, path: str, need: str = 'encoder', p
             f'{HINTS.get(need, "")}'
         )
     return report
-
-
-def _read(path: str) -> dict:
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except FileNotFoundError as error:
-        raise UserError(f'There is no checkpoint {path}.') from error
-    # With a file of another kind, torch.load raises almost anything.
-    except Exception as error:
-        reason = (str(error).splitlines() or [''])[0]
-        raise UserError(
-            f'The checkpoint {path} cannot be read ({type(error).__name__}: {reason}). Expected a whole file made by '
-            'torch.save; take another one, or copy it again.'
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise UserError(
-            f'The checkpoint {path} holds a {type(checkpoint).__name__}. Expected a file by mmengine, or a dict of '
-            'names and tensors.'
-        )
-    return checkpoint

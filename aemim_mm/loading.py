@@ -1,0 +1,197 @@
+"""Read checkpoints without running the code that a pickle may hold."""
+
+import codecs
+import pickle
+import re
+import sys
+import tarfile
+import types
+from argparse import Namespace
+from collections import Counter, OrderedDict
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from .errors import UserError
+
+STATISTICS = ('min', 'max', 'mean', 'current')
+ASK = 'Pass --trust-checkpoint only if you trust where the file comes from: it runs whatever code the file contains.'
+
+
+def _getattr(owner, name):
+    """All that an mmengine checkpoint needs ``getattr`` for: the statistics that ``HistoryBuffer`` pickles."""
+    if owner is HistoryBuffer and name in STATISTICS:
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(f'GLOBAL getattr of {owner!r} and {name!r}')
+
+
+def _dtype(*args):
+    dtype = np.dtype(*args)
+    if dtype.kind not in 'biufcSU':
+        raise pickle.UnpicklingError(f'GLOBAL numpy.dtype {dtype}')
+    return dtype
+
+
+def _allowed_globals() -> dict:
+    """What a checkpoint may name besides tensors: mmengine's log, NumPy's numbers and arrays, command-line options."""
+    allowed = {
+        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'builtins.getattr': _getattr,
+        'argparse.Namespace': Namespace,
+        'numpy.ndarray': np.ndarray,
+        'numpy.dtype': _dtype,
+    }
+    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    # NumPy 2 renamed the module; a file may come from either.
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed |= {f'{module}._reconstruct': reconstruct, f'{module}.scalar': scalar}
+    return allowed
+
+
+def _number_types() -> list:
+    """The classes of dtypes, of numbers and text only, which torch wants to see listed when it builds one."""
+    return list({type(np.dtype(code)) for code in '?bhilqBHILQefdFDSU'})
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Finds only what is listed.
+
+    For torch before 2.6, whose ``weights_only=True`` cannot build a ``HistoryBuffer``, nor be told to: there it would
+    refuse each checkpoint of mmengine.
+    """
+
+    allowed = {
+        **_allowed_globals(),
+        **{f'torch._utils.{name}': getattr(torch._utils, name) for name in ('_rebuild_tensor', '_rebuild_tensor_v2')},
+        'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
+        'torch.nn.parameter.Parameter': torch.nn.Parameter,
+        **{str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)},
+        'torch.Size': torch.Size,
+        'torch.device': torch.device,
+        'collections.OrderedDict': OrderedDict,
+        'collections.Counter': Counter,
+        '_codecs.encode': codecs.encode,
+        'builtins.set': set,
+        'builtins.complex': complex,
+        'builtins.bytearray': bytearray,
+    }
+
+    def find_class(self, module, name):
+        path = f'{"builtins" if module == "__builtin__" else module}.{name}'
+        if path not in self.allowed:
+            raise pickle.UnpicklingError(f'GLOBAL {path}')
+        return self.allowed[path]
+
+
+def _restricted_load(file, **kwargs):
+    return RestrictedUnpickler(file, **kwargs).load()
+
+
+# What torch.load uses of a pickle_module.
+RESTRICTED_PICKLE = types.SimpleNamespace(
+    __name__='restricted_pickle', Unpickler=RestrictedUnpickler, load=_restricted_load
+)
+
+
+def read_checkpoint(path, *, trusted=False) -> dict:
+    """The content of a checkpoint, on the CPU.
+
+    Args:
+        path: A file made by ``torch.save``, or a ``.safetensors`` file; its path or http(s) URL. A download is kept in
+            torch.hub's folder.
+        trusted: Load whatever the file contains, and run the code in it.
+
+    Returns:
+        A dict: mmengine's, with ``state_dict``; another project's; or names and tensors.
+
+    Raises:
+        UserError: There is no such file, or it is no whole checkpoint, or it needs code that is not on the short list.
+    """
+    path = str(path)
+    file = _download(path) if re.match('https?://', path) else Path(path).expanduser()
+    if '://' in path and not re.match('https?://', path):
+        raise UserError(f'The checkpoint {path} is no file and no http(s) URL. Download it, and pass the file.')
+    if not file.is_file():
+        raise UserError(f'There is no checkpoint {path}.')
+    try:
+        checkpoint = load_file(file) if file.suffix == '.safetensors' else _load(file, trusted)
+    # With a file of another kind, torch.load raises almost anything.
+    except Exception as error:
+        raise _explained(path, error) from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f'The checkpoint {path} holds a {type(checkpoint).__name__}. Expected a file by mmengine, or a dict of '
+            'names and tensors.'
+        )
+    return checkpoint
+
+
+def _load(file: Path, trusted: bool):
+    if trusted:
+        return torch.load(file, map_location='cpu', weights_only=False)
+    # torch before 2.6 unpacks both without restrictions, even with weights_only=True.
+    if tarfile.is_tarfile(file) or _is_torchscript(file):
+        raise pickle.UnpicklingError('GLOBAL a TorchScript or tar archive')
+    if torch.__version__ >= (2, 6):
+        allowed = [(value, name) for name, value in _allowed_globals().items()]
+        with torch.serialization.safe_globals([*allowed, *_number_types()]):
+            return torch.load(file, map_location='cpu', weights_only=True)
+    return torch.load(file, map_location='cpu', pickle_module=RESTRICTED_PICKLE)
+
+
+def _is_torchscript(file: Path) -> bool:
+    # By torch's own reader: Python's may see another content in the same bytes.
+    with open(file, 'rb') as stream:
+        if not torch.serialization._is_zipfile(stream):
+            return False
+    return 'constants.pkl' in torch._C.PyTorchFileReader(str(file)).get_all_records()
+
+
+# How torch and RestrictedUnpickler say that they refuse.
+REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can only (?:create|build) .*?)(?:\n|$)')
+
+
+def _explained(path: str, error: Exception) -> UserError:
+    refused = isinstance(error, pickle.UnpicklingError) and REFUSED.search(str(error))
+    if refused:
+        return UserError(
+            f'The checkpoint {path} needs code that is no part of a checkpoint: {refused[1] or refused[2]}. '
+            f'It was not run. Take a file with weights alone. {ASK}'
+        )
+    kind = 'made by safetensors' if isinstance(error, SafetensorError) else 'made by torch.save'
+    reason = (str(error).splitlines() or [''])[0]
+    return UserError(
+        f'The checkpoint {path} cannot be read ({type(error).__name__}: {reason}). Expected a whole file {kind}; take '
+        'another one, or copy it again.'
+    )
+
+
+def _download(url: str) -> Path:
+    """The file of a URL, in torch.hub's folder; one process of each machine fetches it."""
+    name = Path(urlparse(url).path).name or 'checkpoint'
+    # Names without a hash, such as model.safetensors, are the same for many models.
+    if not re.search(r'-[0-9a-f]{8,}\.', name):
+        name = f'{sha256(url.encode()).hexdigest()[:16]}-{name}'
+    file = Path(torch.hub.get_dir(), 'checkpoints', name)
+    failure = None
+    if dist.get_local_rank() == 0 and not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
+        # Not only URLError: http.client's, ssl's, or a full disk.
+        except Exception as error:
+            failure = error
+    dist.barrier()
+    if not file.is_file():
+        reason = f'{type(failure).__name__}: {failure}' if failure else 'see rank 0'
+        raise UserError(
+            f'The checkpoint {url} cannot be downloaded ({reason}). Download it by other means, and pass the file.'
+        ) from failure
+    return file
