@@ -35,6 +35,9 @@ EXTRAS = {
         # Real photographs.
         'scikit-image',
         'setuptools>=64',
+        # Exported weights are compared with these libraries.
+        'timm',
+        'transformers<5',
         'wheel',
     ],
 }
@@ -104,7 +107,7 @@ setup(
     ],
     python_requires='>=3.10',
     # Neither family of mm* distributions is required: they would overwrite each other. aemim_mm/stack.py checks.
-    install_requires=['numpy', 'torch>=2.1', 'torchvision'],
+    install_requires=['numpy', 'safetensors', 'torch>=2.1', 'torchvision'],
     extras_require=EXTRAS,
     packages=find_packages(include=['aemim_mm', 'aemim_mm.*']),
     package_data={'aemim_mm': ['data/**', 'report/*.css']},

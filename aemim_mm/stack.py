@@ -71,6 +71,8 @@ CLASSIC_LIMITS = (
     ('opencv-python-headless', '<4.12', 'later ones need NumPy 2'),
     ('setuptools', '<81', 'mmengine imports pkg_resources, which later ones lack'),
 )
+# Where installed: mmpretrain imports functions that later ones removed, and then fails as a whole.
+TRANSFORMERS_LIMITS = {'onedl': '<5', 'openmmlab': '<4.52'}
 ALWAYS_LIMITED = ('numpy<2', 'opencv-python<4.12', 'setuptools<81')
 
 
@@ -99,6 +101,9 @@ def stack_report():
     rows = [_paired_torchvision(row, rows[0]) if row.name == 'torchvision' else row for row in rows]
     rows = [_paired_mmdet(row, rows) if row.name == 'mmdet' else row for row in rows]
     rows += [_ops_row()]
+    if _installed('transformers'):
+        expected = TRANSFORMERS_LIMITS['openmmlab' if _is_classic(installed) else 'onedl']
+        rows.append(_limit_row('transformers', expected, 'mmpretrain cannot be imported with later ones'))
     if _is_classic(installed):
         rows += [row for limit in CLASSIC_LIMITS if (row := _limit_row(*limit))]
     fix = _fix_line(rows, installed, family)
@@ -179,7 +184,10 @@ def _fix_line(rows, installed, family):
         # Pins torch, so that pip looks for the torchvision that belongs to it.
         release = rows['torch'].version.split('+')[0]
         install.insert(0, f'torch=={release}')
-    stack_is_fine = all(row.ok for row in rows.values() if row.name not in ('torch', 'torchvision'))
+    if 'transformers' in rows and not rows['transformers'].ok:
+        install.append(f'transformers{TRANSFORMERS_LIMITS[family]}')
+    alone = ('torch', 'torchvision', 'transformers')  # Mended without a change to the others.
+    stack_is_fine = all(row.ok for row in rows.values() if row.name not in alone)
     for module in () if stack_is_fine else MM_MODULES:
         row, requirement = rows[module.name], getattr(module, family)
         wanted = re.match(r'[\w-]+', requirement)[0]

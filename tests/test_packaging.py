@@ -94,7 +94,8 @@ def test_metadata_requires_no_mm_distribution(built):
     name = next(name for name in zipfile.ZipFile(built[1]).namelist() if name.endswith('.dist-info/METADATA'))
     lines = zipfile.ZipFile(built[1]).read(name).decode().splitlines()
     hard = [line for line in lines if line.startswith('Requires-Dist:') and 'extra ==' not in line]
-    assert sorted(hard) == ['Requires-Dist: numpy', 'Requires-Dist: torch>=2.1', 'Requires-Dist: torchvision']
+    required = ['numpy', 'safetensors', 'torch>=2.1', 'torchvision']
+    assert sorted(hard) == [f'Requires-Dist: {name}' for name in required]
     extras = {line.split(': ')[1] for line in lines if line.startswith('Provides-Extra:')}
     assert extras == {'onedl', 'openmmlab', 'det', 'openmmlab-det', 'dev'}
     assert 'License: Apache-2.0' in lines or 'License-Expression: Apache-2.0' in lines

@@ -173,6 +173,22 @@ def test_headless_opencv_is_limited_too(pretend):
     assert complaint()[1] == f'{CLASSIC_LINE} "opencv-python-headless<4.12"'
 
 
+@pytest.mark.parametrize(
+    ('distributions', 'needs', 'fine', 'limit'),
+    [(ONEDL, 'torch==2.9.1', '4.57.6', '<5'), (CLASSIC, 'torch==2.1.2', '4.46.3', '<4.52')],
+    ids=['onedl', 'classic'],
+)
+def test_transformers_is_optional_but_not_any(pretend, distributions, needs, fine, limit):
+    pretend({**distributions, 'transformers': fine}, torchvision_needs=needs)
+    stack.check_stack()
+    assert row('transformers').ok
+    pretend({**distributions, 'transformers': '5.0.0'}, torchvision_needs=needs)
+    packages, fix = complaint()
+    why = 'mmpretrain cannot be imported with later ones'
+    assert packages == [f'transformers: got 5.0.0 (transformers), expected {limit}: {why}']
+    assert fix == f'pip install "transformers{limit}"'
+
+
 def test_torchvision_of_another_torch(pretend):
     pretend({**ONEDL, 'torch': '2.10.0+cpu'})
     packages, fix = complaint()
