@@ -1,0 +1,3 @@
+from .knn import FeatureBankHook, KNNClassifier
+
+__all__ = ['FeatureBankHook', 'KNNClassifier']

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
+from ..errors import UserError
+
 
 @torch.no_grad()
 def extract_features(model, dataset, batch_size: int = 256):
@@ -35,22 +37,39 @@ def _collate(items):
     )
 
 
-def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
-    """Top-1 of a weighted k-nearest-neighbour classifier under cosine similarity, in percent.
+class KNN:
+    """Weighted k-nearest-neighbour classifier under cosine similarity, of features moved to zero mean.
 
     Args:
-        train, test: Features (N, C) and labels (N,).
+        features, labels: Of the training data, (N, C) and (N,).
         k: Number of neighbours.
         temperature: A neighbour's vote weighs exp(similarity / temperature).
 
+    Raises:
+        UserError: There are fewer than ``k`` features.
+
     Source: Wu et al., arXiv 1805.01978, section 3.4.
     """
-    (features, labels), (queries, truth) = train, test
-    center = features.mean(dim=0)
-    similarity = F.normalize(queries - center) @ F.normalize(features - center).T
-    nearest, index = similarity.topk(k, dim=1)
-    votes = F.one_hot(labels[index]) * (nearest / temperature).exp().unsqueeze(-1)
-    return _percent(votes.sum(dim=1).argmax(dim=1), truth)
+
+    def __init__(self, features, labels, k: int = 20, temperature: float = 0.07):
+        if not 1 <= k <= len(features):
+            raise UserError(f'k is from 1 to the number of training images, {len(features)}, but got {k}.')
+        self.k, self.temperature, self.labels = k, temperature, labels
+        self.center = features.mean(dim=0)
+        self.features = F.normalize(features - self.center)
+        self.classes = int(labels.max()) + 1
+
+    def scores(self, queries):
+        """Each class's share of the votes, (B, classes), for features (B, C)."""
+        nearest, index = (F.normalize(queries - self.center) @ self.features.T).topk(self.k, dim=1)
+        weights = (nearest / self.temperature).softmax(dim=1)
+        return weights.new_zeros(len(queries), self.classes).scatter_add_(1, self.labels[index], weights)
+
+
+def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
+    """Top-1 of :class:`KNN`, in percent; ``train`` and ``test`` are features (N, C) and labels (N,)."""
+    queries, truth = test
+    return _percent(KNN(*train, k, temperature).scores(queries).argmax(dim=1), truth)
 
 
 def linear_probe_accuracy(train, test, weight_decay: float = 1e-3, iterations: int = 200) -> float:
