@@ -106,10 +106,19 @@ class AEMIMViT(MAEViT):
         Returns:
             With ``mask``: ``(latent, mask, ids_restore)``, of shapes (B, 1 + L_visible, C), (B, L) with 1 = hidden, and
             (B, L). Without: a tuple of features in the form that ``out_type`` says.
+
+        Raises:
+            UserError: With ``mask`` and an ``out_type`` other than ``raw``, as in a classifier.
         """
         grid = patch_grid(x.shape[-2:], self.patch_size)
         if not mask:
             return super().forward(x, mask=None)
+        if self.out_type != 'raw':
+            raise UserError(
+                f'AEMIMViT hides patches to pre-train, so it gives tokens, but got out_type={self.out_type!r}. To '
+                "fine-tune or probe it, set backbone.type='VisionTransformer' with init_cfg=dict(type='Pretrained', "
+                "checkpoint=CHECKPOINT, prefix='backbone.'), which leaves the adversarial adapters behind."
+            )
 
         ids_keep, ids_restore, mask = self.random_ids(len(x), grid[0] * grid[1], x.device)
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
