@@ -11,8 +11,11 @@ from . import datasets, evaluation, hooks, optim  # noqa: E402
 from .adapters import split_adapters  # noqa: E402
 from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
 from .domain import Domain, use_domain  # noqa: E402
+from .inference import load_encoder, register_models  # noqa: E402
 from .models import AEMIM, AEMIMViT, AESimMIM  # noqa: E402
 from .version import __version__  # noqa: E402
+
+register_models()
 
 __all__ = [
     'AEMIM',
@@ -24,6 +27,7 @@ __all__ = [
     'datasets',
     'evaluation',
     'hooks',
+    'load_encoder',
     'optim',
     'split_adapters',
     'use_domain',

@@ -1,0 +1,161 @@
+"""Write an encoder for another library: what ``tools/export.py`` does."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError, one_of
+from . import facebook, huggingface, mmpretrain, swin
+from .files import refuse_overwriting, write_json, write_weights
+from .source import METADATA, read_source
+from .spec import EncoderSpec, resize_positions
+
+
+class Target(NamedTuple):
+    """A layout to write: how to name the tensors, by kind of encoder, and where a .pth file keeps them."""
+
+    from_pivot: dict
+    key: str | None = 'state_dict'
+
+
+TARGETS = {
+    'aemim': Target(dict(vit=mmpretrain.to_aemim, swin=mmpretrain.to_aemim)),
+    'mmpretrain': Target(dict(vit=mmpretrain.to_mmpretrain, swin=mmpretrain.to_mmpretrain)),
+    'vitdet': Target(dict(vit=mmpretrain.to_vitdet, swin=mmpretrain.to_vitdet)),
+    'timm': Target(dict(vit=facebook.to_timm, swin=swin.to_timm), key=None),
+    'mae': Target(dict(vit=facebook.to_mae), key='model'),
+    'huggingface': Target(dict(vit=huggingface.to_huggingface)),
+}
+TIMM_NAMES = {
+    (768, 12, 12, (16, 16)): 'vit_base_patch16_224',
+    (1024, 24, 16, (16, 16)): 'vit_large_patch16_224',
+    (1280, 32, 16, (14, 14)): 'vit_huge_patch14_224',
+}
+
+
+@dataclass
+class ExportReport:
+    """What was written, and what was not."""
+
+    path: Path
+    spec: EncoderSpec
+    layout: str
+    target: str
+    domain: str
+    written: int
+    left_out: dict
+    notes: list = field(default_factory=list)
+
+    def __str__(self):
+        lines = [f'read as {self.layout}', f'{self.written} tensors ({self.domain} domain) in {self.path}']
+        for reason, count in Counter(self.left_out.values()).items():
+            names = [name for name, why in self.left_out.items() if why == reason]
+            more = f' and {count - 3} more' if count > 3 else ''
+            lines.append(f'{count} left out, {reason}: {", ".join(names[:3])}{more}')
+        return '\n'.join([*lines, *self.notes])
+
+
+def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None, force=False, trusted=False):
+    """Write the encoder of a checkpoint under the names of another library, with the decoder where it has one.
+
+    Args:
+        path: A checkpoint of any layout, as in :func:`read_source`.
+        to: A name in ``TARGETS``.
+        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain, then under the stock names.
+        out: File (.safetensors or .pth), or the folder for Hugging Face. Default: beside the checkpoint.
+        img_size: Interpolate positions for images of this size, in pixels: a number or (height, width).
+        num_heads: Attention heads, where the checkpoint does not say.
+        force: Write over files that are there.
+        trusted: Let a pickle run code.
+
+    Returns:
+        ExportReport.
+
+    Raises:
+        UserError: The checkpoint cannot be read or converted, or the output is there already.
+    """
+    if to not in TARGETS:
+        raise one_of('target', to, TARGETS)
+    out = _out(Path(path), to, domain, img_size) if out is None else Path(out)
+    files = _files(out, to)
+    refuse_overwriting(files, force)
+    source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
+    state, spec = source.state, source.spec
+    target = TARGETS[to]
+    if spec.kind not in target.from_pivot:
+        raise UserError(
+            f'{path} holds a Swin, which --to {to} has no names for. Known for Swin: '
+            f'{", ".join(name for name in TARGETS if "swin" in TARGETS[name].from_pivot and name != "vitdet")}.'
+        )
+    if img_size is not None:
+        resize_positions(state, spec, img_size)
+    converted = target.from_pivot[spec.kind](state, spec)
+    metadata = {METADATA: {**spec.stored(), 'domain': domain, 'layout': to, 'source': Path(path).name}}
+    if to == 'huggingface':
+        write_json(out / 'config.json', huggingface.config_json(state, spec))
+        write_json(out / 'preprocessor_config.json', huggingface.preprocessor_json(spec))
+    write_weights(files[-1], converted.state, target.key, metadata)
+    left_out = {**source.left_out, **converted.left_out}
+    return ExportReport(
+        out, spec, source.layout, to, domain, len(converted.state), left_out, _notes(to, state, spec, files[-1])
+    )
+
+
+def _out(path: Path, to: str, domain: str, img_size) -> Path:
+    name = f'{path.stem if path.is_file() else path.name}_{to}'
+    name += '_adv' if domain == 'adv' else ''
+    if img_size is not None:
+        name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'
+    return path.with_name(name if to == 'huggingface' else f'{name}.safetensors')
+
+
+def _files(out: Path, to: str) -> list:
+    if to == 'huggingface':
+        if out.suffix in ('.safetensors', '.pth', '.bin') or out.is_file():
+            raise UserError(f'--to huggingface writes a folder, but --out is {out}. Name a folder.')
+        return [out / name for name in ('config.json', 'preprocessor_config.json', 'model.safetensors')]
+    if out.suffix not in ('.safetensors', '.pth'):
+        raise UserError(f'--out ends in .safetensors or .pth, but got {out}.')
+    return [out]
+
+
+def _notes(to: str, state: dict, spec: EncoderSpec, file: Path) -> list:
+    """How to load it, and what the library must be told."""
+    notes = []
+    if to in ('aemim', 'mmpretrain', 'vitdet'):
+        part = 'load_from' if to == 'aemim' else "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
+        notes.append(f'load it by {part}')
+    elif to == 'timm':
+        load = f"safetensors.torch.load_file('{file}')" if file.suffix == '.safetensors' else f"torch.load('{file}')"
+        notes.append(f'load it by model = {_timm_model(state, spec)}; model.load_state_dict({load})')
+    elif to == 'huggingface':
+        names = 'ViTMAEForPreTraining, ViTModel' if huggingface.has_decoder(state, spec) else 'ViTModel'
+        notes.append(f'load it by from_pretrained of {names}')
+    if to != 'huggingface' and spec.eps != (1e-6 if spec.kind == 'vit' else 1e-5):
+        notes.append(f'its norms were trained with eps={spec.eps}: build the model with it')
+    if not spec.to_rgb and spec.in_channels == 3:
+        notes.append('it was trained on blue, green, red (to_rgb=False): give it channels in that order')
+    return notes
+
+
+def _timm_model(state: dict, spec: EncoderSpec) -> str:
+    """The code that builds timm's model for these tensors."""
+    classes = len(state['head.fc.weight']) if 'head.fc.weight' in state else 0
+    size = f'img_size={spec.img_size}'
+    if spec.kind == 'swin':
+        return (
+            f'timm.models.SwinTransformer({size}, patch_size={spec.patch_size[0]}, in_chans={spec.in_channels}, '
+            f'embed_dim={spec.embed_dims}, depths={spec.depths}, num_heads={spec.stage_heads}, '
+            f'window_size={spec.window_size}, num_classes={classes})'
+        )
+    pool = 'avg' if 'backbone.ln2.weight' in state else 'token'
+    last = f"num_classes={classes}, global_pool='{pool}')"
+    name = TIMM_NAMES.get((spec.embed_dims, spec.num_layers, spec.heads(), spec.patch_size))
+    if name and spec.in_channels == 3:
+        return f"timm.create_model('{name}', {size}, {last}"
+    ratio = spec.feedforward_channels / spec.embed_dims
+    return (
+        f'timm.models.VisionTransformer({size}, patch_size={spec.patch_size}, in_chans={spec.in_channels}, '
+        f'embed_dim={spec.embed_dims}, depth={spec.num_layers}, num_heads={spec.heads()}, mlp_ratio={ratio:g}, {last}'
+    )

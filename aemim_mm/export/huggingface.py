@@ -1,0 +1,191 @@
+"""Names of Hugging Face's ``ViTMAEForPreTraining`` and ``ViTModel``, and the files beside the weights.
+
+Query, key and value are three layers there and one here, in this order. The order of pixels in a patch is the same:
+rows, columns, channels. Their norms add 1e-12 to the variance unless config.json says otherwise, ours 1e-6.
+Source: https://github.com/huggingface/transformers, models/vit_mae and models/vit.
+"""
+
+import re
+
+import torch
+
+from ..errors import UserError
+from .names import Converted, NameTable, rename
+
+
+def _layers(ours: str, theirs: str) -> list:
+    layers = {
+        'ln1': 'layernorm_before',
+        'attn.query': 'attention.attention.query',
+        'attn.key': 'attention.attention.key',
+        'attn.value': 'attention.attention.value',
+        'attn.proj': 'attention.output.dense',
+        'ln2': 'layernorm_after',
+        'ffn.layers.0.0': 'intermediate.dense',
+        'ffn.layers.1': 'output.dense',
+    }
+    return [(f'{ours}.*.{name}', f'{theirs}.*.{other}') for name, other in layers.items()]
+
+
+# Those of the encoder stand after `vit.` where there is more than an encoder.
+ENCODER = [
+    ('backbone.cls_token', 'embeddings.cls_token'),
+    ('backbone.pos_embed', 'embeddings.position_embeddings'),
+    ('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
+    *_layers('backbone.layers', 'encoder.layer'),
+    ('backbone.ln1', 'layernorm'),
+]
+DECODER = [
+    ('neck.mask_token', 'decoder.mask_token'),
+    ('neck.decoder_pos_embed', 'decoder.decoder_pos_embed'),
+    ('neck.decoder_embed', 'decoder.decoder_embed'),
+    *_layers('neck.decoder_blocks', 'decoder.decoder_layers'),
+    ('neck.ln1', 'decoder.decoder_norm'),
+    ('neck.decoder_pred', 'decoder.decoder_pred'),
+]
+TABLE = NameTable(ENCODER + DECODER)
+IGNORED = {
+    r'pooler\.': 'the pooling layer is of another head',
+    r'classifier\.': 'a classifier stays with its library',
+    r'embeddings\.mask_token': 'SimMIM hides patches with it, MAE does not',
+}
+PARTS = ('query', 'key', 'value')
+
+
+def to_pivot(state: dict) -> Converted:
+    """Hugging Face's names to ours."""
+
+    def reason(name):
+        name = name.removeprefix('vit.')
+        return next((why for pattern, why in IGNORED.items() if re.match(pattern, name)), None)
+
+    converted = rename(state, lambda name: TABLE.to_ours(name.removeprefix('vit.')), reason)
+    converted.state = _fused(converted.state)
+    return converted
+
+
+def to_huggingface(state: dict, spec) -> Converted:
+    """Our names to ``ViTMAEForPreTraining``, or, where there is no whole decoder, ``ViTModel``."""
+    if 'backbone.ln1.weight' not in state:
+        raise UserError(
+            'This encoder was fine-tuned without its final norm, which every ViT of Hugging Face has. Export the '
+            'pre-trained encoder.'
+        )
+    if spec.patch_size[0] != spec.patch_size[1]:
+        raise UserError(f'Hugging Face has square patches only, but these are {spec.patch_size}. Use --to timm.')
+    with_decoder = has_decoder(state, spec)
+
+    def translate(name):
+        theirs = TABLE.to_theirs(name)
+        if theirs is None or (name.startswith('neck.') and not with_decoder):
+            return None
+        return f'vit.{theirs}' if with_decoder and name.startswith('backbone.') else theirs
+
+    return rename(_split(state), translate, lambda name: _why(name, spec))
+
+
+def has_decoder(state: dict, spec) -> bool:
+    """Whether there is a decoder that ``ViTMAEForPreTraining`` can have: of a square image."""
+    return 'neck.decoder_pred.weight' in state and spec.grid[0] == spec.grid[1]
+
+
+def _why(name: str, spec) -> str:
+    if TABLE.to_theirs(name) is None:
+        return "Hugging Face's ViT and ViTMAE have no place for it"
+    return f"Hugging Face's decoder is for square images only, and this is of {spec.img_size}"
+
+
+def _fused(state: dict) -> dict:
+    fused = {}
+    for name, value in state.items():
+        match = re.fullmatch(r'(.+\.attn)\.(query|key|value)\.(weight|bias)', name)
+        if not match:
+            fused[name] = value
+        elif match[2] == 'query':
+            names = [f'{match[1]}.{part}.{match[3]}' for part in PARTS]
+            missing = [other for other in names if other not in state]
+            if missing:
+                raise UserError(f'The checkpoint is not whole: {name} is there, but {", ".join(missing)} is not.')
+            fused[f'{match[1]}.qkv.{match[3]}'] = torch.cat([state[other] for other in names])
+    return fused
+
+
+def _split(state: dict) -> dict:
+    split = {}
+    for name, value in state.items():
+        if '.attn.qkv.' in name:
+            for part, rows in zip(PARTS, value.chunk(3)):
+                split[name.replace('.qkv.', f'.{part}.')] = rows
+        else:
+            split[name] = value
+    return split
+
+
+def config_json(state: dict, spec) -> dict:
+    """config.json of what :func:`to_huggingface` gives."""
+    heads, decoder = spec.heads(), has_decoder(state, spec)
+    square = spec.img_size[0] == spec.img_size[1]
+    config = dict(
+        architectures=['ViTMAEForPreTraining' if decoder else 'ViTModel'],
+        model_type='vit_mae' if decoder else 'vit',
+        hidden_size=spec.embed_dims,
+        num_hidden_layers=spec.num_layers,
+        num_attention_heads=heads,
+        intermediate_size=spec.feedforward_channels,
+        hidden_act='gelu',
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        layer_norm_eps=spec.eps,
+        qkv_bias='backbone.layers.0.attn.qkv.bias' in state,
+        image_size=spec.img_size[0] if square else list(spec.img_size),
+        patch_size=spec.patch_size[0],
+        num_channels=spec.in_channels,
+        initializer_range=0.02,
+    )
+    if decoder:
+        config.update(
+            decoder_hidden_size=state['neck.decoder_pred.weight'].shape[1],
+            decoder_num_hidden_layers=count_layers(state, 'neck.decoder_blocks'),
+            decoder_num_attention_heads=spec.decoder_heads(state['neck.decoder_pred.weight'].shape[1]),
+            decoder_intermediate_size=state['neck.decoder_blocks.0.ffn.layers.0.0.weight'].shape[0],
+            mask_ratio=0.75,
+            norm_pix_loss=spec.norm_pix,
+        )
+    return config
+
+
+def count_layers(state: dict, prefix: str) -> int:
+    """How many numbered layers stand below ``prefix``."""
+    numbers = {name.removeprefix(f'{prefix}.').split('.')[0] for name in state if name.startswith(f'{prefix}.')}
+    return len(numbers)
+
+
+def preprocessor_json(spec) -> dict:
+    """preprocessor_config.json: pixels 0-255 to the units of the encoder. It resizes to the size, and does not crop."""
+    config = dict(
+        image_processor_type='ViTImageProcessor',
+        do_resize=True,
+        size=dict(height=spec.img_size[0], width=spec.img_size[1]),
+        resample=3,
+        do_rescale=True,
+        rescale_factor=1 / 255,
+        do_normalize=spec.mean is not None,
+    )
+    if spec.mean is not None:
+        config.update(image_mean=[value / 255 for value in spec.mean], image_std=[value / 255 for value in spec.std])
+    return config
+
+
+def fields(config: dict, preprocessor: dict) -> dict:
+    """What config.json and preprocessor_config.json say of an encoder, under the names of ``EncoderSpec``."""
+    known = dict(
+        num_heads=config.get('num_attention_heads'),
+        decoder_num_heads=config.get('decoder_num_attention_heads'),
+        img_size=config.get('image_size'),
+        eps=config.get('layer_norm_eps'),
+        norm_pix=config.get('norm_pix_loss'),
+    )
+    if preprocessor.get('image_mean'):
+        known['mean'] = [255 * value for value in preprocessor['image_mean']]
+        known['std'] = [255 * value for value in preprocessor['image_std']]
+    return {name: value for name, value in known.items() if value is not None}

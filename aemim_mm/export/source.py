@@ -1,0 +1,178 @@
+"""Read an encoder from any layout into our names."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..checkpoint import read_checkpoint
+from ..errors import UserError, one_of
+from . import facebook, huggingface, mmpretrain, swin
+from .spec import EncoderSpec, describe, fields_of_config
+
+METADATA = 'aemim_mm'
+DOMAINS = ('clean', 'adv')
+
+
+class Layout(NamedTuple):
+    """One way to name tensors. ``signature`` is a name that only this layout has."""
+
+    title: str
+    signature: str
+    to_pivot: object
+
+
+LAYOUTS = (
+    Layout('aemim or mmpretrain, whole models (backbone.*)', r'backbone\.', mmpretrain.to_pivot),
+    Layout(
+        'mmpretrain, encoders (layers.0.ln1.*, stages.0.*)',
+        r'(layers\.\d+\.ln1|stages\.\d+)\.',
+        mmpretrain.bare_to_pivot,
+    ),
+    Layout('facebookresearch/mae and timm ViT (blocks.0.norm1.*)', r'blocks\.\d+\.norm1\.', facebook.to_pivot),
+    Layout(
+        'Hugging Face ViT and ViTMAE (encoder.layer.0.*)',
+        r'(vit\.)?encoder\.layer\.\d+\.layernorm_before\.',
+        huggingface.to_pivot,
+    ),
+    Layout('timm Swin (layers.0.blocks.0.*)', r'layers\.\d+\.blocks\.\d+\.norm1\.', swin.to_pivot),
+)
+
+
+@dataclass
+class Source:
+    """An encoder under our names, of one domain; and what was left out of it: names with the reason."""
+
+    state: dict
+    spec: EncoderSpec
+    layout: str
+    left_out: dict = field(default_factory=dict)
+
+
+def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Source:
+    """Read a checkpoint of any known layout.
+
+    Args:
+        path: A file (.pth, .bin, .safetensors), or a folder with config.json, as Hugging Face has.
+        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain.
+        num_heads: Attention heads, where the checkpoint does not say.
+        trusted: As in ``read_checkpoint``.
+
+    Raises:
+        UserError: No such file, unknown names, a part of a model, or one without the adapters asked for.
+    """
+    if domain not in DOMAINS:
+        raise one_of('domain', domain, DOMAINS)
+    file, stored = _file_of(Path(path))
+    checkpoint = read_checkpoint(file, trusted=trusted)
+    state, left_out = _tensors(checkpoint)
+    stored = {**stored, **_stored(checkpoint, file)}
+    if num_heads:
+        stored['num_heads'] = num_heads
+    state, adapters = _select_domain(state, domain, path)
+    layout = _layout_of(state, path)
+    converted = layout.to_pivot(state)
+    unknown = [name for name, reason in converted.left_out.items() if reason is None]
+    if unknown:
+        raise UserError(
+            f'{path} looks like {layout.title}, but a plain encoder has no {_some(unknown)}: without '
+            f'{"it" if len(unknown) == 1 else "them"}, it would compute something else. {_known()}'
+        )
+    spec = describe(converted.state, stored)
+    return Source(converted.state, spec, layout.title, {**left_out, **adapters, **converted.left_out})
+
+
+def _file_of(path: Path) -> tuple:
+    if not path.is_dir():
+        return path, {}
+    files = [path / name for name in ('model.safetensors', 'pytorch_model.bin') if (path / name).is_file()]
+    if not files:
+        raise UserError(
+            f'The folder {path} has no model.safetensors or pytorch_model.bin. Pass a checkpoint, or a folder that '
+            'save_pretrained of Hugging Face wrote, in one piece.'
+        )
+    configs = []
+    for name in ('config.json', 'preprocessor_config.json'):
+        try:
+            configs.append(json.loads((path / name).read_text(encoding='utf-8')))
+        except FileNotFoundError:
+            configs.append({})
+        except ValueError as error:
+            raise UserError(f'{path / name} is no JSON ({error}). Restore it, or remove it.') from error
+    return files[0], huggingface.fields(*configs)
+
+
+def _tensors(checkpoint: dict) -> tuple:
+    """The tensors by name, where the known projects keep them; and all else."""
+    key = next((key for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), None)
+    state = checkpoint[key] if key else checkpoint
+    left_out = {name: 'the state of a training, no weights' for name in checkpoint if key and name != key}
+    if 'ema_state_dict' in left_out:
+        left_out['ema_state_dict'] = (
+            "weights that are not averaged: with mmengine's EMAHook, state_dict has the average"
+        )
+    others = {name: 'no tensor' for name, value in state.items() if not isinstance(value, torch.Tensor)}
+    tensors = {name.removeprefix('module.'): value for name, value in state.items() if name not in others}
+    return tensors, {**left_out, **others}
+
+
+def _stored(checkpoint: dict, file: Path) -> dict:
+    """What a checkpoint says of itself: our metadata, or the config of the run."""
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    if file.suffix == '.safetensors':
+        try:
+            with safe_open(file, framework='pt') as opened:
+                meta = opened.metadata() or {}
+        except (SafetensorError, OSError):
+            meta = {}
+    ours = meta.get(METADATA)
+    if isinstance(ours, str):
+        try:
+            ours = json.loads(ours)
+        except ValueError:
+            ours = None
+    if isinstance(ours, dict):
+        return ours
+    return fields_of_config(meta['cfg']) if isinstance(meta.get('cfg'), str) else {}
+
+
+def _select_domain(state: dict, domain: str, path) -> tuple:
+    """The tensors of one domain under the stock names, and the names of the other's."""
+    adapters = {name: value for name, value in state.items() if name.endswith('_adv')}
+    stock = {name: value for name, value in state.items() if name not in adapters}
+    if domain == 'clean':
+        return stock, dict.fromkeys(adapters, 'an adapter of the adversarial domain')
+    if not adapters:
+        raise UserError(f'{path} has no adversarial adapters (names that end in _adv). Take --domain clean.')
+    alone = [name for name in adapters if name.removesuffix('_adv') not in stock]
+    if alone:
+        raise UserError(
+            f'The adversarial domain of {path} has {_some(alone)}, which stock models have no place for. Take --domain '
+            'clean.'
+        )
+    replaced = {name.removesuffix('_adv'): value for name, value in adapters.items()}
+    return {**stock, **replaced}, dict.fromkeys(replaced, 'an adapter of the clean domain')
+
+
+def _layout_of(state: dict, path) -> Layout:
+    found = [layout for layout in LAYOUTS if any(re.match(layout.signature, name) for name in state)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        titles = ' and of '.join(layout.title for layout in found)
+        raise UserError(f'{path} mixes names of {titles}. Expected one layout; take the file of one model. {_known()}')
+    has = f'has {_some(list(state))}, and' if state else 'has no tensors, so'
+    raise UserError(f'{path} {has} no names of a layout that is known. {_known()}')
+
+
+def _known() -> str:
+    return f'Known: {"; ".join(layout.title for layout in LAYOUTS)}.'
+
+
+def _some(names: list) -> str:
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')

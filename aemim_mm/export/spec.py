@@ -1,0 +1,247 @@
+"""What one must know of an encoder beside its tensors: from the tensors' shapes, and from what is stored with them."""
+
+import ast
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from mmpretrain.models import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed, to_2tuple
+
+from ..errors import UserError
+from ..models.vit import patch_grid
+from .huggingface import count_layers
+
+IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+POSITIONS = ('backbone.pos_embed', 'neck.decoder_pos_embed')
+
+
+@dataclass
+class EncoderSpec:
+    """An encoder without its weights. Sizes are (height, width) in pixels; mean and std in pixels, 0-255, by channel.
+
+    ``mean`` is None where it is unknown; ``to_rgb`` is False for a model that was trained on blue, green, red.
+    """
+
+    kind: str
+    embed_dims: int
+    num_layers: int
+    feedforward_channels: int
+    in_channels: int
+    patch_size: tuple
+    img_size: tuple
+    num_heads: int | None = None
+    decoder_num_heads: int | None = None
+    mean: tuple | None = None
+    std: tuple | None = None
+    to_rgb: bool = True
+    eps: float = 1e-6
+    norm_pix: bool = True
+    # Of Swin only, by stage.
+    depths: tuple = ()
+    stage_heads: tuple = ()
+    window_size: int = 0
+
+    @property
+    def grid(self) -> tuple:
+        """Rows and columns of patches."""
+        return patch_grid(self.img_size, self.patch_size)
+
+    def heads(self) -> int:
+        """Attention heads of a ViT: stored, or of the known architecture of this size, or 64 channels wide.
+
+        Raises:
+            UserError: None of these.
+        """
+        return self.num_heads or _usual_heads(self)
+
+    def decoder_heads(self, width: int) -> int:
+        """Attention heads of a decoder of this width: stored, or MAE's 16."""
+        if not self.decoder_num_heads and width % 16:
+            raise UserError(
+                f'The decoder is {width} wide, which 16 heads, as MAE has, do not divide. The checkpoint says no other '
+                'number; take one with its config (meta), as mmengine writes it.'
+            )
+        return self.decoder_num_heads or 16
+
+    def stored(self) -> dict:
+        """The fields, for a file's metadata."""
+        return asdict(self)
+
+
+def _usual_heads(spec: EncoderSpec) -> int:
+    size = (spec.embed_dims, spec.num_layers, spec.feedforward_channels)
+    for arch in VisionTransformer.arch_zoo.values():
+        if size == (arch['embed_dims'], arch['num_layers'], arch['feedforward_channels']):
+            return arch['num_heads']
+    if spec.embed_dims % 64:
+        raise UserError(
+            f'The number of attention heads cannot be known from the shapes of an encoder {spec.embed_dims} wide, and '
+            'the checkpoint does not say it. Pass num_heads (--num-heads).'
+        )
+    return spec.embed_dims // 64
+
+
+def describe(state: dict, stored: dict) -> EncoderSpec:
+    """The spec of an encoder.
+
+    Args:
+        state: Its tensors, under our names.
+        stored: What came with them: fields of ``EncoderSpec``, those that are known.
+
+    Raises:
+        UserError: A tensor is missing, or the image size cannot be known.
+    """
+    patches = state['backbone.patch_embed.projection.weight']
+    fields = dict(
+        in_channels=patches.shape[1], patch_size=tuple(patches.shape[2:]), **_channels(stored, patches.shape[1])
+    )
+    known = ('num_heads', 'decoder_num_heads', 'to_rgb', 'eps', 'norm_pix')
+    fields.update({name: stored[name] for name in known if stored.get(name) is not None})
+    if any(name.startswith('backbone.stages.') for name in state):
+        return EncoderSpec(**{**fields, **_swin(state, stored)})
+    _check_whole_vit(state)
+    fields['img_size'] = _img_size(state, stored, fields['patch_size'])
+    spec = EncoderSpec(
+        kind='vit',
+        embed_dims=patches.shape[0],
+        num_layers=count_layers(state, 'backbone.layers'),
+        feedforward_channels=state['backbone.layers.0.ffn.layers.0.0.weight'].shape[0],
+        **fields,
+    )
+    if spec.num_heads and spec.embed_dims % spec.num_heads:
+        raise UserError(f'{spec.num_heads} attention heads do not divide the width of the encoder, {spec.embed_dims}.')
+    return spec
+
+
+def _channels(stored: dict, channels: int) -> dict:
+    mean, std = stored.get('mean'), stored.get('std')
+    if mean is None and channels == 3:
+        return IMAGENET
+    if mean is None or len(mean) not in (1, channels) or len(std) not in (1, channels):
+        return {}
+    return dict(mean=tuple(mean) * (channels // len(mean)), std=tuple(std) * (channels // len(std)))
+
+
+def _check_whole_vit(state: dict) -> None:
+    depth = count_layers(state, 'backbone.layers')
+    needed = ['backbone.cls_token', 'backbone.pos_embed', 'backbone.patch_embed.projection.bias']
+    for layer in range(max(depth, 1)):
+        names = ('ln1', 'attn.qkv', 'attn.proj', 'ln2', 'ffn.layers.0.0', 'ffn.layers.1')
+        needed += [f'backbone.layers.{layer}.{name}.weight' for name in names]
+    missing = [name for name in needed if name not in state]
+    if not missing and not {'backbone.ln1.weight', 'backbone.ln2.weight'} & state.keys():
+        missing = ['backbone.ln1.weight']
+    if missing:
+        more = ' and more' if len(missing) > 4 else ''
+        raise UserError(
+            f'The checkpoint holds no whole encoder: {", ".join(missing[:4])}{more} (under our names) missing. '
+            "Expected a ViT with class token and final norm; a detector's backbone has neither."
+        )
+
+
+def _img_size(state: dict, stored: dict, patch_size: tuple) -> tuple:
+    positions = state['backbone.pos_embed'].shape[1] - 1
+    if stored.get('img_size'):
+        size = to_2tuple(stored['img_size'])
+        rows, columns = patch_grid(size, patch_size)
+        if rows * columns == positions:
+            return tuple(size)
+    side = math.isqrt(positions)
+    if side * side != positions:
+        raise UserError(
+            f'The checkpoint has positions for {positions} patches, which is no square, and does not say for how many '
+            'rows and columns. Take a checkpoint with its config (meta), as mmengine writes it.'
+        )
+    return side * patch_size[0], side * patch_size[1]
+
+
+def _swin(state: dict, stored: dict) -> dict:
+    stages = count_layers(state, 'backbone.stages')
+    table = 'backbone.stages.{}.blocks.0.attn.w_msa.relative_position_bias_table'
+    needed = [table.format(stage) for stage in range(stages)] + [f'backbone.norm{stages - 1}.weight']
+    needed += [f'backbone.stages.{stage}.downsample.reduction.weight' for stage in range(stages - 1)]
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise UserError(f'The checkpoint holds no whole Swin: {", ".join(missing[:4])} (under our names) missing.')
+    tables = [state[name] for name in needed[:stages]]
+    window = (math.isqrt(len(tables[0])) + 1) // 2
+    depths = tuple(count_layers(state, f'backbone.stages.{stage}.blocks') for stage in range(stages))
+    patch = state['backbone.patch_embed.projection.weight'].shape[-1]
+    size = stored.get('img_size') or window * patch * 2 ** (stages - 1)
+    return dict(
+        kind='swin',
+        embed_dims=len(state['backbone.patch_embed.projection.weight']),
+        num_layers=sum(depths),
+        feedforward_channels=len(state['backbone.stages.0.blocks.0.ffn.layers.0.0.weight']),
+        img_size=tuple(to_2tuple(size)),
+        depths=depths,
+        stage_heads=tuple(table.shape[1] for table in tables),
+        window_size=window,
+        eps=stored.get('eps') or 1e-5,
+    )
+
+
+@torch.no_grad()
+def resize_positions(state: dict, spec: EncoderSpec, img_size) -> None:
+    """Interpolate the positions of encoder and decoder for another image size, in place.
+
+    Bicubic without antialiasing, as mmpretrain does at loading and Hugging Face at ``interpolate_pos_encoding=True``.
+    """
+    size = tuple(to_2tuple(img_size))
+    source, target = spec.grid, patch_grid(size, spec.patch_size)
+    spec.img_size = size
+    for name in POSITIONS if spec.kind == 'vit' else ():
+        if name in state:
+            state[name] = resize_pos_embed(state[name], source, target)
+
+
+def fields_of_config(text: str) -> dict:
+    """What the config of a run, as mmengine stores it in a checkpoint, says of the encoder.
+
+    The text is read, never run: it comes with the checkpoint, from wherever that comes from.
+    """
+    model, top = {}, {}
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                name = statement.targets[0].id
+                if name in ('model', 'data_preprocessor'):
+                    top[name] = _literal(statement.value)
+        model = top.get('model') or {}
+        backbone, neck, head = (_dict(model.get(name)) for name in ('backbone', 'neck', 'head'))
+        preprocessor = _dict(model.get('data_preprocessor')) or _dict(top.get('data_preprocessor'))
+    # Not a config, or one with more than literals, which tells nothing.
+    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+    arch = backbone.get('arch')
+    arch = VisionTransformer.arch_zoo.get(arch, {}) if isinstance(arch, str) else _dict(arch)
+    heads = arch.get('num_heads')
+    fields = dict(
+        num_heads=heads if isinstance(heads, int) else None,
+        decoder_num_heads=neck.get('decoder_num_heads'),
+        img_size=backbone.get('img_size', 224 if backbone else None),
+        eps=_dict(backbone.get('norm_cfg')).get('eps'),
+        norm_pix=head.get('norm_pix', False if head else None),
+        mean=preprocessor.get('mean'),
+        std=preprocessor.get('std'),
+        to_rgb=preprocessor.get('to_rgb', False) if preprocessor else None,
+    )
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _dict(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _literal(node):
+    """The value of literals and of ``dict(...)``."""
+    if isinstance(node, ast.Call):
+        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
+            raise ValueError('more than literals')
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values) if key}
+    return ast.literal_eval(node)

@@ -1,0 +1,83 @@
+"""Names of timm's ``SwinTransformer``.
+
+Two things differ beside names: there, a stage begins with the merging of patches, here it ends with it; and the four
+merged patches stand in another order. Source: https://github.com/huggingface/pytorch-image-models, swin_transformer.py.
+"""
+
+import re
+
+import torch
+
+from ..errors import UserError
+from .names import Converted, NameTable, rename
+
+PAIRS = [
+    ('backbone.patch_embed.projection', 'patch_embed.proj'),
+    ('backbone.patch_embed.norm', 'patch_embed.norm'),
+    ('backbone.stages.*.downsample.norm', 'layers.*.downsample.norm'),
+    ('backbone.stages.*.downsample.reduction', 'layers.*.downsample.reduction'),
+    *[
+        (f'backbone.stages.*.blocks.*.{ours}', f'layers.*.blocks.*.{theirs}')
+        for ours, theirs in {
+            'norm1': 'norm1',
+            'attn.w_msa.relative_position_bias_table': 'attn.relative_position_bias_table',
+            'attn.w_msa.qkv': 'attn.qkv',
+            'attn.w_msa.proj': 'attn.proj',
+            'norm2': 'norm2',
+            'ffn.layers.0.0': 'mlp.fc1',
+            'ffn.layers.1': 'mlp.fc2',
+        }.items()
+    ],
+    ('head.fc', 'head.fc'),
+]
+COMPUTED = re.compile(r'.*\.(relative_position_index|attn_mask)')
+
+
+def to_pivot(state: dict) -> Converted:
+    """timm's names to ours."""
+    if any(name.startswith('layers.0.downsample.') for name in state):
+        raise UserError(
+            'This Swin has its merging of patches at the end of a stage, as timm before 0.9 had. Load it with a newer '
+            'timm, save its state_dict, and take that.'
+        )
+    converted = rename(state, _table(state, 'layers').to_ours, lambda name: _computed(name))
+    converted.state = {
+        _shifted(name, -1): _merged(name, value, to_ours=True) for name, value in converted.state.items()
+    }
+    return converted
+
+
+def to_timm(state: dict, spec) -> Converted:
+    """Our names to timm's."""
+    state = {_shifted(name, 1): _merged(name, value, to_ours=False) for name, value in state.items()}
+
+    def reason(name):
+        return _computed(name) or 'timm has no place for it'
+
+    return rename(state, _table(state, 'backbone.stages').to_theirs, reason)
+
+
+def _table(state: dict, stages: str) -> NameTable:
+    """The names, with the norm after the last stage, which bears its number here."""
+    last = max(int(name[len(stages) + 1 :].split('.')[0]) for name in state if name.startswith(f'{stages}.'))
+    return NameTable([*PAIRS, (f'backbone.norm{last}', 'norm')])
+
+
+def _computed(name: str) -> str | None:
+    return 'the model computes it' if COMPUTED.fullmatch(name) else None
+
+
+def _shifted(name: str, by: int) -> str:
+    """The name of a merging of patches, of another stage."""
+    return re.sub(
+        r'^(backbone\.stages\.)(\d+)(?=\.downsample\.)', lambda match: f'{match[1]}{int(match[2]) + by}', name
+    )
+
+
+def _merged(name: str, value: torch.Tensor, to_ours: bool) -> torch.Tensor:
+    """The inputs of a merging of patches in the other order; ours: channel, row, column; timm's: column, row, channel."""
+    if '.downsample.' not in name:
+        return value
+    last = value.shape[-1]
+    grid = (2, 2, last // 4) if to_ours else (last // 4, 2, 2)
+    return value.unflatten(-1, grid).transpose(-1, -3).flatten(-3).contiguous()
