@@ -14,14 +14,19 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 
+from .checkpoint import check_checkpoint
 from .evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 from .hooks.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
+from .loading import checkpoint_loading
 from .report import Chart, Curve, Panel, Table, write_report
 from .version import __version__
 
 
-def build_model(config: Path, checkpoint: Path | None = None):
-    """The model of a config, with the weights of a checkpoint, or its seeded initial ones."""
+def build_model(config: Path, checkpoint: Path | None = None, trusted=False):
+    """The model of a config, with the weights of a checkpoint, or its seeded initial ones.
+
+    ``trusted`` as in :func:`read_checkpoint`.
+    """
     cfg = Config.fromfile(config)
     init_default_scope('mmpretrain')
     MMLogger.get_current_instance().setLevel('ERROR')
@@ -29,7 +34,9 @@ def build_model(config: Path, checkpoint: Path | None = None):
     model = MODELS.build(cfg.model)
     model.init_weights()
     if checkpoint is not None:
-        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True, logger='silent')
+        with checkpoint_loading(trusted):
+            check_checkpoint(model, str(checkpoint), 'all', trusted=trusted)
+            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
     return model.eval()
 
 

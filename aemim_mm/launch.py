@@ -15,6 +15,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from .checkpoint import check_checkpoint
 from .errors import UserError
+from .loading import checkpoint_loading
 from .models import NonFiniteLossError
 
 LAYOUTS = {
@@ -147,27 +148,37 @@ def build_runner(cfg: Config) -> Runner:
         ) from error
 
 
-def check_start(runner: Runner, need: str) -> None:
+def check_start(runner: Runner, need: str, trusted=False) -> None:
     """Refuse to start from, or resume, a checkpoint that does not fit the model."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     path = runner._load_from
     if runner._resume and path is None:
         path = find_latest_checkpoint(runner.work_dir)
     if path:
-        report = check_checkpoint(model, path, 'same' if runner._resume else need)
-        print_log(f'{path}: {report}', logger='current')
+        report = check_checkpoint(_model(runner), path, 'same' if runner._resume else need, trusted=trusted)
+        print_log(f'{path} is loaded: {report}', logger='current')
 
 
-def check_pretrained(runner: Runner) -> None:
-    """Refuse an ``init_cfg`` of type Pretrained with a checkpoint that does not fit."""
-    for name, module in runner.model.named_modules():
+def check_pretrained(runner: Runner, trusted=False) -> None:
+    """Refuse an ``init_cfg`` of type Pretrained with a checkpoint that does not fit, or with none."""
+    for name, module in _model(runner).named_modules():
         init_cfg = getattr(module, 'init_cfg', None) or []
         for init in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
-            if init.get('type') == 'Pretrained':
-                prefix = init.get('prefix') or ''
-                prefix += '.' if prefix and not prefix.endswith('.') else ''
-                report = check_checkpoint(module, init['checkpoint'], 'most', prefix)
-                print_log(f'{name or "model"} from {init["checkpoint"]}: {report}', logger='current')
+            if init.get('type') != 'Pretrained':
+                continue
+            if not init.get('checkpoint'):
+                field = '.'.join(['model', *([name] if name else []), 'init_cfg'])
+                raise UserError(
+                    f'{field} has no checkpoint to start from. Say which with --cfg-options {field}.checkpoint=FILE, '
+                    f'or train from scratch with --cfg-options {field}=None.'
+                )
+            prefix = init.get('prefix') or ''
+            prefix += '.' if prefix and not prefix.endswith('.') else ''
+            report = check_checkpoint(module, init['checkpoint'], 'most', prefix, trusted=trusted)
+            print_log(f'{name or "model"} is loaded from {init["checkpoint"]}: {report}', logger='current')
+
+
+def _model(runner: Runner) -> torch.nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def check_batches(runner: Runner) -> None:
@@ -194,11 +205,12 @@ def train(args) -> None:
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    runner = build_runner(cfg)
-    check_pretrained(runner)
-    check_start(runner, need='encoder')
-    check_batches(runner)
-    runner.train()
+    with checkpoint_loading(args.trust_checkpoint):
+        runner = build_runner(cfg)
+        check_pretrained(runner, args.trust_checkpoint)
+        check_start(runner, 'encoder', args.trust_checkpoint)
+        check_batches(runner)
+        runner.train()
 
 
 def test(args) -> None:
@@ -210,9 +222,10 @@ def test(args) -> None:
     check_data(cfg, ('test_dataloader',))
     if args.out:
         cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=args.out)]
-    runner = build_runner(cfg)
-    check_start(runner, need='all')
-    runner.test()
+    with checkpoint_loading(args.trust_checkpoint):
+        runner = build_runner(cfg)
+        check_start(runner, 'all', args.trust_checkpoint)
+        runner.test()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import tarfile
 import types
 from argparse import Namespace
 from collections import Counter, OrderedDict
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlparse
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from mmengine import dist
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -104,8 +107,8 @@ def read_checkpoint(path, *, trusted=False) -> dict:
     """The content of a checkpoint, on the CPU.
 
     Args:
-        path: A file made by ``torch.save``, or a ``.safetensors`` file; its path or http(s) URL. A download is kept in
-            torch.hub's folder.
+        path: A file made by ``torch.save``, or a ``.safetensors`` file; its path, its http(s) URL, or a name such as
+            ``torchvision://resnet50``. A download is kept in torch.hub's folder.
         trusted: Load whatever the file contains, and run the code in it.
 
     Returns:
@@ -114,10 +117,7 @@ def read_checkpoint(path, *, trusted=False) -> dict:
     Raises:
         UserError: There is no such file, or it is no whole checkpoint, or it needs code that is not on the short list.
     """
-    path = str(path)
-    file = _download(path) if re.match('https?://', path) else Path(path).expanduser()
-    if '://' in path and not re.match('https?://', path):
-        raise UserError(f'The checkpoint {path} is no file and no http(s) URL. Download it, and pass the file.')
+    file = _local_file(str(path))
     if not file.is_file():
         raise UserError(f'There is no checkpoint {path}.')
     try:
@@ -171,6 +171,47 @@ def _explained(path: str, error: Exception) -> UserError:
         f'The checkpoint {path} cannot be read ({type(error).__name__}: {reason}). Expected a whole file {kind}; take '
         'another one, or copy it again.'
     )
+
+
+@contextmanager
+def checkpoint_loading(trusted=False):
+    """Within, mmengine reads every checkpoint by ``read_checkpoint``: load_from, resume, and init_cfg=Pretrained.
+
+    Loaders that others registered, for storage of their own, stay.
+    """
+
+    def load_from_file_or_url(filename, map_location=None):
+        checkpoint = read_checkpoint(filename, trusted=trusted)
+        # Some hooks expect the weights where mmengine puts them.
+        return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
+
+    before = CheckpointLoader._schemes
+    own = [scheme for scheme, loader in before.items() if loader.__module__ == mmengine_checkpoint.__name__]
+    CheckpointLoader._schemes = before.copy()
+    CheckpointLoader.register_scheme(own, load_from_file_or_url, force=True)
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes = before
+
+
+def _local_file(path: str) -> Path:
+    scheme, _, name = path.rpartition('://')
+    urls = {}
+    if scheme in ('torchvision', 'modelzoo'):
+        urls = mmengine_checkpoint.get_torchvision_models()
+    elif scheme in ('openmmlab', 'open-mmlab'):
+        urls = mmengine_checkpoint.get_external_models()
+        name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
+    elif scheme in ('http', 'https'):
+        return _download(path)
+    elif not scheme:
+        return Path(path).expanduser()
+    if name not in urls:
+        raise UserError(
+            f'The checkpoint {path} is no file, no http(s) URL and no known name. Download it, and pass the file.'
+        )
+    return _download(urls[name])
 
 
 def _download(url: str) -> Path:

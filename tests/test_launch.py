@@ -142,3 +142,26 @@ def test_continued_training_starts_with_the_loss_of_the_stock_checkpoint(tmp_pat
     assert (abs(got['loss_adv'] - expected['loss']) < 1e-6) == (budget == 0)
     log = runs.log_of(tmp_path / 'aemim')
     assert '50 tensors fit\n  13 adversarial adapters start from the clean ones' in log
+
+
+def test_an_empty_init_cfg_says_how_to_fill_it(tmp_path, capsys):
+    options = ['model.backbone.init_cfg.type=Pretrained', 'model.backbone.init_cfg.checkpoint=']
+    with pytest.raises(SystemExit) as end:
+        runs.train(runs.AEMIM, tmp_path, options=options)
+    message = capsys.readouterr().err
+    assert end.value.code == 2 and 'model.backbone.init_cfg has no checkpoint to start from.' in message
+    assert '--cfg-options model.backbone.init_cfg.checkpoint=FILE' in message
+    assert 'or train from scratch with --cfg-options model.backbone.init_cfg=None' in message
+    runs.train(runs.AEMIM, tmp_path, options=[*options, 'model.backbone.init_cfg=None'])
+
+
+def test_a_clean_model_leaves_the_adversarial_adapters_out_without_a_warning(tmp_path):
+    runs.train(runs.AEMIM, tmp_path / 'aemim')
+    checkpoint = tmp_path / 'aemim/epoch_1.pth'
+    runs.train(runs.MAE, tmp_path / 'load', options=[f'load_from={checkpoint}'])
+    init = dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
+    init = [f'model.backbone.init_cfg.{name}={value}' for name, value in init.items()]
+    runs.train(runs.MAE, tmp_path / 'init', options=init)
+    for name, count in dict(load=13, init=11).items():
+        log = runs.log_of(tmp_path / name)
+        assert f'{count} adversarial adapters left out' in log and 'do not match exactly' not in log

@@ -20,6 +20,11 @@ def parse_args():
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run whatever code a checkpoint contains, for old files that need it; without this, they are refused',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')

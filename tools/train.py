@@ -35,6 +35,11 @@ def parse_args():
         metavar='KEY=VALUE',
         help='change the config, e.g. model.adv_weight=0.5 model.data_preprocessor.eps=4',
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='run whatever code a checkpoint contains, for old files that need it; without this, they are refused',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')

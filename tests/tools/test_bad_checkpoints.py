@@ -16,9 +16,9 @@ class TestCheckpoint:
         assert head == (
             f'The checkpoint {trained}/epoch_1.pth is of another architecture than the model of this config:'
         )
-        assert fits == '  24 tensors fit'
-        assert mismatched.startswith('  39 mismatched: backbone.cls_token (1, 1, 192) for (1, 1, 96), ')
-        assert mismatched.count('(1, 1, 192)') == 2 and mismatched.endswith(', and 31 more')
+        assert fits == '  23 tensors fit'
+        assert mismatched.startswith('  40 mismatched: backbone.cls_token (1, 1, 192) for (1, 1, 96), ')
+        assert mismatched.count('(1, 1, 192)') == 2 and mismatched.endswith(', and 32 more')
         assert fix.startswith('Choose the checkpoint or the config (arch, img_size, patch_size, decoder)')
 
     def test_of_another_depth(self, error_of, trained):
@@ -26,12 +26,13 @@ class TestCheckpoint:
         message = error_of(options=[load, 'model.backbone.arch.num_layers=3'])
         assert '  16 missing: backbone.layers.2.ln1.weight, ' in message and ', and 8 more' in message
         message = error_of(options=[load, 'model.backbone.arch.num_layers=1'])
-        assert '  16 unexpected: backbone.layers.1.ln1.weight, ' in message and ', and 8 more' in message
+        assert '  12 unused: backbone.layers.1.ln1.weight, ' in message and ', and 4 more' in message
+        assert '  4 adversarial adapters left out' in message
 
     def test_to_resume_of_another_width(self, error_of, trained):
         content = (trained / 'epoch_1.pth').read_bytes()
         message = error_of('--resume', trained / 'epoch_1.pth', options=NARROW)
-        assert '  39 mismatched: backbone.cls_token' in message
+        assert '  40 mismatched: backbone.cls_token' in message
         assert message.endswith('use --cfg-options load_from=CHECKPOINT resume=False.')
         assert (trained / 'epoch_1.pth').read_bytes() == content
 
@@ -78,7 +79,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize(
         ('prefix', 'options', 'report'),
         [
-            ('backbone.', NARROW, '38 mismatched: cls_token (1, 1, 192) for (1, 1, 96), '),
+            ('backbone.', NARROW, '39 mismatched: cls_token (1, 1, 192) for (1, 1, 96), '),
             ('encoder.', (), "holds no tensor whose name begins with 'encoder.', only "),
             (None, (), "init_cfg takes a prefix, such as 'backbone.'."),
         ],

@@ -11,14 +11,22 @@ def main():
     parser = argparse.ArgumentParser(description='Probe frozen encoders on the embedded data: 20-NN and linear, top-1.')
     parser.add_argument('config', help='config whose training data are DemoFashionMNIST')
     parser.add_argument('checkpoints', nargs='*', help='checkpoints of this config; the untrained encoder comes first')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoints contain')
     args = parser.parse_args()
     # Only now: importing the stack takes seconds, and --help should not.
+    from aemim_mm.launch import one_clear_error
+
+    with one_clear_error():
+        probe(args)
+
+
+def probe(args):
     from aemim_mm.demo import build_model, embedded_data
     from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 
     print(f'{"linear":>7} {"20-NN":>7}  encoder')
     for checkpoint in (None, *args.checkpoints):
-        model = build_model(args.config, checkpoint)
+        model = build_model(args.config, checkpoint, args.trust_checkpoint)
         train, test = (extract_features(model, embedded_data(args.config, split)) for split in ('train', 'test'))
         print(
             f'{linear_probe_accuracy(train, test):7.1f} {knn_accuracy(train, test):7.1f}  {checkpoint or "untrained"}'
