@@ -17,6 +17,8 @@ from mmengine.logging import print_log
 from ..errors import UserError
 
 NAME = 'mmcv._ext'
+# What mmcv.ops builds from the operators that are here, or from plain torch.
+MENDED = ('batched_nms', 'nms', 'soft_nms', 'roi_align', 'RoIAlign', 'point_sample', 'rel_roi_point_to_rel_img_point')
 
 
 def nms(boxes, scores, iou_threshold, offset):
@@ -166,7 +168,7 @@ def install_stand_in() -> bool:
     for operator in (nms, softnms, roi_align_forward, roi_align_backward):
         setattr(module, operator.__name__, operator)
     sys.modules[NAME] = module
-    _complete_transformer()
+    _mend_what_is_imported()
     print_log(
         'mmcv has no compiled operators: aemim_mm serves nms, soft_nms and roi_align from torchvision.',
         logger='current',
@@ -174,10 +176,15 @@ def install_stand_in() -> bool:
     return True
 
 
-def _complete_transformer():
-    # Imported without operators, this module of mmcv went without a name that mmdet 3.3 imports from it.
-    transformer = sys.modules.get('mmcv.cnn.bricks.transformer')
-    if transformer is not None and not hasattr(transformer, 'MultiScaleDeformableAttention'):
-        from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
+def _mend_what_is_imported():
+    """Modules that were imported before, as mmpretrain does with parts of mmdet, had to do without operators."""
+    import mmcv.ops
 
-        transformer.MultiScaleDeformableAttention = MultiScaleDeformableAttention
+    for name, module in list(sys.modules.items()):
+        if name == 'mmcv.cnn.bricks.transformer':
+            module.MultiScaleDeformableAttention = mmcv.ops.MultiScaleDeformableAttention
+        elif name.startswith('mmdet.'):
+            # onedl-mmdetection defined functions that only raise under these names.
+            for operator in MENDED:
+                if getattr(getattr(module, operator, None), '__module__', None) == name:
+                    setattr(module, operator, getattr(mmcv.ops, operator))

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import UserError
 from ..models.vit import checkpoint_grid
 
-# What a pre-trained encoder has and this one does not: no token stands for the image, and the pyramid has its own norms.
+# Of a pre-trained encoder, but not of this one: no token stands for the image, and the pyramid has norms of its own.
 UNUSED = ('cls_token', 'ln1.weight', 'ln1.bias')
 
 
@@ -53,8 +53,8 @@ class ViTDet(ViTSAM):
         img_size: Pixels, a number or (height, width): the size that absolute and relative positions are made for. Other
             sizes work; positions are interpolated then.
         with_cp: Recompute activations in the backward pass: less memory, more time.
-        **kwargs: Of ``ViTSAM``, such as ``arch``, ``patch_size``, ``window_size`` and ``drop_path_rate``. ``arch`` may be
-            a dict, in which ``global_attn_indexes`` are the layers without windows.
+        **kwargs: Of ``ViTSAM``, such as ``arch``, ``patch_size``, ``window_size`` and ``drop_path_rate``. ``arch`` may
+            be a dict, in which ``global_attn_indexes`` are the layers without windows.
 
     Raises:
         UserError: An image smaller than a patch; a checkpoint whose positions do not form a square.
@@ -95,8 +95,8 @@ class ViTDet(ViTSAM):
 class SimpleFeaturePyramid(BaseModule):
     """Feature maps of several scales from the last one of a plain ViT, each made by itself.
 
-    Strides are the backbone's times 1/4, 1/2, 1 and 2, which is 4, 8, 16 and 32 pixels for patches of 16; then halved by
-    max-pooling, to ``num_outs`` maps.
+    Strides are the backbone's times 1/4, 1/2, 1 and 2, which is 4, 8, 16 and 32 pixels for patches of 16. More maps
+    than four come by max-pooling.
 
     Args:
         in_channels: Of the backbone.
@@ -118,16 +118,10 @@ class SimpleFeaturePyramid(BaseModule):
         super().__init__(init_cfg)
         half, quarter = in_channels // 2, in_channels // 4
         self.num_outs = num_outs
-        self.scales = nn.ModuleList(
-            [
-                nn.Sequential(
-                    _double(in_channels, half), LayerNorm2d(half, eps=1e-6), nn.GELU(), _double(half, quarter)
-                ),
-                _double(in_channels, half),
-                nn.Identity(),
-                nn.MaxPool2d(2),
-            ]
+        twice = nn.Sequential(
+            _double(in_channels, half), LayerNorm2d(half, eps=1e-6), nn.GELU(), _double(half, quarter)
         )
+        self.scales = nn.ModuleList([twice, _double(in_channels, half), nn.Identity(), nn.MaxPool2d(2)])
         self.outputs = nn.ModuleList(
             nn.Sequential(
                 ConvModule(channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None),

@@ -139,7 +139,7 @@ def test_bfloat16_features():
 
 @ONLY_STAND_IN
 def test_an_operator_that_is_not_here_says_so():
-    with pytest.raises(UserError, match='The operator deform_conv_forward .* pip install'):
+    with pytest.raises(UserError, match='The operator deform_conv_forward .*pip install'):
         mmcv.ops.deform_conv2d(torch.ones(1, 1, 4, 4), torch.zeros(1, 18, 2, 2), torch.ones(1, 1, 3, 3))
     with pytest.raises(UserError, match="pool_mode='max'"):
         mmcv.ops.RoIAlign(7, 0.25, pool_mode='max')(torch.ones(1, 2, 8, 8), torch.tensor([[0, 1.0, 1, 20, 20]]))
