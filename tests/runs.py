@@ -46,9 +46,9 @@ def train(config, work_dir, *argv, options=(), epochs=1, shrunk=SHRUNK) -> None:
     run('train.py', config, '--work-dir', work_dir, *argv, '--cfg-options', _name(), *shrunk, *epochs, *options)
 
 
-def test(config, checkpoint, work_dir, *argv) -> None:
+def test(config, checkpoint, work_dir, *argv, options=()) -> None:
     """``tools/test.py``."""
-    run('test.py', config, checkpoint, '--work-dir', work_dir, *argv, '--cfg-options', _name())
+    run('test.py', config, checkpoint, '--work-dir', work_dir, *argv, '--cfg-options', _name(), *options)
 
 
 def _name() -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import runs
 import torch
 import yaml
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -19,8 +21,16 @@ from PIL import Image
 
 from aemim_mm import launch
 
-NAMES = sorted(str(path.relative_to(runs.CONFIGS)) for path in runs.CONFIGS.rglob('*.py') if '_base_' not in path.parts)
-ADVERSARIAL = [name for name in NAMES if 'aemim' in name or 'aesimmim' in name]
+# Those for COCO are tested with the detector.
+NAMES = sorted(
+    str(path.relative_to(runs.CONFIGS))
+    for path in runs.CONFIGS.rglob('*.py')
+    if not {'_base_', 'coco'} & set(path.relative_to(runs.CONFIGS).parts)
+)
+TRANSFER = [name for name in NAMES if name.startswith(('benchmarks/in1k/', 'demo/vit-'))]
+PRETRAINING = [name for name in NAMES if name not in TRANSFER]
+KNN = [name for name in TRANSFER if '_knn_' in name]
+ADVERSARIAL = [name for name in PRETRAINING if 'aemim' in name or 'aesimmim' in name]
 PAIRS = {
     'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
@@ -28,6 +38,13 @@ PAIRS = {
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
 }
 METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / 'metafile.yml').read_text())['Models']}
+
+
+@pytest.fixture(autouse=True)
+def mmpretrain_scope():
+    """The Runner sets it: names without a scope are mmpretrain's."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
 
 
 def load(name, data_root=None):
@@ -40,10 +57,13 @@ def build(cfg, layers=1):
     model = cfg.model
     if 'Swin' in model.backbone.type:
         model.backbone.arch = {**SwinTransformer.arch_zoo['base'], 'depths': [layers] * 4}
-    elif isinstance(model.backbone.arch, str):
+    elif isinstance(model.backbone.arch, str):  # The demo's is small as it is.
         model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
-    if 'decoder_depth' in model.neck:
+    if 'frozen_stages' in model.backbone:
+        model.backbone.frozen_stages = layers
+    if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
+    model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
     model.init_weights()
@@ -53,29 +73,37 @@ def build(cfg, layers=1):
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """Four pictures, as ImageNet with a list of its images, and as any folder."""
+    """Four pictures to train with and four to test, as ImageNet with lists of its images, and as any folder."""
     root = tmp_path_factory.mktemp('imagenet')
-    (root / 'train/n01').mkdir(parents=True)
     (root / 'meta').mkdir()
-    for number in range(4):
-        coarse = np.random.default_rng(number).integers(0, 256, (7, 9, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((270, 210)).save(root / f'train/n01/{number}.JPEG')
-    (root / 'meta/train.txt').write_text(''.join(f'n01/{number}.JPEG {number}\n' for number in range(4)))
+    for split in ('train', 'val'):
+        (root / split / 'n01').mkdir(parents=True)
+        for number in range(4):
+            coarse = np.random.default_rng(number).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((270, 210)).save(root / f'{split}/n01/{number}.JPEG')
+        lines = [f'n01/{number}.JPEG {2 * number}\n' for number in range(4)]
+        (root / f'meta/{split}.txt').write_text(''.join(lines))
     return root
 
 
-@pytest.mark.parametrize('name', NAMES)
+def loader(cfg, name, batch_size=2):
+    cfg[name].update(batch_size=batch_size, num_workers=0, persistent_workers=False)
+    return Runner.build_dataloader(cfg[name], seed=0)
+
+
+def size_of(name):
+    return 28 if name.startswith('demo/') else 192 if 'swin' in name else 224
+
+
+@pytest.mark.parametrize('name', PRETRAINING)
 def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
     cfg = load(name, None if name.startswith('demo/') else str(images))
-    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     model = build(cfg)
     launch.check_data(cfg, ('train_dataloader',))
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    batch = next(iter(loader(cfg, 'train_dataloader')))
     optim = build_optim_wrapper(model, cfg.optim_wrapper)
     assert type(optim).__name__ == ('OptimWrapper' if name.startswith('demo/') else 'Bfloat16OptimWrapper')
-    size = 28 if name.startswith('demo/') else 192 if 'swin' in name else 224
-    assert model.data_preprocessor(dict(batch), True)['inputs'].shape[-2:] == (size, size)
+    assert model.data_preprocessor(dict(batch), True)['inputs'].shape[-2:] == (size_of(name),) * 2
     losses = model.train_step(batch, optim)
     expected = {'loss_clean', 'loss_adv'} if name in ADVERSARIAL else {'loss'}
     assert expected <= losses.keys() and torch.isfinite(losses['loss'])
@@ -84,11 +112,57 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 2)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])
+def test_a_classifier_learns_from_a_batch_and_tests_another(name, images):
+    cfg = load(name, None if name.startswith('demo/') else str(images))
+    model = build(cfg)
+    launch.check_data(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
+    batch = next(iter(loader(cfg, 'train_dataloader')))
+    shown = model.data_preprocessor(deepcopy(batch), True)
+    assert shown['inputs'].shape[-2:] == (size_of(name),) * 2
+    optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    assert type(optim).__name__ == ('OptimWrapper' if name.startswith('demo/') else 'Bfloat16OptimWrapper')
+    before = {label: value.clone() for label, value in model.named_parameters()}
+    losses = model.train_step(batch, optim)
+    chance = np.log(cfg.model.head.num_classes)
+    assert losses['loss'].item() == pytest.approx(chance, rel=0.3)
+    moved = {label for label, value in model.named_parameters() if not torch.equal(value, before[label])}
+    frozen = {label for label in before if label.startswith('backbone.')} if 'linear' in name else set()
+    assert moved and not moved & frozen and moved | frozen >= {label for label in before if 'weight' in label}
+    tested = evaluated(model, cfg, 'val_dataloader')
+    assert tested == evaluated(model, cfg, 'test_dataloader') and 0 <= tested['accuracy/top1'] <= 100
+
+
+def evaluated(model, cfg, name):
+    """What the evaluator says of one batch of four."""
+    batch = next(iter(loader(cfg, name, batch_size=4)))
+    evaluator = Evaluator(cfg.val_evaluator)
+    model.eval()
+    with torch.no_grad():
+        evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+    return evaluator.evaluate(4)
+
+
+@pytest.mark.parametrize('name', KNN)
+def test_nearest_neighbours_know_images_that_they_have_seen(name, images):
+    cfg = load(name, None if name.startswith('demo/') else str(images))
+    cfg.model.k = 1
+    model = build(cfg)
+    # Whole, in their order, and without augmentation, in training as in testing.
+    assert plain(cfg.train_dataloader.dataset.pipeline) == plain(cfg.test_dataloader.dataset.pipeline)
+    assert not cfg.train_dataloader.sampler.shuffle and not cfg.train_dataloader.get('drop_last')
+    if name.startswith('demo/'):
+        cfg.test_dataloader.dataset = cfg.train_dataloader.dataset = {**cfg.train_dataloader.dataset, 'limit': 8}
+    model.remember(loader(cfg, 'train_dataloader'))
+    cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
+    assert evaluated(model, cfg, 'test_dataloader') == {'accuracy/top1': 100}
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in KNN])
 def test_the_schedule_builds_and_covers_the_training(name):
     cfg = load(name)
     model = torch.nn.Linear(1, 1)
-    wrapper = {**cfg.optim_wrapper, 'paramwise_cfg': None}
+    wrapper = {**cfg.optim_wrapper, 'paramwise_cfg': None, 'constructor': 'DefaultOptimWrapperConstructor'}
     holder = SimpleNamespace(optim_wrapper=build_optim_wrapper(model, wrapper), _train_loop=None, iter=0, epoch=0)
     holder.train_loop = SimpleNamespace(max_epochs=cfg.train_cfg.max_epochs, max_iters=cfg.train_cfg.max_epochs * 2)
     holder.train_dataloader = [0, 0]
@@ -153,7 +227,7 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
 
 
 def test_epochs_and_sizes():
-    configs = {name: load(name) for name in NAMES}
+    configs = {name: load(name) for name in PRETRAINING}
     assert {name: cfg.train_cfg.max_epochs for name, cfg in configs.items() if '800e' not in name} == {
         'aemim_vit-b_1600e.py': 1600,
         'aemim_vit-b_folder.py': 300,
@@ -183,13 +257,21 @@ def test_the_docstring_says_how_to_run_it(name):
 
 
 def test_the_metafile_lists_all_and_nothing_else():
-    assert sorted(METAFILE) == [f'configs/{name}' for name in NAMES]
+    assert sorted(path for path in METAFILE if '/coco/' not in path) == [f'configs/{name}' for name in NAMES]
     assert [model['Name'] for model in METAFILE.values()] == [path.split('/')[-1][:-3] for path in METAFILE]
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_metafile_says_what_the_config_does(name):
     listed, cfg = METAFILE[f'configs/{name}'], load(name)
-    assert listed['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
-    assert listed['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
-    assert listed['In Collection'] == ('AEMIM' if name in ADVERSARIAL else 'AEMIM baselines')
+    if name in KNN:
+        assert not {'Epochs', 'Batch Size'} & listed['Metadata'].keys()
+    else:
+        assert listed['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
+        assert listed['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+        gpus = re.search(r'_(\d+)xb(\d+)', name)
+        if gpus:
+            assert int(gpus[1]) * int(gpus[2]) == cfg.auto_scale_lr.base_batch_size
+            assert int(gpus[2]) == cfg.train_dataloader.batch_size
+    collection = 'AEMIM transfer' if name in TRANSFER else 'AEMIM' if name in ADVERSARIAL else 'AEMIM baselines'
+    assert listed['In Collection'] == collection

@@ -1,0 +1,13 @@
+"""The same network, images and epochs as vit-tiny_16e_fashion-mnist.py, from scratch: to compare with.
+
+Run:       python tools/train.py configs/demo/vit-tiny-scratch_16e_fashion-mnist.py
+Needs:     nothing but a CPU: 20 seconds on 2 cores
+Expected:  TODO
+
+Layer decay holds early layers back, which only makes sense where they have learned something: here there is none.
+"""
+
+_base_ = './vit-tiny_16e_fashion-mnist.py'
+
+model = dict(backbone=dict(init_cfg=None))
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

@@ -1,0 +1,244 @@
+"""From a pre-training checkpoint to a classifier: fine-tuning, linear probing and nearest neighbours, by the tools."""
+
+import pickle
+import re
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+import runs
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import EpochBasedTrainLoop
+from mmpretrain.registry import MODELS
+
+from aemim_mm import launch
+from aemim_mm.demo import embedded_data
+from aemim_mm.errors import UserError
+from aemim_mm.evaluation.probe import KNN, extract_features, knn_accuracy
+
+DEMO = runs.CONFIGS / 'demo'
+FINETUNE, SCRATCH = DEMO / 'vit-tiny_16e_fashion-mnist.py', DEMO / 'vit-tiny-scratch_16e_fashion-mnist.py'
+LINEAR, NEIGHBOURS = DEMO / 'vit-tiny-linear_16e_fashion-mnist.py', DEMO / 'vit-tiny_knn_fashion-mnist.py'
+SMALL = (
+    'model.backbone.arch.num_layers=2',
+    'train_dataloader.dataset.limit=64',
+    'train_dataloader.batch_size=16',
+    'val_dataloader.dataset.limit=40',
+    'test_dataloader.dataset.limit=40',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
+)
+
+
+@pytest.fixture(scope='module')
+def pretrained(tmp_path_factory):
+    """A checkpoint of AEMIM whose domains have parted, made by the real Runner."""
+    work_dir = tmp_path_factory.mktemp('pretrained')
+    runs.train(runs.AEMIM, work_dir)
+    state = runs.weights(work_dir / 'epoch_1.pth')
+    assert not torch.equal(state['backbone.cls_token'], state['backbone.cls_token_adv'])
+    return work_dir / 'epoch_1.pth'
+
+
+def transfer(config, work_dir, checkpoint, *argv, options=(), **kwargs):
+    start = [f'model.backbone.init_cfg.checkpoint={checkpoint}'] if checkpoint else []
+    start += ['model.backbone.frozen_stages=2'] if config is LINEAR else []
+    runs.train(config, work_dir, *argv, options=[*start, 'train_cfg.val_interval=1', *options], shrunk=SMALL, **kwargs)
+
+
+def at_the_start(config, work_dir, checkpoint, *argv, **kwargs):
+    """The Runner when its training begins: weights loaded, learning rates scaled."""
+    begun = []
+    with mock.patch.object(EpochBasedTrainLoop, 'run', lambda loop: begun.append(loop.runner)):
+        transfer(config, work_dir, checkpoint, *argv, **kwargs)
+    return begun[0]
+
+
+@pytest.fixture(scope='module')
+def finetuned(pretrained, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('finetuned')
+    transfer(FINETUNE, work_dir, pretrained, options=['train_cfg.max_epochs=2'])
+    return work_dir
+
+
+def test_fine_tuning_begins_with_the_clean_encoder_of_the_checkpoint(pretrained, tmp_path):
+    runner = at_the_start(FINETUNE, tmp_path, pretrained)
+    state, backbone = runs.weights(pretrained), runner.model.backbone.state_dict()
+    shared = {name for name in backbone if f'backbone.{name}' in state}
+    assert backbone.keys() - shared == {'ln2.weight', 'ln2.bias'}, 'the norm after pooling, which MAE lacks'
+    assert {'cls_token', 'pos_embed', 'patch_embed.projection.weight', 'layers.1.ffn.layers.1.bias'} <= shared
+    for name in shared:
+        assert torch.equal(backbone[name], state[f'backbone.{name}']), name
+    assert any(name.endswith('_adv') for name in state)
+    assert not any('_adv' in name for name, _ in runner.model.named_parameters())
+    assert re.search(rf'backbone is loaded from {pretrained}: \d+ tensors fit', runs.log_of(tmp_path))
+
+
+def test_fine_tuning_trains_every_layer_and_tests(finetuned, pretrained):
+    before, after = runs.weights(pretrained), runs.weights(finetuned / 'epoch_2.pth')
+    assert not any('_adv' in name for name in after)
+    for name, value in before.items():
+        if name.startswith('backbone.') and name in after:
+            assert not torch.equal(value, after[name]), name
+    assert len(re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(finetuned))) == 2
+    losses = [row['loss'] for row in runs.scalars(finetuned)]
+    assert losses[-1] < losses[0]
+
+
+def test_a_fine_tuned_checkpoint_is_tested_without_the_one_it_came_from(finetuned, tmp_path):
+    runs.test(FINETUNE, finetuned / 'epoch_2.pth', tmp_path, options=SMALL)
+    tested = re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path))
+    assert tested == re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(finetuned))[-1:]
+
+
+def test_from_scratch_differs_in_the_start_and_the_layer_decay_alone():
+    ours, scratch = Config.fromfile(FINETUNE).to_dict(), Config.fromfile(SCRATCH).to_dict()
+    assert ours['model']['backbone'].pop('init_cfg') and scratch['model']['backbone'].pop('init_cfg') is None
+    assert ours['optim_wrapper']['paramwise_cfg'].pop('layer_decay_rate') < 1
+    assert scratch['optim_wrapper']['paramwise_cfg'].pop('layer_decay_rate') == 1
+    assert ours == scratch
+
+
+def test_a_linear_probe_leaves_the_encoder_as_it_was_to_the_bit(pretrained, tmp_path):
+    transfer(
+        LINEAR, tmp_path, pretrained, options=['train_cfg.max_epochs=2', 'optim_wrapper.optimizer.weight_decay=0.1']
+    )
+    before, after = runs.weights(pretrained), runs.weights(tmp_path / 'epoch_2.pth')
+    encoder = [name for name in after if name.startswith('backbone.') and 'backbone.ln2' not in name]
+    assert len(encoder) > 20
+    for name in encoder:
+        assert torch.equal(after[name], before[name]), name
+    assert (after['backbone.ln2.weight'] == 1).all() and (after['backbone.ln2.bias'] == 0).all()
+    assert after['neck.bn.num_batches_tracked'] == 8 and after['head.fc.bias'].abs().max() > 0
+
+
+def test_nearest_neighbours_by_the_tool_equal_those_of_the_probe(pretrained, tmp_path):
+    out = tmp_path / 'out.pkl'
+    runs.test(NEIGHBOURS, pretrained, tmp_path, '--out', out, options=[*SMALL, 'model.k=5'])
+    model = pretraining_model(pretrained)
+    train, test = (
+        extract_features(model, torch.utils.data.Subset(embedded_data(runs.AEMIM, split), range(count)))
+        for split, count in (('train', 64), ('test', 40))
+    )
+    (shown,) = re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path))
+    assert float(shown) == pytest.approx(knn_accuracy(train, test, k=5), abs=1e-3)
+    scores = torch.stack([sample['pred_score'] for sample in pickle.loads(out.read_bytes())])
+    torch.testing.assert_close(scores, KNN(*train, k=5).scores(test[0]), atol=1e-4, rtol=0)
+    assert 10 < float(shown) < 100
+
+
+def pretraining_model(checkpoint):
+    config = Config.fromfile(runs.AEMIM).model
+    config.backbone.arch.num_layers, config.neck.decoder_depth = 2, 1
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(config)
+    model.load_state_dict(runs.weights(checkpoint))
+    return model
+
+
+def recipe(tiny, backbone='VisionTransformer', **changes):
+    """The parameter groups by name, for the ImageNet config on a narrow network of 12 layers."""
+    args = dict(cfg_options=None, work_dir=None, data_root=None, launcher='none')
+    name = 'benchmarks/in1k/vit-base-p16_8xb128-coslr-100e_in1k.py'
+    cfg = launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / name), **args))
+    cfg.model.backbone.update(
+        type=backbone, arch={**tiny.ARCH, 'num_layers': 12}, img_size=32, init_cfg=None, **changes
+    )
+    cfg.model.head.in_channels = 32
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+        return model, build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+
+
+def expected_rate(name):
+    """0.65 to the number of layers between a parameter and the head, as MAE's code counts: 12 layers, then the head."""
+    layer = re.match(r'backbone\.layers\.(\d+)\.', name)
+    if layer:
+        return 0.65 ** (12 - int(layer[1]))
+    stem = ('backbone.cls_token', 'backbone.pos_embed', 'backbone.patch_embed.')
+    return 0.65**13 if name.startswith(stem) else 1.0
+
+
+def test_rates_and_decay_of_the_recipe(tiny):
+    model, groups = recipe(tiny)
+    of = {id(group['params'][0]): group for group in groups}
+    assert all(len(group['params']) == 1 for group in groups) and len(of) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        group = of[id(parameter)]
+        assert '_adv' not in name
+        assert group['lr'] == pytest.approx(2e-3 * expected_rate(name)), name
+        exempt = parameter.ndim == 1 or name in ('backbone.cls_token', 'backbone.pos_embed')
+        assert group['weight_decay'] == (0 if exempt else 0.05), name
+    rates = {round(group['lr'], 12) for group in groups}
+    assert rates == {round(2e-3 * 0.65**depth, 12) for depth in range(14)}
+
+
+def test_scaled_rates_through_the_runner(pretrained, tmp_path):
+    """Batches of 16 for 50: every rate is 0.32 of the recipe's."""
+    plain, scaled = (
+        {group['param_name']: group['initial_lr'] for group in start.optim_wrapper.optimizer.param_groups}
+        for start in (
+            at_the_start(FINETUNE, tmp_path / 'plain', pretrained),
+            at_the_start(FINETUNE, tmp_path / 'scaled', pretrained, '--auto-scale-lr'),
+        )
+    )
+    cfg = Config.fromfile(FINETUNE)
+    peak, decay = cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate
+    depths = {
+        'backbone.pos_embed': 3,
+        'backbone.layers.0.ln1.bias': 2,
+        'backbone.layers.1.ln1.bias': 1,
+        'head.fc.bias': 0,
+    }
+    assert plain.keys() == scaled.keys() >= depths.keys()
+    for name, depth in depths.items():
+        assert plain[name] == pytest.approx(peak * decay**depth), name
+    for name, rate in plain.items():
+        assert scaled[name] == pytest.approx(0.32 * rate), name
+
+
+def test_an_adversarial_adapter_counts_as_deep_as_its_clean_twin(tiny):
+    backbone = tiny.build(tiny.aemim()['backbone'])
+    names = [f'backbone.{name}' for name, _ in backbone.named_parameters()]
+    adapters = [name for name in names if name.endswith('_adv')]
+    assert {'backbone.cls_token_adv', 'backbone.layers.1.ln2.weight_adv', 'backbone.ln1.bias_adv'} <= set(adapters)
+    for name in adapters:
+        clean = name.removesuffix('_adv')
+        assert backbone.get_layer_depth(name, 'backbone.') == backbone.get_layer_depth(clean, 'backbone.'), name
+    assert backbone.get_layer_depth('backbone.cls_token_adv', 'backbone.') == (0, 4)
+    assert backbone.get_layer_depth('backbone.layers.1.ln2.weight_adv', 'backbone.') == (2, 4)
+
+
+def test_the_pretraining_encoder_in_a_classifier_is_an_error_and_touches_nothing(tiny):
+    model, _ = recipe(tiny, 'AEMIMViT')
+    images = torch.zeros(2, 3, 32, 32)
+    with pytest.raises(UserError, match="out_type='avg_featmap'(?s:.*)backbone.type='VisionTransformer'"):
+        model.extract_feat(images)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ('config', 'words'),
+    [(FINETUNE, 'There is no checkpoint'), (LINEAR, 'There is no checkpoint'), (NEIGHBOURS, 'nothing to train')],
+)
+def test_what_cannot_be_trained_is_one_clear_error(config, words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        transfer(config, tmp_path, tmp_path / 'gone.pth' if config is not NEIGHBOURS else None)
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and words in error and error.count('error:') == 1
+
+
+def test_neighbours_without_training_images_are_one_clear_error(pretrained, tmp_path, capsys):
+    options = [*SMALL, f'train_dataloader.dataset.data_root={tmp_path}']
+    with pytest.raises(SystemExit) as end:
+        runs.test(NEIGHBOURS, pretrained, tmp_path / 'work', options=options)
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and 'Fashion-MNIST is incomplete' in error and error.count('error:') == 1
+
+
+def test_too_few_neighbours_is_one_clear_error():
+    with pytest.raises(UserError, match='from 1 to the number of training images, 4, but got 5'):
+        KNN(torch.rand(4, 3), torch.arange(4), k=5)
