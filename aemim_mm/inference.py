@@ -1,4 +1,4 @@
-"""A frozen encoder with its preprocessing, from any checkpoint; and this project's models in ``mmpretrain.get_model``."""
+"""A frozen encoder with its preprocessing, from any checkpoint; this project's models in ``mmpretrain.get_model``."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -51,7 +51,9 @@ class Encoder(nn.Module):
         self.embed_dims = spec.embed_dims * 2 ** max(len(spec.depths) - 1, 0)
         own = self.backbone.state_dict()
         given = {name.removeprefix('backbone.'): value for name, value in state.items()}
-        self.backbone.load_state_dict({name: value for name, value in given.items() if name in own}, strict=True)
+        computed = {name: value for name, value in own.items() if name.endswith('relative_position_index')}
+        given = {name: value for name, value in given.items() if name in own}
+        self.backbone.load_state_dict({**computed, **given}, strict=True)
         self.requires_grad_(False)
         self.eval()
 

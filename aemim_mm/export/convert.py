@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlparse
 
 from ..errors import UserError, one_of
 from . import facebook, huggingface, mmpretrain, swin
@@ -77,7 +78,7 @@ def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None,
     """
     if to not in TARGETS:
         raise one_of('target', to, TARGETS)
-    out = _out(Path(path), to, domain, img_size) if out is None else Path(out)
+    out = _out(str(path), to, domain, img_size) if out is None else Path(out)
     files = _files(out, to)
     refuse_overwriting(files, force)
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
@@ -91,19 +92,20 @@ def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None,
     if img_size is not None:
         resize_positions(state, spec, img_size)
     converted = target.from_pivot[spec.kind](state, spec)
+    left_out, notes = {**source.left_out, **converted.left_out}, _notes(to, state, spec, files[-1])
+    report = ExportReport(out, spec, source.layout, to, domain, len(converted.state), left_out, notes)
     metadata = {METADATA: {**spec.stored(), 'domain': domain, 'layout': to, 'source': Path(path).name}}
     if to == 'huggingface':
         write_json(out / 'config.json', huggingface.config_json(state, spec))
         write_json(out / 'preprocessor_config.json', huggingface.preprocessor_json(spec))
     write_weights(files[-1], converted.state, target.key, metadata)
-    left_out = {**source.left_out, **converted.left_out}
-    return ExportReport(
-        out, spec, source.layout, to, domain, len(converted.state), left_out, _notes(to, state, spec, files[-1])
-    )
+    return report
 
 
-def _out(path: Path, to: str, domain: str, img_size) -> Path:
-    name = f'{path.stem if path.is_file() else path.name}_{to}'
+def _out(path: str, to: str, domain: str, img_size) -> Path:
+    # A download goes into the current folder.
+    path = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
+    name = f'{path.name if path.is_dir() else path.stem}_{to}'
     name += '_adv' if domain == 'adv' else ''
     if img_size is not None:
         name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'

@@ -81,18 +81,23 @@ def to_huggingface(state: dict, spec) -> Converted:
             return None
         return f'vit.{theirs}' if with_decoder and name.startswith('backbone.') else theirs
 
-    return rename(_split(state), translate, lambda name: _why(name, spec))
+    left_out = {name: _why(name, spec) for name in state if translate(_first_part(name)) is None}
+    kept = {name: value for name, value in state.items() if name not in left_out}
+    return Converted(rename(_split(kept), translate, None).state, left_out)
 
 
 def has_decoder(state: dict, spec) -> bool:
-    """Whether there is a decoder that ``ViTMAEForPreTraining`` can have: of a square image."""
-    return 'neck.decoder_pred.weight' in state and spec.grid[0] == spec.grid[1]
+    """Whether there is a decoder that ``ViTMAEForPreTraining`` can have: MAE's, and of a square image."""
+    needed = ('mask_token', 'decoder_pos_embed', 'decoder_embed.weight', 'decoder_pred.weight', 'ln1.weight')
+    blocks = 'decoder_blocks.0.ffn.layers.0.0.weight'
+    is_whole = all(f'neck.{name}' in state for name in (*needed, blocks))
+    return is_whole and spec.grid[0] == spec.grid[1]
 
 
 def _why(name: str, spec) -> str:
-    if TABLE.to_theirs(name) is None:
+    if TABLE.to_theirs(_first_part(name)) is None:
         return "Hugging Face's ViT and ViTMAE have no place for it"
-    return f"Hugging Face's decoder is for square images only, and this is of {spec.img_size}"
+    return f"Hugging Face's decoder is whole and for square images only, and this is for {spec.img_size}"
 
 
 def _fused(state: dict) -> dict:
@@ -110,12 +115,16 @@ def _fused(state: dict) -> dict:
     return fused
 
 
+def _first_part(name: str) -> str:
+    return name.replace('.attn.qkv.', f'.attn.{PARTS[0]}.')
+
+
 def _split(state: dict) -> dict:
     split = {}
     for name, value in state.items():
         if '.attn.qkv.' in name:
             for part, rows in zip(PARTS, value.chunk(3)):
-                split[name.replace('.qkv.', f'.{part}.')] = rows
+                split[name.replace('.attn.qkv.', f'.attn.{part}.')] = rows
         else:
             split[name] = value
     return split

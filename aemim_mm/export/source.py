@@ -57,7 +57,7 @@ def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Sourc
     """Read a checkpoint of any known layout.
 
     Args:
-        path: A file (.pth, .bin, .safetensors), or a folder with config.json, as Hugging Face has.
+        path: A file (.pth, .bin, .safetensors) or its URL, or a folder with config.json, as Hugging Face has.
         domain: ``clean``, or ``adv`` for the adapters of the adversarial domain.
         num_heads: Attention heads, where the checkpoint does not say.
         trusted: As in ``read_checkpoint``.
@@ -67,7 +67,7 @@ def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Sourc
     """
     if domain not in DOMAINS:
         raise one_of('domain', domain, DOMAINS)
-    file, stored = _file_of(Path(path))
+    file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
     state, left_out = _tensors(checkpoint)
     stored = {**stored, **_stored(checkpoint, file)}
@@ -112,19 +112,17 @@ def _tensors(checkpoint: dict) -> tuple:
     state = checkpoint[key] if key else checkpoint
     left_out = {name: 'the state of a training, no weights' for name in checkpoint if key and name != key}
     if 'ema_state_dict' in left_out:
-        left_out['ema_state_dict'] = (
-            "weights that are not averaged: with mmengine's EMAHook, state_dict has the average"
-        )
+        left_out['ema_state_dict'] = "not the average, which mmengine's EMAHook puts into state_dict"
     others = {name: 'no tensor' for name, value in state.items() if not isinstance(value, torch.Tensor)}
     tensors = {name.removeprefix('module.'): value for name, value in state.items() if name not in others}
     return tensors, {**left_out, **others}
 
 
-def _stored(checkpoint: dict, file: Path) -> dict:
+def _stored(checkpoint: dict, file) -> dict:
     """What a checkpoint says of itself: our metadata, or the config of the run."""
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
-    if file.suffix == '.safetensors':
+    if str(file).endswith('.safetensors'):
         try:
             with safe_open(file, framework='pt') as opened:
                 meta = opened.metadata() or {}

@@ -75,7 +75,7 @@ def _shifted(name: str, by: int) -> str:
 
 
 def _merged(name: str, value: torch.Tensor, to_ours: bool) -> torch.Tensor:
-    """The inputs of a merging of patches in the other order; ours: channel, row, column; timm's: column, row, channel."""
+    """The inputs of a merging in the other order; ours: channel, row, column; timm's: column, row, channel."""
     if '.downsample.' not in name:
         return value
     last = value.shape[-1]

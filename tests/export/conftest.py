@@ -1,0 +1,28 @@
+"""A pre-trained AEMIM, and images for it."""
+
+import pytest
+import torch
+from encoders import mae_config, randomized, saved
+from tiny import build
+
+
+@pytest.fixture(scope='module')
+def images():
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope='module')
+def large():
+    """Of another size: 7 x 5 patches."""
+    return torch.randn(2, 3, 56, 40, generator=torch.Generator().manual_seed(6))
+
+
+@pytest.fixture(scope='module')
+def aemim():
+    """A pre-trained AEMIM whose domains differ."""
+    return randomized(build(mae_config()))
+
+
+@pytest.fixture(scope='module')
+def checkpoint(aemim, tmp_path_factory):
+    return saved(aemim, mae_config(), tmp_path_factory.mktemp('aemim') / 'epoch_1.pth')
