@@ -1,6 +1,7 @@
 """`make demo`: what it reads from logs, when it trains anew, and the whole of it in small."""
 
 import json
+import re
 import shutil
 import sys
 from unittest import mock
@@ -11,7 +12,7 @@ import runs
 import torch
 from PIL import Image
 
-from aemim_mm.demo import build_model, embedded_data, read_scalars
+from aemim_mm.demo import build_model, embedded_data, read_accuracy, read_scalars
 
 
 def write_log(folder, *rows):
@@ -29,6 +30,13 @@ def test_scalars_of_a_resumed_run_are_merged(tmp_path):
     assert scalars['loss'] == ((1, 2, 3, 4, 5), (1.0, 2.0, 30.0, 40.0, 50.0))
     assert scalars['lr'] == ((1, 2), (0.1, 0.1)) and scalars['attack_gain'] == ((3, 4, 5), (3.0, 3.0, 3.0))
     assert 'accuracy/top1' not in scalars
+    assert read_accuracy(tmp_path) == 50
+
+
+def test_the_accuracy_is_that_of_the_last_test(tmp_path):
+    write_log(tmp_path / '20260101_000000', {'accuracy/top1': 50.0, 'step': 4}, dict(step=5, loss=1.0))
+    write_log(tmp_path / '20260101_000100', {'accuracy/top1': 60.5, 'step': 8})
+    assert read_accuracy(tmp_path) == 60.5
 
 
 def test_the_untrained_encoder_is_the_same_each_time_and_the_checkpoint_is_loaded(tmp_path):
@@ -61,6 +69,20 @@ def demo(tmp_path, monkeypatch):
     return module
 
 
+@pytest.fixture
+def training(demo, tmp_path):
+    """A pre-training, and a fine-tuning from its checkpoint."""
+    folder = tmp_path / 'configs/demo'
+    encoder = demo.Training('pre-training AEMIM', folder / runs.AEMIM.name, tmp_path / 'encoder', 0.5)
+    return demo.Training('fine-tuning AEMIM', folder / 'vit-tiny_16e_fashion-mnist.py', tmp_path / 'work', 0.1, encoder)
+
+
+def finish(training):
+    training.work_dir.mkdir(exist_ok=True)
+    training.checkpoint.touch()
+    (training.work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=training.fingerprint(), seconds=1)))
+
+
 @pytest.mark.parametrize(
     'changed',
     [
@@ -70,33 +92,45 @@ def demo(tmp_path, monkeypatch):
         'aemim_mm/data/images-ubyte',
     ],
 )
-def test_a_change_of_what_the_result_depends_on_trains_anew(demo, tmp_path, changed):
-    config, work_dir = tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work'
-    work_dir.mkdir()
-    assert not demo.is_trained(config, work_dir)
-    (work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=demo.fingerprint(config), seconds=1)))
-    assert not demo.is_trained(config, work_dir), 'the checkpoint is gone'
-    (work_dir / 'epoch_16.pth').touch()
-    assert demo.is_trained(config, work_dir)
+def test_a_change_of_what_the_result_depends_on_trains_anew(training, tmp_path, changed):
+    encoder = training.encoder
+    assert not encoder.is_done()
+    finish(encoder)
+    assert encoder.is_done()
+    encoder.checkpoint.unlink()
+    assert not encoder.is_done(), 'the checkpoint is gone'
+    encoder.checkpoint.touch()
     (tmp_path / 'configs/aemim_vit-b_800e.py').write_text('# has nothing to do with it')
-    assert demo.is_trained(config, work_dir)
+    assert encoder.is_done()
     with (tmp_path / changed).open('ab') as file:
         file.write(b'\n# changed\n')
-    assert not demo.is_trained(config, work_dir)
+    assert not encoder.is_done()
 
 
-def test_a_failed_training_ends_with_its_last_words(demo, tmp_path):
+def test_a_new_encoder_is_fine_tuned_anew(training):
+    assert not training.is_done(), 'there is no encoder'
+    finish(training.encoder)
+    finish(training)
+    assert training.is_done()
+    training.encoder.checkpoint.write_bytes(b'another one')
+    assert training.encoder.is_done() and not training.is_done()
+    finish(training)
+    assert training.is_done()
+    (training.encoder.work_dir / 'done.json').unlink()
+    assert not training.is_done(), 'the encoder is to be trained anew, and this after it'
+
+
+def test_a_failed_training_ends_with_its_last_words(demo, training, tmp_path):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/train.py').write_text("import sys\nprint('so much for that')\nsys.exit(3)\n")
-    progress = demo.Progress(['AEMIM'])
-    with pytest.raises(SystemExit, match='Training AEMIM failed with exit code 3(?s:.*)so much for that'):
-        demo.train('AEMIM', tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work', progress)
-    assert not (tmp_path / 'work/done.json').exists()
+    with pytest.raises(SystemExit, match='pre-training AEMIM failed with exit code 3(?s:.*)so much for that'):
+        demo.train(training.encoder, demo.Progress(0.5))
+    assert not (training.encoder.work_dir / 'done.json').exists()
 
 
 SMALL = """
 _base_ = {base!r}
-model = dict(backbone=dict(arch=dict(num_layers=1)), neck=dict(decoder_depth=1))
+model = dict(backbone=dict(arch=dict(num_layers=1)))
 train_dataloader = dict(batch_size=50, dataset=dict(limit=100))
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
 """
@@ -106,22 +140,32 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
 def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     module = runs.tool('demo.py')
     (tmp_path / 'configs/demo').mkdir(parents=True)
-    configs = {name: tmp_path / 'configs/demo' / path.name for name, path in module.CONFIGS.items()}
-    for name, path in configs.items():
-        path.write_text(SMALL.format(base=str(module.CONFIGS[name])))
-    monkeypatch.setattr(module, 'CONFIGS', configs)
+    for names in ('CONFIGS', 'FINE_TUNING'):
+        small = {name: tmp_path / 'configs/demo' / path.name for name, path in getattr(module, names).items()}
+        for name, path in small.items():
+            path.write_text(SMALL.format(base=str(getattr(module, names)[name])))
+        monkeypatch.setattr(module, names, small)
     monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
     monkeypatch.setenv('PYTHONWARNINGS', 'ignore')
     monkeypatch.setattr(sys, 'argv', ['demo.py', '--out', str(tmp_path / 'out')])
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'
-    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 4
+    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 7
     assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_16.pth' in shown
     assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
     report = (out / 'report.html').read_text()
     assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
     for text in ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
         assert text in report, text
+    # The figures of the fine-tuning are those that their trainings logged, and they began with their encoders.
+    table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]
+    assert 'trained with 100 labelled images for 16 epochs' in table
+    for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
+        log = (out / f'finetuned-{folder}/train.log').read_text()
+        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table)
+        (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
+        assert float(shown) == pytest.approx(float(logged), abs=0.051)
+        assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
     with Image.open(out / 'panels.png') as panels:
         assert panels.size[0] > 7 * 112
     probe = json.loads((out / 'probe.json').read_text())
@@ -131,7 +175,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     with mock.patch.object(module, 'train', side_effect=AssertionError('trained again')):
         module.main()
     shown = capsys.readouterr().out
-    assert 'AEMIM is pre-trained already' in shown and 'MAE is pre-trained already' in shown
+    assert shown.count('done already') == 5 and 'fine-tuning MAE: done already' in shown
     assert (out / 'aemim/epoch_16.pth').stat().st_mtime_ns == before
     assert json.loads((out / 'probe.json').read_text()) == probe
 
@@ -147,23 +191,23 @@ sys.exit(Path(__file__).with_name('code').read_text() == '1')
 """
 
 
-def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, tmp_path):
+def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, training, tmp_path):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/train.py').write_text(RECORD)
-    config, work_dir = tmp_path / 'configs/demo' / runs.AEMIM.name, tmp_path / 'work'
+    training = training.encoder
 
     def train(code):
         (tmp_path / 'tools/code').write_text(str(code))
         try:
-            demo.train('AEMIM', config, work_dir, demo.Progress(['AEMIM']))
+            demo.train(training, demo.Progress(0.5))
         except SystemExit:
             return False
-        return demo.is_trained(config, work_dir)
+        return training.is_done()
 
     assert not train(1)
     assert train(0), 'goes on from its checkpoint'
-    config.write_text(config.read_text() + '# changed\n')
-    assert not demo.is_trained(config, work_dir) and train(0), 'starts in an empty folder'
-    (work_dir / 'epoch_16.pth').unlink()
-    assert not demo.is_trained(config, work_dir) and train(0), 'starts again, since there is nothing to resume'
-    assert (work_dir / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
+    training.config.write_text(training.config.read_text() + '# changed\n')
+    assert not training.is_done() and train(0), 'starts in an empty folder'
+    training.checkpoint.unlink()
+    assert not training.is_done() and train(0), 'starts again, since there is nothing to resume'
+    assert (training.work_dir / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
