@@ -146,11 +146,11 @@ def _paired_mmdet(row, rows):
 
 
 def _ops_row():
-    """mmcv's compiled operators are a matter of information: mmpretrain works without."""
+    """mmcv's compiled operators are a matter of information: aemim_mm has a stand-in for those of Mask R-CNN."""
     spec = find_spec('mmcv')
     folders = (spec.submodule_search_locations or []) if spec else []
     there = any(path.suffix in ('.so', '.pyd') for folder in folders for path in Path(folder).glob('_ext*'))
-    missing = "absent: mmpretrain works without; mmdet then needs aemim_mm's stand-in, which is still to come"
+    missing = 'absent: aemim_mm.det stands in for those of Mask R-CNN'
     return Row('mmcv._ext', '', '', 'optional', ok=True, required=False, note='compiled' if there else missing)
 
 

@@ -221,7 +221,7 @@ def test_original_mmdet_refuses_mmcv_2_2(pretend):
 
 def test_compiled_operators_are_seen(pretend, tmp_path):
     pretend(ONEDL, folder=tmp_path)
-    assert row('mmcv._ext').note.startswith('absent: mmpretrain works without')
+    assert row('mmcv._ext').note.startswith('absent: aemim_mm.det stands in')
     (tmp_path / '_ext.cpython-311-x86_64-linux-gnu.so').touch()
     assert row('mmcv._ext').note == 'compiled'
 
