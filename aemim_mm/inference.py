@@ -93,8 +93,12 @@ class Encoder(nn.Module):
             )
         if not 0 < crop_ratio <= 1:
             raise UserError(f'crop_ratio is in (0, 1], but got {crop_ratio}.')
+        if isinstance(images, torch.Tensor):
+            raise UserError('preprocess takes paths, PIL images and arrays of uint8, not tensors. Call .numpy() first.')
         is_one = isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable)
         arrays = [self._pixels(image, crop_ratio) for image in ([images] if is_one else images)]
+        if not arrays:
+            raise UserError('Expected images to preprocess, but got no image.')
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
         mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
         if not self.spec.to_rgb and self.in_channels == 3:
@@ -175,6 +179,7 @@ def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransforme
         in_channels=spec.in_channels,
         window_size=spec.window_size,
         drop_path_rate=0.0,
+        pad_small_map=True,
         out_indices=(len(spec.depths) - 1,),
         norm_cfg=dict(type='LN', eps=spec.eps),
     )

@@ -31,6 +31,8 @@ index = mmengine.load(root / '.mim/model-index.yml')
 metafiles = [(root / '.mim' / name).is_file() for name in index['Import']]
 config = mmengine.Config.fromfile(root / '.mim/configs/aemim_vit-b_800e.py')
 import aemim_mm
+from mmpretrain.apis import ModelHub
+assert ModelHub._models_dict['aemim_vit-b_800e'].config == str(root / '.mim/configs/aemim_vit-b_800e.py')
 print(json.dumps([str(root), metafiles, config.model.type, aemim_mm.__file__]))
 """
 

@@ -37,6 +37,13 @@ def test_same_features(folder, aemim, images):
 
 
 @torch.no_grad()
+def test_the_encoder_of_vitmae(folder, aemim, images):
+    model = transformers.ViTMAEModel.from_pretrained(folder, mask_ratio=0.0).eval()
+    got = model(images)  # All patches, in a random order; the class token sees the same.
+    assert_close(got.last_hidden_state[:, 0], features(aemim, images)[:, 0])
+
+
+@torch.no_grad()
 def test_same_features_of_another_size(folder, aemim, large):
     model = pretrained('ViTModel', folder, add_pooling_layer=False)
     got = model(large, interpolate_pos_encoding=True).last_hidden_state
