@@ -1,7 +1,11 @@
 """From a pre-training checkpoint to a classifier: fine-tuning, linear probing and nearest neighbours, by the tools."""
 
+import os
 import pickle
 import re
+import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 from unittest import mock
 
@@ -94,18 +98,18 @@ def test_a_fine_tuned_checkpoint_is_tested_without_the_one_it_came_from(finetune
     assert tested == re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(finetuned))[-1:]
 
 
-def test_from_scratch_differs_in_the_start_and_the_layer_decay_alone():
+def test_from_scratch_differs_in_the_start_and_the_learning_rates_alone():
     ours, scratch = Config.fromfile(FINETUNE).to_dict(), Config.fromfile(SCRATCH).to_dict()
     assert ours['model']['backbone'].pop('init_cfg') and scratch['model']['backbone'].pop('init_cfg') is None
     assert ours['optim_wrapper']['paramwise_cfg'].pop('layer_decay_rate') < 1
     assert scratch['optim_wrapper']['paramwise_cfg'].pop('layer_decay_rate') == 1
+    assert ours['optim_wrapper']['optimizer'].pop('lr') and scratch['optim_wrapper']['optimizer'].pop('lr')
     assert ours == scratch
 
 
 def test_a_linear_probe_leaves_the_encoder_as_it_was_to_the_bit(pretrained, tmp_path):
-    transfer(
-        LINEAR, tmp_path, pretrained, options=['train_cfg.max_epochs=2', 'optim_wrapper.optimizer.weight_decay=0.1']
-    )
+    options = ['train_cfg.max_epochs=2', 'optim_wrapper.optimizer.weight_decay=0.1']
+    transfer(LINEAR, tmp_path, pretrained, options=options)
     before, after = runs.weights(pretrained), runs.weights(tmp_path / 'epoch_2.pth')
     encoder = [name for name in after if name.startswith('backbone.') and 'backbone.ln2' not in name]
     assert len(encoder) > 20
@@ -128,6 +132,24 @@ def test_nearest_neighbours_by_the_tool_equal_those_of_the_probe(pretrained, tmp
     scores = torch.stack([sample['pred_score'] for sample in pickle.loads(out.read_bytes())])
     torch.testing.assert_close(scores, KNN(*train, k=5).scores(test[0]), atol=1e-4, rtol=0)
     assert 10 < float(shown) < 100
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_same_neighbours_as_one(pretrained, tmp_path):
+    """With 41 training images, one process gets an image twice, which must not vote twice."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    options = [*SMALL, 'model.k=5', 'train_dataloader.dataset.limit=41', 'test_dataloader.batch_size=8']
+    runs.test(NEIGHBOURS, pretrained, tmp_path / 'one', options=options)
+    environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(runs.REPO), 'PYTHONWARNINGS': 'ignore'}
+    command = [runs.REPO / 'tools/dist_test.sh', NEIGHBOURS, pretrained, '2', '--work-dir', tmp_path / 'two']
+    command += ['--out', tmp_path / 'two.pkl', '--cfg-options', *options]
+    done = subprocess.run(command, env={**environment, 'PORT': port}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path / name)) for name in ('one', 'two'))
+    assert one == two and len(one) == 1
+    assert len(pickle.loads((tmp_path / 'two.pkl').read_bytes())) == 40
 
 
 def pretraining_model(checkpoint):
@@ -187,12 +209,8 @@ def test_scaled_rates_through_the_runner(pretrained, tmp_path):
     )
     cfg = Config.fromfile(FINETUNE)
     peak, decay = cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate
-    depths = {
-        'backbone.pos_embed': 3,
-        'backbone.layers.0.ln1.bias': 2,
-        'backbone.layers.1.ln1.bias': 1,
-        'head.fc.bias': 0,
-    }
+    depths = {'pos_embed': 3, 'patch_embed.projection.weight': 3, 'layers.0.ln1.bias': 2, 'layers.1.attn.qkv.weight': 1}
+    depths = {**{f'backbone.{name}': depth for name, depth in depths.items()}, 'head.fc.bias': 0}
     assert plain.keys() == scaled.keys() >= depths.keys()
     for name, depth in depths.items():
         assert plain[name] == pytest.approx(peak * decay**depth), name

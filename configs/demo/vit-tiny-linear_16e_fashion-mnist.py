@@ -1,4 +1,4 @@
-"""Linear probing of the demo's encoder on the embedded Fashion-MNIST, 16 epochs: LARS, batch normalisation before the head.
+"""Linear probing of the demo's encoder on the embedded Fashion-MNIST, 16 epochs of LARS.
 
 Run:       python tools/train.py configs/demo/vit-tiny-linear_16e_fashion-mnist.py
            from another encoder: --cfg-options model.backbone.init_cfg.checkpoint=CKPT

@@ -12,11 +12,11 @@ train_dataloader = dict(batch_size=50, dataset=dict(limit=500))
 
 max_epochs = 16
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, betas=(0.9, 0.999)),
+    optimizer=dict(lr=3e-3, betas=(0.9, 0.999)),
     constructor='LearningRateDecayOptimWrapperConstructor',
     paramwise_cfg=dict(
         _delete_=True,
-        layer_decay_rate=0.8,
+        layer_decay_rate=0.65,
         custom_keys={
             '.ln': dict(decay_mult=0.0),
             '.bias': dict(decay_mult=0.0),
