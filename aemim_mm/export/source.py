@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from ..checkpoint import read_checkpoint
 from ..errors import UserError, one_of
 from . import facebook, huggingface, mmpretrain, swin
-from .spec import EncoderSpec, describe, fields_of_config
+from .spec import EncoderSpec, describe
+from .stored import fields_of_config
 
 METADATA = 'aemim_mm'
 DOMAINS = ('clean', 'adv')
@@ -70,7 +71,8 @@ def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Sourc
     file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
     state, left_out = _tensors(checkpoint)
-    stored = {**stored, **_stored(checkpoint, file)}
+    # config.json, which users edit, before what the weights' file says.
+    stored = {**_stored(checkpoint, file), **stored}
     if num_heads:
         stored['num_heads'] = num_heads
     state, adapters = _select_domain(state, domain, path)

@@ -1,6 +1,5 @@
 """What one must know of an encoder beside its tensors: from the tensors' shapes, and from what is stored with them."""
 
-import ast
 import math
 from dataclasses import asdict, dataclass
 
@@ -11,6 +10,7 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from ..errors import UserError
 from ..models.vit import patch_grid
 from .huggingface import count_layers
+from .stored import valid
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 POSITIONS = ('backbone.pos_embed', 'neck.decoder_pos_embed')
@@ -92,6 +92,9 @@ def describe(state: dict, stored: dict) -> EncoderSpec:
     Raises:
         UserError: A tensor is missing, or the image size cannot be known.
     """
+    if 'backbone.patch_embed.projection.weight' not in state:
+        raise UserError('The checkpoint holds no whole encoder: backbone.patch_embed.projection.weight is missing.')
+    stored = valid(stored)
     patches = state['backbone.patch_embed.projection.weight']
     fields = dict(
         in_channels=patches.shape[1], patch_size=tuple(patches.shape[2:]), **_channels(stored, patches.shape[1])
@@ -116,9 +119,9 @@ def describe(state: dict, stored: dict) -> EncoderSpec:
 
 def _channels(stored: dict, channels: int) -> dict:
     mean, std = stored.get('mean'), stored.get('std')
-    if mean is None and channels == 3:
+    if (mean is None or std is None) and channels == 3:
         return IMAGENET
-    if mean is None or len(mean) not in (1, channels) or len(std) not in (1, channels):
+    if mean is None or std is None or len(mean) not in (1, channels) or len(std) not in (1, channels):
         return {}
     return dict(mean=tuple(mean) * (channels // len(mean)), std=tuple(std) * (channels // len(std)))
 
@@ -143,10 +146,10 @@ def _check_whole_vit(state: dict) -> None:
 def _img_size(state: dict, stored: dict, patch_size: tuple) -> tuple:
     positions = state['backbone.pos_embed'].shape[1] - 1
     if stored.get('img_size'):
-        size = to_2tuple(stored['img_size'])
-        rows, columns = patch_grid(size, patch_size)
-        if rows * columns == positions:
-            return tuple(size)
+        size = tuple(to_2tuple(stored['img_size']))
+        fits = all(length % patch == 0 for length, patch in zip(size, patch_size))
+        if fits and math.prod(patch_grid(size, patch_size)) == positions:
+            return size
     side = math.isqrt(positions)
     if side * side != positions:
         raise UserError(
@@ -194,54 +197,3 @@ def resize_positions(state: dict, spec: EncoderSpec, img_size) -> None:
     for name in POSITIONS if spec.kind == 'vit' else ():
         if name in state:
             state[name] = resize_pos_embed(state[name], source, target)
-
-
-def fields_of_config(text: str) -> dict:
-    """What the config of a run, as mmengine stores it in a checkpoint, says of the encoder.
-
-    The text is read, never run: it comes with the checkpoint, from wherever that comes from.
-    """
-    model, top = {}, {}
-    try:
-        for statement in ast.parse(text).body:
-            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                name = statement.targets[0].id
-                if name in ('model', 'data_preprocessor'):
-                    top[name] = _literal(statement.value)
-        model = top.get('model') or {}
-        backbone, neck, head = (_dict(model.get(name)) for name in ('backbone', 'neck', 'head'))
-        preprocessor = _dict(model.get('data_preprocessor')) or _dict(top.get('data_preprocessor'))
-    # Not a config, or one with more than literals, which tells nothing.
-    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}
-    arch = backbone.get('arch')
-    arch = VisionTransformer.arch_zoo.get(arch, {}) if isinstance(arch, str) else _dict(arch)
-    heads = arch.get('num_heads')
-    fields = dict(
-        num_heads=heads if isinstance(heads, int) else None,
-        decoder_num_heads=neck.get('decoder_num_heads'),
-        img_size=backbone.get('img_size', 224 if backbone else None),
-        eps=_dict(backbone.get('norm_cfg')).get('eps'),
-        norm_pix=head.get('norm_pix', False if head else None),
-        mean=preprocessor.get('mean'),
-        std=preprocessor.get('std'),
-        to_rgb=preprocessor.get('to_rgb', False) if preprocessor else None,
-    )
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _dict(value) -> dict:
-    return value if isinstance(value, dict) else {}
-
-
-def _literal(node):
-    """The value of literals and of ``dict(...)``."""
-    if isinstance(node, ast.Call):
-        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
-            raise ValueError('more than literals')
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return [_literal(item) for item in node.elts]
-    if isinstance(node, ast.Dict):
-        return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values) if key}
-    return ast.literal_eval(node)

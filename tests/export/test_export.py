@@ -12,7 +12,7 @@ from tiny import build
 
 from aemim_mm.errors import UserError
 from aemim_mm.export import TARGETS, export, read_source
-from aemim_mm.export.spec import fields_of_config
+from aemim_mm.export.stored import fields_of_config
 
 SEVERAL = [to for to in TARGETS if to != 'huggingface']
 
@@ -117,6 +117,10 @@ BROKEN = {
         lambda state: [state.pop(name) for name in list(state) if 'backbone.layers.0.' in name],
         'holds no whole encoder: backbone.layers.0.ln1.weight',
     ),
+    'no patch embedding': (
+        lambda state: state.pop('backbone.patch_embed.projection.weight'),
+        'no whole encoder: backbone.patch_embed.projection.weight',
+    ),
     'no class token': (lambda state: state.pop('backbone.cls_token'), 'no whole encoder: backbone.cls_token'),
     'layer scale': (
         lambda state: state.update({'backbone.layers.1.gamma1.weight': torch.ones(48)}),
@@ -142,6 +146,14 @@ def test_broken_checkpoints(aemim, kind, tmp_path):
     with pytest.raises(UserError, match=message):
         export(path, 'timm', out=tmp_path / 'x.pth')
     assert not (tmp_path / 'x.pth').exists()
+
+
+def test_what_is_stored_may_be_anything(aemim, tmp_path):
+    nonsense = dict(num_heads='3', img_size=[32, 'x'], mean=3, std=[], eps='small', to_rgb=1, other=[1])
+    torch.save(dict(state_dict=aemim.state_dict(), meta=dict(aemim_mm=nonsense)), tmp_path / 'x.pth')
+    spec = read_source(tmp_path / 'x.pth', num_heads=3).spec
+    assert (spec.num_heads, spec.img_size, spec.eps, spec.to_rgb) == (3, (32, 32), 1e-6, True)
+    assert spec.mean == (123.675, 116.28, 103.53)
 
 
 def test_heads_that_do_not_divide_the_width(checkpoint, tmp_path):

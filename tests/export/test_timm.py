@@ -7,7 +7,7 @@ import torch
 from encoders import ARCH, assert_close, features, mae_config, randomized, saved
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file
-from tiny import build
+from tiny import aesimmim_vit, build
 
 from aemim_mm import Domain, use_domain
 from aemim_mm.export import export, read_source
@@ -100,6 +100,20 @@ def test_a_classifier_both_ways(pool, images, tmp_path):
     state = load_file(back.path)
     assert state.keys() == classifier.state_dict().keys()
     assert all(torch.equal(value, classifier.state_dict()[name]) for name, value in state.items())
+
+
+@torch.no_grad()
+def test_a_vit_by_simmim(images, tmp_path):
+    config = aesimmim_vit()
+    model = randomized(build(config))
+    report = export(saved(model, config, tmp_path / 'simmim.pth'), 'timm', out=tmp_path / 'x.safetensors')
+    assert {'backbone.mask_token', 'neck.decoder.0.weight', 'neck.decoder.0.bias'} <= report.left_out.keys()
+    vit = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, num_classes=0, global_pool='token'
+    )
+    vit.load_state_dict(load_file(report.path), strict=True)
+    got = vit.eval().forward_features(images)[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+    assert_close(got, model.backbone(images)[-1])
 
 
 @torch.no_grad()
