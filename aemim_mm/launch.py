@@ -1,10 +1,12 @@
 """What the command-line tools share: a config with the user's flags, checked before any work, and a runner for it."""
 
 import argparse
+import importlib.util
 import os
 import os.path as osp
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
@@ -14,18 +16,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from .checkpoint import check_checkpoint
+from .data_checks import check_data, follow_datasets, paired_evaluators, set_data_root, take_simple_layout
 from .errors import UserError
 from .loading import checkpoint_loading
 from .models import NonFiniteLossError
-
-LAYOUTS = {
-    'ImageNet': '{train,val}/<class>/*.JPEG with 1000 classes',
-    'CustomDataset': '<class>/*.jpg',
-    'UnlabelledFolder': 'any/depth/*.jpg',
-    'FashionMNIST': 'train-images-idx3-ubyte and the three files beside it',
-    'CocoDataset': 'annotations/*.json, train2017/*.jpg, val2017/*.jpg',
-}
-LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
 
 
 def load_config(args) -> Config:
@@ -39,17 +33,35 @@ def load_config(args) -> Config:
     """
     if not osp.isfile(args.config):
         raise UserError(f'There is no config {args.config}. Those of this project are listed in configs/metafile.yml.')
-    cfg = Config.fromfile(args.config)
+    cfg = _read_config(args.config)
+    paired = paired_evaluators(cfg)
     if args.cfg_options:
         _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     if args.data_root:
-        for dataset in datasets(cfg):
-            dataset.data_root = osp.expanduser(args.data_root)
+        set_data_root(cfg, osp.expanduser(args.data_root))
+    take_simple_layout(cfg)
+    follow_datasets(cfg, paired)
     if cfg.get('default_scope') == 'mmpretrain':
         _complete_loaders(cfg)
+    return cfg
+
+
+def _read_config(path: str) -> Config:
+    try:
+        cfg = Config.fromfile(path)
+        if cfg.get('default_scope') == 'mmdet':
+            # Before anything is built: it registers our parts, and has what mmdet needs to be imported.
+            importlib.import_module('aemim_mm.det')
+    except ImportError as error:
+        if importlib.util.find_spec('mmdet') or 'mmdet' not in f'{error} {Path(path).read_text(encoding="utf-8")}':
+            raise
+        raise UserError(
+            f"{path} needs mmdet, which is not installed. Install it with: pip install 'aemim-mm[det]' beside the "
+            "onedl packages, or pip install 'aemim-mm[openmmlab-det]' beside those of OpenMMLab."
+        ) from error
     return cfg
 
 
@@ -79,58 +91,13 @@ def _complete_loaders(cfg: Config) -> None:
             cfg[name].setdefault('persistent_workers', cfg[name].get('num_workers', 0) > 0)
 
 
-def datasets(cfg: Config, loaders=('train_dataloader', 'val_dataloader', 'test_dataloader')):
-    """The dataset configs in these data loaders that have, or may have, a ``data_root``; those inside wrappers too."""
-    pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
-    while pending:
-        dataset = pending.pop()
-        inner = dataset.get('datasets') or ([dataset.dataset] if 'dataset' in dataset else [])
-        pending.extend(inner)
-        if not inner:
-            yield dataset
+def _set_classes(cfg: Config, classes: str | None, loaders) -> None:
+    if cfg.get('default_scope') == 'mmdet':
+        from .det.coco_config import set_classes
 
-
-def check_data(cfg: Config, loaders) -> None:
-    """Fail early, and in one line, where a data folder is missing.
-
-    Raises:
-        UserError: Names the folder, the layout expected in it, and the flag that sets it.
-    """
-    for dataset in datasets(cfg, loaders):
-        root = dataset.get('data_root')
-        if not root or '://' in root:
-            continue
-        kind = str(dataset.get('type')).split('.')[-1]
-        expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
-        for folder in _folders(kind, dataset):
-            if not osp.isdir(folder):
-                raise UserError(
-                    f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
-                    'Put the data there, or say where they are with --data-root DIR.'
-                )
-        if kind == 'ImageNet' and not _has_list(dataset):
-            classes = sum(entry.is_dir() for entry in os.scandir(folder))
-            if classes != 1000:
-                raise UserError(
-                    f'The data folder {osp.abspath(folder)} has {classes} class folders, not 1000 ({kind}, '
-                    f'data_root={root!r}).{expected} Put the data there, or say where they are with --data-root DIR. '
-                    'For images of another kind, take configs/aemim_vit-b_folder.py.'
-                )
-
-
-def _folders(kind: str, dataset):
-    """The folders that a data set reads: its root, then those inside it that it names."""
-    root, prefix = osp.expanduser(dataset.data_root), dataset.get('data_prefix')
-    if not prefix and kind == 'ImageNet':
-        prefix = dataset.get('split')
-    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
-    return [root, *[osp.join(root, name) for name in prefixes if isinstance(name, str) and name]]
-
-
-def _has_list(dataset) -> bool:
-    """Whether this ImageNet goes by a list of its images, or has classes of its own."""
-    listed = osp.join(osp.expanduser(dataset.data_root), 'meta', f'{dataset.get("split")}.txt')
-    return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))
+        set_classes(cfg, [name.strip() for name in classes.split(',')] if classes else None, loaders)
+    elif classes:
+        raise UserError('--classes is for detection: this config has no data set of mmdet.')
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -205,6 +172,7 @@ def train(args) -> None:
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    _set_classes(cfg, args.classes, ('train_dataloader', 'val_dataloader'))
     with checkpoint_loading(args.trust_checkpoint):
         runner = build_runner(cfg)
         check_pretrained(runner, args.trust_checkpoint)
@@ -220,6 +188,7 @@ def test(args) -> None:
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise UserError(f'{args.config} has nothing to test: it has no test_dataloader or no test_evaluator.')
     check_data(cfg, ('test_dataloader',))
+    _set_classes(cfg, args.classes, ('test_dataloader',))
     if args.out:
         cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=args.out)]
     with checkpoint_loading(args.trust_checkpoint):

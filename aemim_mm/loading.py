@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 import numpy as np
@@ -229,6 +230,8 @@ def _download(url: str) -> Path:
         # Not only URLError: http.client's, ssl's, or a full disk.
         except Exception as error:
             failure = error
+            if isinstance(error, HTTPError):  # An open response.
+                error.close()
     dist.barrier()
     if not file.is_file():
         reason = f'{type(failure).__name__}: {failure}' if failure else 'see rank 0'

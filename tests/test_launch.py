@@ -7,7 +7,7 @@ import runs
 import torch
 from mmengine.config import Config
 
-from aemim_mm import launch
+from aemim_mm import data_checks, launch
 from aemim_mm.errors import UserError
 from aemim_mm.models import NonFiniteLossError
 
@@ -49,8 +49,8 @@ def test_data_root_reaches_every_data_set(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     (tmp_path / 'nested.py').write_text(NESTED)
     cfg = load(tmp_path / 'nested.py', data_root='~/images')
-    roots = {dataset.data_root for dataset in launch.datasets(cfg)}
-    assert roots == {f'{tmp_path}/images'} and len(list(launch.datasets(cfg))) == 3
+    roots = {dataset.data_root for dataset in data_checks.datasets(cfg)}
+    assert roots == {f'{tmp_path}/images'} and len(list(data_checks.datasets(cfg))) == 3
     first, second = cfg.train_dataloader.dataset.datasets
     assert 'data_root' not in first and first.dataset.data_root == second.data_root
 
@@ -65,7 +65,7 @@ def test_loaders_get_what_mmpretrains_own_script_gives_them(tmp_path):
 
 
 def check(tmp_path, **dataset):
-    launch.check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ('train_dataloader', 'val_dataloader'))
+    data_checks.check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ('train_dataloader', 'val_dataloader'))
 
 
 def test_folders_inside_the_data_root_are_checked_too(tmp_path):

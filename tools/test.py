@@ -16,7 +16,16 @@ def parse_args():
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument(
-        '--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config'
+        '--data-root',
+        metavar='DIR',
+        help='data folder, in place of data_root in every data set of the config. For COCO: '
+        'annotations/instances_{train,val}2017.json and {train,val}2017/, or annotations/{train,val}.json and '
+        '{train,val}/',
+    )
+    parser.add_argument(
+        '--classes',
+        metavar='A,B,C',
+        help="detection: the classes, all in the annotation file (default: that file's categories)",
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')

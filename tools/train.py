@@ -13,7 +13,16 @@ def parse_args():
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
     parser.add_argument(
-        '--data-root', metavar='DIR', help='data folder, in place of data_root in every data set of the config'
+        '--data-root',
+        metavar='DIR',
+        help='data folder, in place of data_root in every data set of the config. For COCO: '
+        'annotations/instances_{train,val}2017.json and {train,val}2017/, or annotations/{train,val}.json and '
+        '{train,val}/',
+    )
+    parser.add_argument(
+        '--classes',
+        metavar='A,B,C',
+        help="detection: the classes, all in the annotation file (default: that file's categories)",
     )
     parser.add_argument(
         '--resume',

@@ -5,21 +5,19 @@ import os
 import os.path as osp
 from collections import Counter
 
-import torch
-from mmcv.transforms import LoadImageFromFile
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
 from ..errors import UserError
-from .loading import LoadWholeImage, UnreadableImageError
+from .skipping import SkipsUnreadable
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 @DATASETS.register_module()
-class UnlabelledFolder(CustomDataset):
+class UnlabelledFolder(SkipsUnreadable, CustomDataset):
     """All images under a folder, at any depth, in sorted order, without labels.
 
     Hidden files and folders and files of other kinds are passed over; links to folders are followed, each folder once.
@@ -62,50 +60,6 @@ class UnlabelledFolder(CustomDataset):
             extensions=extensions,
             **kwargs,
         )
-        steps = self.pipeline.transforms
-        for i, step in enumerate(steps):
-            if type(step) is LoadImageFromFile and step.color_type == 'color':
-                steps[i] = LoadWholeImage(step.to_float32, step.backend_args)
-
-    def full_init(self):
-        if not self._fully_initialized:
-            super().full_init()
-            self._forget_bad()
-
-    def get_subset_(self, indices):
-        super().get_subset_(indices)
-        self._forget_bad()
-
-    def get_subset(self, indices):
-        subset = super().get_subset(indices)
-        subset._forget_bad()
-        return subset
-
-    def __getitem__(self, idx):
-        if not self._fully_initialized or self.test_mode:
-            return super().__getitem__(idx)
-        last = 'Expected complete image files; replace or remove the others.'
-        for _ in range(self.max_refetch + 1):
-            if not self.bad[idx]:
-                try:
-                    return self.prepare_data(idx)
-                except UnreadableImageError as error:
-                    self.bad[idx] = 1
-                    last = str(error)
-            # Drawn for a known bad image as for a new one: what is known must not change the random state.
-            idx = self._rand_another()
-        raise UserError(
-            f'No readable image in {self.max_refetch + 1} draws: {int(self.bad.sum())} of the {len(self)} images in '
-            f'{self.img_prefix.rstrip("/")} are known to be unreadable or truncated. {last} Or take another folder: '
-            '--data-root DIR.'
-        )
-
-    def unreadable(self) -> list:
-        """Paths of the images found unreadable so far, in the data set's order."""
-        return [self.get_data_info(i)['img_path'] for i in self.bad.nonzero().flatten().tolist()]
-
-    def _forget_bad(self):
-        self.bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
 
     def _find_samples(self):
         """Paths of all images, relative to the folder and sorted."""

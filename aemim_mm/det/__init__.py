@@ -5,7 +5,14 @@ from .ops import install_stand_in
 # Before mmdet, whose import needs operators.
 install_stand_in()
 
+from .coco import SkippingCocoDataset  # noqa: E402
 from .layer_decay import BackboneLayerDecayConstructor  # noqa: E402
 from .vitdet import SimpleFeaturePyramid, ViTDet  # noqa: E402
 
-__all__ = ['BackboneLayerDecayConstructor', 'SimpleFeaturePyramid', 'ViTDet', 'install_stand_in']
+__all__ = [
+    'BackboneLayerDecayConstructor',
+    'SimpleFeaturePyramid',
+    'SkippingCocoDataset',
+    'ViTDet',
+    'install_stand_in',
+]

@@ -8,18 +8,19 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 
-from ..datasets import UnlabelledFolder
+from ..datasets.skipping import SkipsUnreadable
 
 FILE = 'unreadable_images.txt'
 
 
 @HOOKS.register_module()
 class UnreadableImagesHook(Hook):
-    """After each epoch, and after training, log the images that ``UnlabelledFolder`` skipped so far, on any rank.
+    """After each epoch, and after training, log the images that the training data skipped so far, on any rank.
 
     It logs only when the number has changed, and then writes all paths to ``unreadable_images.txt`` in the work
     directory. Each rank learns what the others found, and does not try those files again. Training by iterations has
-    one epoch: its end. Without an ``UnlabelledFolder`` among the training data, wrapped or not, this does nothing.
+    one epoch: its end. Without an ``UnlabelledFolder`` or ``SkippingCocoDataset`` among the training data, wrapped or
+    not, this does nothing.
 
     Args:
         show: How many paths to log.
@@ -30,7 +31,7 @@ class UnreadableImagesHook(Hook):
         self.count = 0
 
     def after_train_epoch(self, runner):
-        folders = list(unlabelled_folders(runner.train_loop.dataloader.dataset))
+        folders = list(skipping_datasets(runner.train_loop.dataloader.dataset))
         for folder in folders:
             # On a copy: workers that prefetch may mark more meanwhile.
             found = folder.bad.clone()
@@ -59,11 +60,11 @@ class UnreadableImagesHook(Hook):
         )
 
 
-def unlabelled_folders(dataset):
-    """The ``UnlabelledFolder`` data sets inside this one, through any wrappers with ``dataset`` or ``datasets``."""
-    if isinstance(dataset, UnlabelledFolder):
+def skipping_datasets(dataset):
+    """The data sets inside this one that skip unreadable images, through any wrappers."""
+    if isinstance(dataset, SkipsUnreadable):
         yield dataset
         return
     for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
         if inner is not None:
-            yield from unlabelled_folders(inner)
+            yield from skipping_datasets(inner)

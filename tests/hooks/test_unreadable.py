@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from aemim_mm.datasets import UnlabelledFolder
-from aemim_mm.hooks.unreadable import FILE, UnreadableImagesHook, unlabelled_folders
+from aemim_mm.hooks.unreadable import FILE, UnreadableImagesHook, skipping_datasets
 
 BAD = {1: 'truncated', 2: 'random', 3: 'empty', 7: 'truncated', 8: 'random', 9: 'empty', 11: 'empty'}
 PIPELINE = [{'type': 'LoadWholeImage'}, {'type': 'PackInputs'}]
@@ -110,10 +110,10 @@ def test_wrapped_data_sets_are_found(folder, tmp_path):
 def test_other_data_sets_are_passed_over(folder):
     a, b = UnlabelledFolder(str(folder)), UnlabelledFolder(str(folder))
     other = torch.utils.data.TensorDataset(torch.zeros(2))
-    assert list(unlabelled_folders(other)) == []
-    assert list(unlabelled_folders(ConcatDataset([a, b]))) == [a, b]
-    assert list(unlabelled_folders(RepeatDataset(a, 2))) == [a]
-    assert list(unlabelled_folders(torch.utils.data.Subset(a, [0]))) == [a]
+    assert list(skipping_datasets(other)) == []
+    assert list(skipping_datasets(ConcatDataset([a, b]))) == [a, b]
+    assert list(skipping_datasets(RepeatDataset(a, 2))) == [a]
+    assert list(skipping_datasets(torch.utils.data.Subset(a, [0]))) == [a]
 
 
 def fake_runner(dataset, work_dir):
