@@ -43,3 +43,9 @@ optim_wrapper = dict(
         custom_keys={'relative_position_bias_table': dict(decay_mult=0.0)},
     ),
 )
+
+# Missing and broken images are skipped, counted and reported.
+train_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
+val_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
+test_dataloader = val_dataloader
+custom_hooks = [dict(type='UnreadableImagesHook')]

@@ -18,3 +18,9 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 optim_wrapper = {{_base_.vitdet_optim_wrapper}}
+
+# Missing and broken images are skipped, counted and reported.
+train_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
+val_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
+test_dataloader = val_dataloader
+custom_hooks = [dict(type='UnreadableImagesHook')]

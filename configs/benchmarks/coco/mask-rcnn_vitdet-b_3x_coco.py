@@ -13,3 +13,9 @@ optim_wrapper = {{_base_.vitdet_optim_wrapper}}
 # mmdet's measures boxes only.
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
+
+# Missing and broken images are skipped, counted and reported.
+train_dataloader = dict(dataset=dict(dataset=dict(type='SkippingCocoDataset')))
+val_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
+test_dataloader = val_dataloader
+custom_hooks = [dict(type='UnreadableImagesHook')]

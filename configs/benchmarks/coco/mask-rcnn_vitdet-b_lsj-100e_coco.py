@@ -22,8 +22,11 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+# Missing and broken images are skipped, counted and reported.
+train_dataloader = dict(dataset=dict(dataset=dict(type='SkippingCocoDataset')))
+val_dataloader = dict(dataset=dict(type='SkippingCocoDataset', pipeline=test_pipeline))
 test_dataloader = val_dataloader
+custom_hooks = [dict(type='UnreadableImagesHook')]
 
 optim_wrapper = {{_base_.vitdet_optim_wrapper}}
 # 184,375 iterations of 64 images; steps at 163,889 and 177,546, as in ViTDet.
