@@ -148,6 +148,23 @@ def _model(runner: Runner) -> torch.nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def check_image_size(runner: Runner) -> None:
+    """Refuse, when it comes, an image smaller than a patch, which OpenMMLab's models would pad without a word."""
+    for module in _model(runner).modules():
+        # mmpretrain and mmdet have one each.
+        if type(module).__name__ == 'PatchEmbed':
+            module.register_forward_pre_hook(_refuse_small)
+
+
+def _refuse_small(module, args) -> None:
+    (height, width), (rows, columns) = args[0].shape[-2:], module.projection.kernel_size
+    if height < rows or width < columns:
+        raise UserError(
+            f'An image of {height}x{width} pixels is smaller than a patch of {rows}x{columns}. Change the crop or '
+            'resize of the pipeline, or patch_size.'
+        )
+
+
 def check_batches(runner: Runner) -> None:
     """Refuse a data set too small for a single batch."""
     loader = runner.train_dataloader
@@ -178,6 +195,7 @@ def train(args) -> None:
         check_pretrained(runner, args.trust_checkpoint)
         check_start(runner, 'encoder', args.trust_checkpoint)
         check_batches(runner)
+        check_image_size(runner)
         runner.train()
 
 
@@ -194,6 +212,7 @@ def test(args) -> None:
     with checkpoint_loading(args.trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', args.trust_checkpoint)
+        check_image_size(runner)
         runner.test()
 
 

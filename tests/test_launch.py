@@ -165,3 +165,21 @@ def test_a_clean_model_leaves_the_adversarial_adapters_out_without_a_warning(tmp
     for name, count in dict(load=13, init=11).items():
         log = runs.log_of(tmp_path / name)
         assert f'{count} adversarial adapters left out' in log and 'do not match exactly' not in log
+
+
+def test_an_image_smaller_than_a_patch_is_refused_where_the_model_would_pad_it(tmp_path, capsys):
+    config = tmp_path / 'classifier.py'
+    config.write_text(
+        f"""_base_ = {str(runs.AEMIM)!r}
+model = dict(_delete_=True, type='ImageClassifier', head=dict(type='LinearClsHead', in_channels=192, num_classes=10),
+    backbone=dict(type='VisionTransformer', arch='deit-tiny', img_size=28, patch_size=7, in_channels=1))
+data_preprocessor = dict(num_classes=10, mean=[73.0], std=[90.0])
+train_dataloader = dict(dataset=dict(limit=32, pipeline=[dict(type='Resize', scale=28), dict(type='PackInputs')]))
+"""
+    )
+    sizes = [('train_dataloader.batch_size=16', f'train_dataloader.dataset.pipeline.0.scale={size}') for size in (5, 7)]
+    with pytest.raises(SystemExit) as end:
+        runs.train(config, tmp_path, shrunk=sizes[0])
+    assert end.value.code == 2
+    assert 'An image of 5x5 pixels is smaller than a patch of 7x7.' in capsys.readouterr().err
+    runs.train(config, tmp_path, shrunk=sizes[1])
