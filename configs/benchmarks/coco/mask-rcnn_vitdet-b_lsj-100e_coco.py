@@ -3,8 +3,8 @@
 Run:       tools/dist_train.sh configs/benchmarks/coco/mask-rcnn_vitdet-b_lsj-100e_coco.py 32 --data-root DIR
                --cfg-options model.backbone.init_cfg.checkpoint=CKPT
 Needs:     COCO 2017, batch 64 in all (32 x 2). With another number of GPUs, or of images a GPU, add --auto-scale-lr;
-           with_cp=True saves memory (`--cfg-options model.backbone.with_cp=True`). The 100 epochs are logged as 25, each
-           four times through the data
+           `--cfg-options model.backbone.with_cp=True` saves memory. The 100 epochs are logged as 25, each four times
+           through the data
 Expected:  51.6 AP box, 45.9 AP mask with MAE's ViT-B of 1600 epochs (detectron2's ViTDet; not reproduced here)
 """
 
