@@ -59,8 +59,8 @@ def build(cfg, layers=1):
         model.backbone.arch = {**SwinTransformer.arch_zoo['base'], 'depths': [layers] * 4}
     elif isinstance(model.backbone.arch, str):  # The demo's is small as it is.
         model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
-    if 'frozen_stages' in model.backbone:
-        model.backbone.frozen_stages = layers
+    if 'frozen_stages' in model.backbone:  # All of them.
+        model.backbone.frozen_stages = model.backbone.arch['num_layers']
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
     model.backbone.init_cfg = None
