@@ -1,5 +1,7 @@
 """How the tools change a config, and what they print when they fail."""
 
+import importlib.util
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -183,3 +185,21 @@ train_dataloader = dict(dataset=dict(limit=32, pipeline=[dict(type='Resize', sca
     assert end.value.code == 2
     assert 'An image of 5x5 pixels is smaller than a patch of 7x7.' in capsys.readouterr().err
     runs.train(config, tmp_path, shrunk=sizes[1])
+
+
+def test_detection_without_mmdet_says_what_to_install(tmp_path, monkeypatch):
+    config = tmp_path / 'detector.py'
+    config.write_text('default_scope = "mmdet"\n')
+    monkeypatch.setitem(sys.modules, 'aemim_mm.det', None)
+    # mmdet is here, so something else is wrong.
+    with pytest.raises(ImportError):
+        load(config)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r"needs mmdet.*pip install 'aemim-mm\[det\]'.*aemim-mm\[openmmlab-det\]"):
+        load(config)
+
+
+def test_classes_are_for_detection(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        runs.train(runs.AEMIM, tmp_path, '--classes', 'a,b')
+    assert '--classes is for detection' in capsys.readouterr().err
