@@ -191,4 +191,7 @@ Next, on your own images (a folder, nested or flat, no labels needed):
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('\nStopped. The same command goes on from the last checkpoint.')
