@@ -1,0 +1,47 @@
+"""What an attack on a classifier makes larger, summed over the batch so that images do not share a step."""
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import one_of
+
+
+def cross_entropy(logits, labels):
+    """The sum of each image's cross-entropy."""
+    return F.cross_entropy(logits, labels, reduction='sum')
+
+
+def margin(logits, labels):
+    """The sum over images of the largest other logit minus the true one: above zero where the class is wrong.
+
+    Its gradient does not vanish where the classifier is sure, as that of cross-entropy does.
+
+    Source: Carlini and Wagner, arXiv 1608.04644, section V-A, f_6 untargeted and without the limit at zero.
+    """
+    labels = labels[:, None]
+    others = logits.scatter(1, labels, float('-inf'))
+    return (others.amax(dim=1) - logits.gather(1, labels).squeeze(1)).sum()
+
+
+LOSSES = {'ce': cross_entropy, 'margin': margin}
+
+
+def classification_loss(name: str):
+    """The loss of that name.
+
+    Args:
+        name: ``ce`` (cross-entropy) or ``margin``.
+
+    Returns:
+        A function of logits (B, classes) and labels (B,), to a float32 scalar.
+
+    Raises:
+        UserError: An unknown name.
+    """
+    if name not in LOSSES:
+        raise one_of('loss', name, LOSSES)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return LOSSES[name](logits.float(), labels)
+
+    return loss
