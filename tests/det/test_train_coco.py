@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import coco_shapes
@@ -51,12 +52,12 @@ def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
     encoder = tmp_path / 'pretraining/epoch_24.pth'
 
     losses, scratch = train(HERE / 'reduced_1x.py', tmp_path / 'scratch', coco, 'model.backbone.init_cfg=None')
-    assert len(losses) == 12 * 11 and mean(losses[-12:]) < 0.5 * mean(losses[:12])
+    assert len(losses) == 12 * 11 and mean(losses[-12:]) < 0.6 * mean(losses[:12])
     losses, transferred = train(HERE / 'reduced_1x.py', tmp_path / 'transferred', coco, f'{PRETRAINED}={encoder}')
-    assert mean(losses[-12:]) < 0.5 * mean(losses[:12])
+    assert mean(losses[-12:]) < 0.6 * mean(losses[:12])
     assert scratch['coco/segm_mAP_50'] > 0.5 and transferred['coco/segm_mAP_50'] > 0.5
-    # Differences below this are those of a few of the 48 images.
-    assert transferred['coco/segm_mAP'] > scratch['coco/segm_mAP'] - 0.03
+    # A difference below this is that of one or two of the 48 images.
+    assert transferred['coco/segm_mAP_50'] > scratch['coco/segm_mAP_50'] - 0.03
     log = runs.log_of(tmp_path / 'transferred')
     assert 'interpolated' in log and 'missing' in log
 
@@ -92,7 +93,7 @@ def test_two_processes(coco, tmp_path):
         tmp_path,
     ]
     options = ['model.backbone.init_cfg=None', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
-    environment = dict(os.environ, PYTHONPATH=str(runs.REPO), OMP_NUM_THREADS='1')
+    environment = dict(os.environ, PYTHONPATH=str(runs.REPO), PYTHON=sys.executable, OMP_NUM_THREADS='1')
     done = subprocess.run(
         [*map(str, command), '--cfg-options', *options, 'default_hooks.checkpoint.interval=1'],
         capture_output=True,
