@@ -1,5 +1,23 @@
+from .corruptions import Corrupt, CropBorder
 from .demo import DemoFashionMNIST
 from .image_folder import UnlabelledFolder
 from .loading import LoadWholeImage, UnreadableImageError
+from .shift import ImageNetA, ImageNetC, ImageNetR, ImageNetSketch, ImageNetV2, StylizedImageNet
+from .shift_labels import ImageNetReaL, ObjectNet
 
-__all__ = ['DemoFashionMNIST', 'LoadWholeImage', 'UnlabelledFolder', 'UnreadableImageError']
+__all__ = [
+    'Corrupt',
+    'CropBorder',
+    'DemoFashionMNIST',
+    'ImageNetA',
+    'ImageNetC',
+    'ImageNetR',
+    'ImageNetReaL',
+    'ImageNetSketch',
+    'ImageNetV2',
+    'LoadWholeImage',
+    'ObjectNet',
+    'StylizedImageNet',
+    'UnlabelledFolder',
+    'UnreadableImageError',
+]

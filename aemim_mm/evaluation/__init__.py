@@ -1,3 +1,4 @@
 from .knn import FeatureBankHook, KNNClassifier
+from .subsets import CorrectMetric, RealAccuracy, SubsetAccuracy
 
-__all__ = ['FeatureBankHook', 'KNNClassifier']
+__all__ = ['CorrectMetric', 'FeatureBankHook', 'KNNClassifier', 'RealAccuracy', 'SubsetAccuracy']

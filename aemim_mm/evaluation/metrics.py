@@ -1,0 +1,153 @@
+"""Numbers made of accuracies: corruption errors, performance under corruption, and how sure they are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..datasets.corruptions import CORRUPTIONS, SEVERITIES
+from ..errors import UserError
+
+# Top-1 errors of AlexNet on ImageNet-C, severities averaged. By name: the order differs between code bases.
+ALEXNET_ERRORS = {
+    'gaussian_noise': 0.886428,
+    'shot_noise': 0.894468,
+    'impulse_noise': 0.922640,
+    'defocus_blur': 0.819880,
+    'glass_blur': 0.826268,
+    'motion_blur': 0.785948,
+    'zoom_blur': 0.798360,
+    'snow': 0.866816,
+    'frost': 0.826572,
+    'fog': 0.819324,
+    'brightness': 0.564592,
+    'contrast': 0.853204,
+    'elastic_transform': 0.646056,
+    'pixelate': 0.717840,
+    'jpeg_compression': 0.606500,
+}
+
+
+class Interval(NamedTuple):
+    """An estimate with its confidence interval, in percent (or points of percent)."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def corruption_errors(accuracies: dict) -> dict:
+    """Mean corruption error (mCE) and the plain mean error.
+
+    mCE divides the error under each corruption, averaged over its severities, by AlexNet's, then averages over the 15.
+    Code bases call either of the two "mCE"; on ImageNet, report the first.
+
+    Args:
+        accuracies: ``{corruption: {severity: top-1 in percent}}``, all 15 corruptions at all 5 severities.
+
+    Returns:
+        ``mce`` and ``mean_error`` in percent, and ``errors``: ``{corruption: error in percent}``.
+
+    Raises:
+        UserError: A corruption or severity is missing or unknown, or a value is no percentage.
+
+    Source: Hendrycks and Dietterich, arXiv 1903.12261, section 4.1; AlexNet's errors as in AugMix, arXiv 1912.02781.
+    """
+    _check_complete(accuracies, 'accuracies in percent', 100)
+    errors = {name: 100 - float(np.mean([accuracies[name][s] for s in SEVERITIES])) for name in CORRUPTIONS}
+    relative = [errors[name] / ALEXNET_ERRORS[name] for name in CORRUPTIONS]
+    return dict(mce=float(np.mean(relative)), mean_error=float(np.mean(list(errors.values()))), errors=errors)
+
+
+def performance_under_corruption(clean: float, scores: dict) -> dict:
+    """Mean (mPC) and relative (rPC) performance under corruption, as mmdet's robustness evaluation defines them.
+
+    Args:
+        clean: AP on the clean images, P; 0-1, or 0-100 if ``scores`` are.
+        scores: ``{corruption: {severity: AP}}``, all 15 corruptions at all 5 severities.
+
+    Returns:
+        ``P`` and ``mPC`` in the unit of the input, and ``rPC``, mPC / P in percent (None if P is 0).
+
+    Raises:
+        UserError: A corruption or severity is missing or unknown, or a value is out of range.
+
+    Source: Michaelis et al., arXiv 1907.07484, equations 1 and 2.
+    """
+    _check_complete(scores, 'APs from 0 to 1 or to 100', 100)
+    mean = float(np.mean([scores[name][severity] for name in CORRUPTIONS for severity in SEVERITIES]))
+    return dict(P=float(clean), mPC=mean, rPC=100 * mean / clean if clean else None)
+
+
+def _check_complete(values: dict, what: str, highest: float) -> None:
+    unknown = [name for name in values if name not in CORRUPTIONS]
+    if unknown:
+        raise UserError(f'Unknown corruption {unknown[0]!r}. Known: {", ".join(CORRUPTIONS)}.')
+    missing = [f'{name} {s}' for name in CORRUPTIONS for s in SEVERITIES if s not in values.get(name, {})]
+    if missing:
+        shown = ', '.join(missing[:5]) + (f' and {len(missing) - 5} more' if len(missing) > 5 else '')
+        raise UserError(
+            f'Expected all {len(CORRUPTIONS)} corruptions at the severities 1-5, but {len(missing)} are missing: '
+            f'{shown}. Evaluate those as well; a mean over the rest is another number.'
+        )
+    for name in CORRUPTIONS:
+        for severity in SEVERITIES:
+            if not 0 <= values[name][severity] <= highest:
+                raise UserError(f'Expected {what}, but got {values[name][severity]} for {name} {severity}.')
+
+
+def accuracy_interval(correct, resamples=1000, level=0.95, seed=0) -> Interval:
+    """Accuracy with a percentile bootstrap interval over images.
+
+    Args:
+        correct: Whether each image was classified correctly, ``(images,)``; or, for the mean over several conditions,
+            the share of them in which it was, 0-1.
+        resamples: Number of resamples, >= 1.
+        level: Confidence level, in (0, 1).
+        seed: Of the resampling.
+
+    Returns:
+        The accuracy in percent with the ends of its interval.
+
+    Raises:
+        UserError: No image, or values that are not from 0 to 1.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    return _mean_interval(_checked(correct), resamples, level, seed)
+
+
+def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) -> Interval:
+    """The accuracy of model A less that of model B on the same images, with a paired percentile bootstrap interval.
+
+    Args:
+        correct_a, correct_b: As of :func:`accuracy_interval`, for the same images in the same order.
+        resamples, level, seed: As of :func:`accuracy_interval`.
+
+    Returns:
+        The difference in points of percent with the ends of its interval; without 0 in it, the models differ.
+
+    Raises:
+        UserError: The two are not of the same length, or as of :func:`accuracy_interval`.
+    """
+    a, b = _checked(correct_a), _checked(correct_b)
+    if len(a) != len(b):
+        raise UserError(f'A paired difference needs the same images, but got {len(a)} and {len(b)}.')
+    return _mean_interval(a - b, resamples, level, seed)
+
+
+def _checked(values) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
+        raise UserError(f'Expected one value from 0 to 1 for each image, but got an array of shape {values.shape}.')
+    return values
+
+
+def _mean_interval(values, resamples, level, seed) -> Interval:
+    """Resampling images is drawing how often each distinct value comes up: exact, and fast as these are few."""
+    if resamples < 1 or not 0 < level < 1:
+        raise UserError(f'Expected resamples >= 1 and a level between 0 and 1, but got {resamples} and {level}.')
+    distinct, counts = np.unique(values, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
+    means = 100 * (draws @ distinct) / len(values)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(100 * values.mean()), float(low), float(high))
