@@ -80,7 +80,8 @@ class AttackedModel(BaseModel):
         changed = (result.x_adv != pixels).flatten(1).any(dim=1)
         perturbed = PixelClassifier(self.classifier).space.to_inputs(result.x_adv)
         inputs = torch.where(changed[:, None, None, None], perturbed, inputs)
-        predictions = self.classifier(inputs, samples, mode='predict')
+        with left_as_it_was(self.classifier, float32=False), torch.no_grad():
+            predictions = self.classifier(inputs, samples, mode='predict')
         names = ('clean', *self.attack.names, 'none')
         for sample, attempt in zip(predictions, result.attempt.tolist()):
             sample.set_metainfo(dict(broken_by=names[attempt], attempts=names[1:-1]))

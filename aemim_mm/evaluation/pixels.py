@@ -12,8 +12,8 @@ SNAP = 1e-3
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module, *, seed: int | None = None):
-    """Inside: eval mode, gradients for inputs only, float32. Afterwards, also after an exception, nothing has changed.
+def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool = True):
+    """Inside: eval mode, float32, gradients for inputs only. Afterwards, also after an exception, nothing has changed.
 
     What is put back: the training mode of each module, ``requires_grad`` and ``.grad`` of each parameter, the values of
     all buffers (BatchNorm statistics), and whether gradients and autocast are on. Inside, gradients are on, even where
@@ -23,6 +23,7 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None):
         model: Any module.
         seed: Random numbers of torch inside begin with this seed, and go on outside as if nothing had happened. None:
             they are left alone.
+        float32: Without autocast. False: in whatever precision the caller computes.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
@@ -35,7 +36,7 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None):
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for device in ('cpu', *(['cuda'] if devices else [])):
+        for device in ('cpu', *(['cuda'] if devices else [])) if float32 else ():
             stack.enter_context(torch.autocast(device, enabled=False))
         if seed is not None:
             stack.enter_context(torch.random.fork_rng(devices))

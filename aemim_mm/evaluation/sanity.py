@@ -186,15 +186,9 @@ def accuracy_under(classifier, attack, batches, seed: int = 0) -> float:
 
 
 def clean_accuracy(classifier, batches) -> float:
-    """Accuracy in percent of the classifier itself, in eval mode, without any of the attack's machinery."""
-    modes = [(module, module.training) for module in classifier.modules()]
-    try:
-        classifier.eval()
-        with torch.no_grad():
-            right = [classifier(inputs, mode='tensor').argmax(dim=1) == labels for inputs, labels in batches]
-    finally:
-        for module, training in modes:
-            module.training = training
+    """Accuracy in percent of the classifier itself, which sees ``batches`` as they are."""
+    with left_as_it_was(classifier), torch.no_grad():
+        right = [(classifier(inputs, mode='tensor').argmax(dim=1) == labels).cpu() for inputs, labels in batches]
     return 100 * torch.cat(right).double().mean().item()
 
 
