@@ -1,0 +1,64 @@
+"""Measure the robustness of classifiers: attacks, corruptions, distribution shift.
+
+Example:
+    python tools/robustness.py CONFIG CHECKPOINT --suite white-box corruptions --limit 1000
+"""
+
+import argparse
+import os
+import sys
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description='Measure the robustness of classifiers of mmpretrain.')
+    parser.add_argument('config', help='config file of the classifier')
+    parser.add_argument('checkpoint', metavar='[LABEL=]CHECKPOINT', help='checkpoint file or URL')
+    parser.add_argument(
+        '--suite',
+        nargs='+',
+        default=['clean'],
+        metavar='NAME',
+        help='clean, white-box, autoattack, corruptions (made on the fly), demo; from disk: shift, imagenet-c',
+    )
+    parser.add_argument(
+        '--compare', nargs='+', default=[], metavar='[LABEL=]CHECKPOINT', help='other checkpoints, side by side'
+    )
+    parser.add_argument('--data-root', metavar='DIR', help="data folder of the config's own test data set")
+    parser.add_argument(
+        '--shift-root',
+        metavar='DIR',
+        default='data',
+        help='folder with imagenet-{v2,real,a,r,sketch,stylized,c} and objectnet (default: data)',
+    )
+    parser.add_argument('--limit', type=int, metavar='N', help='only N images, a fixed random sample')
+    parser.add_argument(
+        '--out', metavar='DIR', default='work_dirs/robustness', help='where results go; finished parts stay there'
+    )
+    parser.add_argument('--no-checks', action='store_true', help='leave out the sanity checks of attacks')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='run whatever code a checkpoint contains, for old files'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    args.work_dir = args.out
+    return args
+
+
+def main():
+    args = parse_args()
+    # Only now: importing the stack takes seconds, and --help should not.
+    from aemim_mm.evaluation.run import robustness
+    from aemim_mm.launch import one_clear_error
+
+    with one_clear_error():
+        complete = robustness(args)
+    if not complete:
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()
