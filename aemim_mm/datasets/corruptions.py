@@ -1,5 +1,6 @@
 """The 15 corruptions of ImageNet-C at 5 severities, made on the fly and the same in every run."""
 
+import inspect
 import zlib
 from contextlib import contextmanager
 
@@ -146,9 +147,9 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
     if min(image.shape[:2]) < MIN_SIDE:
         raise UserError(f'Corrupt needs sides of at least {MIN_SIDE} pixels, but got an image of {image.shape[:2]}.')
     colour = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if channels == 1 else image
-    own = dict(seed=seed) if corruption in OWN_GENERATOR else {}
+    function, own = functions()[corruption], dict(seed=seed) if corruption in OWN_GENERATOR else {}
     with numpy_seed(seed):
-        done = np.uint8(functions()[corruption](Image.fromarray(np.ascontiguousarray(colour)), severity, **own))
+        done = np.uint8(function(Image.fromarray(np.ascontiguousarray(colour)), severity, **own))
     if channels == 1:
         done = done[..., 0] if corruption in NOISES else cv2.cvtColor(done, cv2.COLOR_RGB2GRAY)
     return done.reshape(image.shape)
@@ -180,11 +181,14 @@ def numpy_seed(seed: int):
 
 def functions() -> dict:
     """The package's functions by name."""
+    install = "Install it with: pip install 'imagecorruptions-imaug>=1.1.5'"
     try:
         from imagecorruptions import corruption_dict
     except ImportError as error:
+        raise UserError(f'Corruptions need the package imagecorruptions-imaug ({error}). {install}') from error
+    if any('seed' not in inspect.signature(corruption_dict[name]).parameters for name in OWN_GENERATOR):
         raise UserError(
-            f'Corruptions need the package imagecorruptions-imaug ({error}). Install it with: '
-            "pip install 'imagecorruptions-imaug>=1.1.5'"
-        ) from error
+            f'The installed imagecorruptions cannot be seeded: it is not that of imagecorruptions-imaug. {install}, '
+            'after: pip uninstall imagecorruptions imagecorruptions-imaug'
+        )
     return corruption_dict

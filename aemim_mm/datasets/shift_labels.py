@@ -87,7 +87,8 @@ class ObjectNet(ShiftedImageNet):
 
     def __init__(self, data_root='', pipeline=(), data_prefix='images', **kwargs):
         super().__init__(data_root, pipeline, data_prefix, **kwargs)
-        self.pipeline.transforms.insert(1, CropBorder(self.BORDER))
+        if self.pipeline.transforms:
+            self.pipeline.transforms.insert(1, CropBorder(self.BORDER))
 
     def folder_labels(self) -> dict:
         folders = class_folders(self.image_root(), self.expected(), self.num_folders)

@@ -22,7 +22,8 @@ class CorrectMetric(BaseMetric):
         From ``evaluate``, ``accuracy/top1`` in percent, and ``accuracy/count``, the number of images.
 
     Raises:
-        UserError: Scores and the data set's classes differ in number, or an image has no label or no score.
+        UserError: Scores and the data set's classes differ in number, an image has no label, or a score is missing or
+            NaN.
     """
 
     default_prefix = 'accuracy'
@@ -47,6 +48,11 @@ class CorrectMetric(BaseMetric):
         if 'pred_score' not in sample:
             raise UserError(f'{type(self).__name__} needs a classifier that gives scores; {_where(sample)} has none.')
         scores = sample['pred_score']
+        if scores.isnan().any():
+            raise UserError(
+                f'The classifier gives NaN for {_where(sample)}. Expected numbers; check its weights, or evaluate it '
+                'in float32.'
+            )
         classes = (self.dataset_meta or {}).get('classes')
         if classes is not None and len(scores) != len(classes):
             raise UserError(

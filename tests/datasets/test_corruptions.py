@@ -1,5 +1,6 @@
 """Corruptions on the fly: the package's own output, the same in every run."""
 
+import json
 import sys
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import TRANSFORMS
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from aemim_mm.datasets import CropBorder, DemoFashionMNIST
@@ -223,6 +225,43 @@ def test_the_package_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, 'imagecorruptions', None)
     with pytest.raises(UserError, match=r"pip install 'imagecorruptions-imaug>=1.1.5'"):
         Corrupt('fog')
+
+
+def test_a_package_of_the_same_name_that_cannot_be_seeded(monkeypatch):
+    monkeypatch.setitem(package.corruption_dict, 'glass_blur', lambda x, severity=1: x)
+    with pytest.raises(UserError, match='cannot be seeded.*pip uninstall imagecorruptions'):
+        Corrupt('fog')
+
+
+def test_a_data_set_of_mmdet(write, tmp_path):
+    """The second image of two, with the objects of the clean one."""
+    pytest.importorskip('mmdet')
+    pytest.importorskip('aemim_mm.det')
+    from mmdet.registry import DATASETS
+
+    paths = write(tmp_path, ['1.png', '2.png'])
+    images = [dict(id=i, file_name=f'{i}.png', height=168, width=200) for i in (1, 2)]
+    objects = [dict(id=i, image_id=i, category_id=1, bbox=[10, 20, 30, 40], area=1200, iscrowd=0) for i in (1, 2)]
+    content = dict(images=images, annotations=objects, categories=[dict(id=1, name='thing')])
+    (tmp_path / 'some.json').write_text(json.dumps(content))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='mmdet.PackDetInputs', meta_keys=('img_id',)),
+    ]
+
+    def item(pipeline):
+        config = dict(type='CocoDataset', ann_file='some.json', data_root=str(tmp_path), data_prefix=dict(img=''))
+        config.update(test_mode=True)
+        return DATASETS.build(dict(metainfo=dict(classes=('thing',)), pipeline=pipeline, **config))[1]
+
+    clean, noisy = item(pipeline), item(corrupted_detection(pipeline, 'impulse_noise', 3, seed=1))
+    bgr = np.asarray(Image.open(paths[1]))[..., ::-1]
+    assert np.array_equal(clean['inputs'].numpy().transpose(1, 2, 0), bgr)
+    expected = corrupt(bgr, 'impulse_noise', 3, image_seed(1, 'impulse_noise', 3, 1))
+    assert np.array_equal(noisy['inputs'].numpy().transpose(1, 2, 0), expected)
+    boxes = [sample['data_samples'].gt_instances.bboxes.tensor.tolist() for sample in (clean, noisy)]
+    assert boxes[0] == boxes[1] == [[10, 20, 40, 60]]
 
 
 def test_equals_the_transform_of_mmdet(photo):

@@ -284,6 +284,9 @@ def test_wrong_predictions_are_refused(tmp_path):
         metric.process(None, [unlabelled])
     with pytest.raises(UserError, match='gives scores; x.png has none'):
         metric.process(None, [DataSample(img_path='x.png').set_gt_label(1).to_dict()])
+    nan = DataSample(img_path='x.png').set_gt_label(1).set_pred_score(torch.tensor([0, 1, float('nan')])).to_dict()
+    with pytest.raises(UserError, match='gives NaN for x.png'):
+        metric.process(None, [nan])
 
 
 def worker(rank, world_size, folder):
