@@ -62,7 +62,7 @@ def robustness(args) -> bool:
             attacked = any(part.attack for part in parts.values())
             if attacked and not args.no_checks:
                 checks[label] = run_sanity_checks(
-                    model, PGD(eps=4.0), _first_images(runner, cfg, min(args.limit or CHECKED, CHECKED))
+                    model, PGD(eps=4.0), _first_images(runner, model, cfg, min(args.limit or CHECKED, CHECKED))
                 )
     if is_main_process():
         mkdir_or_exist(args.out)
@@ -124,12 +124,12 @@ def _check_classes(model, cfg) -> None:
         )
 
 
-def _first_images(runner, cfg, wanted: int):
+def _first_images(runner, model, cfg, wanted: int):
     """Batches of images as the classifier sees them, and their classes, ``wanted`` in all."""
     loader = runner.build_dataloader({**cfg.test_dataloader, 'persistent_workers': False})
     count = 0
     for batch in loader:
-        data = runner.model.data_preprocessor(batch, False)
+        data = model.data_preprocessor(batch, False)
         labels = torch.cat([sample.gt_label for sample in data['data_samples']])
         yield data['inputs'][: wanted - count], labels.to(data['inputs'].device)[: wanted - count]
         count += len(labels)

@@ -11,7 +11,15 @@ import runs
 import torch
 from mmengine.config import Config
 
-SCRIPTS = ('train.py', 'test.py', 'export.py', 'robustness.py', 'demo.py', 'doctor.py', 'analysis_tools/print_config.py')
+SCRIPTS = (
+    'train.py',
+    'test.py',
+    'export.py',
+    'robustness.py',
+    'demo.py',
+    'doctor.py',
+    'analysis_tools/print_config.py',
+)
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
