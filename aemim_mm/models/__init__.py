@@ -1,3 +1,4 @@
+from .adversarial_training import AdversarialClassifier
 from .algorithms import AEMIM, AdversarialMIM, AESimMIM
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead
@@ -9,6 +10,7 @@ __all__ = [
     'AEMIMHead',
     'AEMIMViT',
     'AESimMIM',
+    'AdversarialClassifier',
     'AdversarialMIM',
     'NonFiniteLossError',
     'SimMIMViT',
