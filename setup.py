@@ -24,12 +24,17 @@ EXTRAS = {
     ],
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
+    'robustness': ['imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
     # setuptools and wheel: a test builds the package without isolation.
     'dev': [
         'build',
+        # Attacks are tested against it.
+        'foolbox>=3.3.4',
         'hypothesis',
+        'imagecorruptions-imaug>=1.1.5',
         'pre-commit',
         'pre-commit-hooks',
+        'pyautoattack>=0.2.0',
         'pytest',
         'ruff==0.17.6',
         # Real photographs.
