@@ -1,4 +1,13 @@
+from .attacked import AttackedModel, RobustAccuracy
 from .knn import FeatureBankHook, KNNClassifier
 from .subsets import CorrectMetric, RealAccuracy, SubsetAccuracy
 
-__all__ = ['CorrectMetric', 'FeatureBankHook', 'KNNClassifier', 'RealAccuracy', 'SubsetAccuracy']
+__all__ = [
+    'AttackedModel',
+    'CorrectMetric',
+    'FeatureBankHook',
+    'KNNClassifier',
+    'RealAccuracy',
+    'RobustAccuracy',
+    'SubsetAccuracy',
+]

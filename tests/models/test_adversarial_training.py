@@ -1,5 +1,7 @@
 """PGD-AT and TRADES against losses computed by hand, and what they are for: robust accuracy."""
 
+import subprocess
+import sys
 from copy import deepcopy
 
 import pytest
@@ -241,3 +243,49 @@ def test_is_registered_and_predicts_as_the_stock_model():
     assert MODELS.get('AdversarialClassifier') is AdversarialClassifier
     for got, expected in zip(model.test_step(batch(8)), stock.test_step(batch(8))):
         assert torch.equal(got.pred_score, expected.pred_score)
+
+
+DISTRIBUTED = """
+import sys, torch, torch.distributed as dist
+sys.path[:0] = {path!r}
+import aemim_mm
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from models.test_adversarial_training import adversarial, halves
+dist.init_process_group('gloo')
+for loss in ('pgd_at', 'trades'):
+    model = MMDistributedDataParallel(adversarial(loss=loss, eps=8, steps=2))
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    torch.manual_seed(3)
+    model.train_step(halves()[dist.get_rank()], optimizer)
+    if dist.get_rank() == 0:
+        torch.save([parameter.detach() for parameter in model.parameters()], {folder!r} + '/' + loss)
+"""
+
+
+def halves():
+    """A batch in two, as two processes get it."""
+    data = batch(16)
+    return [
+        dict(inputs=data['inputs'][part], data_samples=data['data_samples'][part]) for part in (slice(8), slice(8, 16))
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_step_of_the_mean_gradient(tmp_path):
+    script = tmp_path / 'run.py'
+    script.write_text(DISTRIBUTED.format(path=[path for path in sys.path if path], folder=str(tmp_path)))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29674', str(script)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for loss in ('pgd_at', 'trades'):
+        parts = []
+        for half in halves():
+            model = adversarial(loss=loss, eps=8, steps=2)
+            torch.manual_seed(3)
+            total = sum(model.loss(**model.data_preprocessor(half, True)).values())
+            parts.append(gradients(model, total).values())
+        model = adversarial(loss=loss)
+        expected = [p - 0.1 * (a + b) / 2 for p, a, b in zip(model.parameters(), *parts)]
+        for got, value in zip(torch.load(tmp_path / loss, weights_only=True), expected):
+            torch.testing.assert_close(got, value, atol=1e-5, rtol=1e-4)
