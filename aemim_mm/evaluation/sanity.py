@@ -193,7 +193,9 @@ def clean_accuracy(classifier, batches) -> float:
 
 
 def run_sanity_checks(classifier, attack: PGD, batches, *, queries: int = 500) -> list[Check]:
-    """All checks of a classifier, around one attack: 13 to 15 times its cost, so give it a few hundred images.
+    """All checks of a classifier, around one attack; give it a few hundred images.
+
+    They cost about five times the attack, and the queries of the black-box one.
 
     Args:
         classifier: A classifier of mmpretrain.
