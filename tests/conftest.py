@@ -1,4 +1,4 @@
-"""Shared fixtures: the tiny models, a quiet logger, and no training progress left over from another test."""
+"""Shared fixtures: the tiny models, a quiet logger, and nothing left over from another test's training."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,6 +28,14 @@ def tiny():
 @pytest.fixture(autouse=True)
 def quiet_logger():
     MMLogger.get_current_instance().setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def no_scope():
+    """A runner leaves the scope of its config: one of mmdet would have later tests look for models there."""
+    DefaultScope._instance_dict.clear()
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)
