@@ -46,6 +46,11 @@ def robustness(args) -> bool:
         raise UserError(f'{args.config} has no test_dataloader. Take a config of a classifier.')
     check_data(cfg, ('test_dataloader',))
     init_default_scope('mmpretrain')
+    if 'imagenet-c' in args.suite and {'corruptions', 'demo'} & set(args.suite):
+        raise UserError(
+            'ImageNet-C from disk and corruptions made on the fly have the same names, and their means would mix. '
+            'Measure them in separate runs, each with an --out of its own.'
+        )
     parts = {}
     for suite in args.suite:
         parts.update({part.name: part for part in build_suite(suite, cfg, args.shift_root)})

@@ -95,6 +95,7 @@ def test_corruptions_and_missing_data(checkpoint, tmp_path, capsys):
     ('argv', 'options', 'message'),
     [
         (['--suite', 'unknown'], (), 'suite'),
+        (['--suite', 'corruptions', 'imagenet-c'], (), 'Measure them in separate runs'),
         (['--limit', '0'], (), '--limit is a number of images, at least 1, but got 0'),
         (
             [],
