@@ -3,6 +3,8 @@ PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 export PIP_ROOT_USER_ACTION = ignore
+# One process for each core, up to four; tests start processes of their own.
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-classic lint bench docs clean
@@ -15,10 +17,10 @@ demo: .venv/.installed  ## Pre-train and probe on embedded images; writes work_d
 	.venv/bin/python tools/demo.py
 
 test: .venv/.installed  ## Run all tests on the current stack (requirements/current.txt)
-	.venv/bin/python -m pytest
+	.venv/bin/python $(PYTEST)
 
 test-classic: .venv-classic/.installed  ## Run all tests on the last releases by OpenMMLab (requirements/classic.txt)
-	.venv-classic/bin/python -m pytest
+	.venv-classic/bin/python $(PYTEST)
 
 lint: .venv/.installed  ## Check style and formatting
 	.venv/bin/ruff check .

@@ -36,6 +36,8 @@ EXTRAS = {
         'pre-commit-hooks',
         'pyautoattack>=0.2.0',
         'pytest',
+        'pytest-timeout',
+        'pytest-xdist',
         'ruff==0.17.6',
         # Real photographs.
         'scikit-image',

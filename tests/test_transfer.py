@@ -1,13 +1,10 @@
 """From a pre-training checkpoint to a classifier: fine-tuning, linear probing and nearest neighbours, by the tools."""
 
-import os
 import pickle
 import re
-import socket
-import subprocess
-import sys
 from unittest import mock
 
+import processes
 import pytest
 import runs
 import torch
@@ -135,16 +132,11 @@ def test_nearest_neighbours_by_the_tool_equal_those_of_the_probe(pretrained, tmp
 @pytest.mark.slow
 def test_two_processes_have_the_same_neighbours_as_one(pretrained, tmp_path):
     """With 41 training images, one process gets an image twice, which must not vote twice."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     options = [*SMALL, 'model.k=5', 'train_dataloader.dataset.limit=41', 'test_dataloader.batch_size=8']
     runs.test(NEIGHBOURS, pretrained, tmp_path / 'one', options=options)
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(runs.REPO), 'PYTHONWARNINGS': 'ignore'}
     command = [runs.REPO / 'tools/dist_test.sh', NEIGHBOURS, pretrained, '2', '--work-dir', tmp_path / 'two']
     command += ['--out', tmp_path / 'two.pkl', '--cfg-options', *options]
-    done = subprocess.run(command, env={**environment, 'PORT': port}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    processes.run(command, env=dict(PYTHONPATH=str(runs.REPO)))
     one, two = (re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path / name)) for name in ('one', 'two'))
     assert one == two and len(one) == 1
     assert len(pickle.loads((tmp_path / 'two.pkl').read_bytes())) == 40

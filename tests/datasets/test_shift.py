@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler, default_collate, pseudo_collate
@@ -13,7 +14,6 @@ from mmengine.evaluator import Evaluator
 from mmpretrain.registry import DATASETS, METRICS
 from mmpretrain.structures import DataSample
 from PIL import Image
-from torch import distributed, multiprocessing
 from torch.utils.data import DataLoader
 
 import aemim_mm  # noqa: F401  registers, in a spawned process too
@@ -289,9 +289,8 @@ def test_wrong_predictions_are_refused(tmp_path):
         metric.process(None, [nan])
 
 
-def worker(rank, world_size, folder):
+def worker(rank, folder):
     """Its share of seven images, one of which it gets twice; the first process writes what it knows at the end."""
-    distributed.init_process_group('gloo', init_method=f'file://{folder}/init', rank=rank, world_size=world_size)
     metric = METRICS.build(dict(type='CorrectMetric'))
     right = [True, False, False, True, True, False, True]
     loader = DataLoader(range(7), sampler=DefaultSampler(range(7), shuffle=False), collate_fn=pseudo_collate)
@@ -301,13 +300,11 @@ def worker(rank, world_size, folder):
     values = metric.evaluate(7)
     if rank == 0:
         torch.save((values, metric.correct.tolist(), right), f'{folder}/result')
-    distributed.barrier()
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_order_of_the_data_set(tmp_path):
-    multiprocessing.spawn(worker, args=(2, str(tmp_path)), nprocs=2)
+    processes.on_ranks(worker, str(tmp_path))
     values, correct, right = torch.load(tmp_path / 'result')
     assert correct == right
     assert values == {'accuracy/top1': pytest.approx(400 / 7), 'accuracy/count': 7}

@@ -1,8 +1,8 @@
 """A model under attack: it is left as it was, the budget holds for every normalisation, and mmengine's loop runs it."""
 
-import subprocess
 import sys
 
+import processes
 import pytest
 import tiny
 import torch
@@ -278,12 +278,7 @@ if dist.get_rank() == 0:
 def test_two_processes_give_what_one_gives(tmp_path):
     script = tmp_path / 'run.py'
     script.write_text(DISTRIBUTED.format(path=[path for path in sys.path if path]))
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29673', str(script)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = processes.torchrun(script)
     clean, robust = (float(word) for word in done.stdout.split('RESULT')[1].split()[:2])
     data = batch(64)
     attempts = [sample.broken_by for sample in AttackedModel(trained_classifier(), FGSM(4)).test_step(data)]

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import processes
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -134,22 +134,17 @@ def test_growing_number_is_logged_again_and_odd_names_pass(folder):
     assert (folder / FILE).read_bytes() == os.fsencode(f'{folder}/01.jpg\n{folder}/{odd}\n')
 
 
-def _rank(_, rank, folder, work_dir, rendezvous):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=2)
+def _rank(rank, folder, work_dir):
     dataset = UnlabelledFolder(folder)
     dataset.bad[[1, 7] if rank else [3, 7]] = 1
     UnreadableImagesHook().after_train_epoch(fake_runner(dataset, f'{work_dir}{rank}'))
     Path(f'{work_dir}{rank}', 'bad').write_bytes(bytes(dataset.bad.tolist()))
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_tell_each_other(folder, tmp_path):
     for rank in range(2):
         (tmp_path / f'rank{rank}').mkdir()
-    args = (str(folder), f'{tmp_path}/rank', f'{tmp_path}/rendezvous')
-    other = mp.spawn(_rank, (1, *args), nprocs=1, join=False)
-    _rank(0, 0, *args)
-    other.join()
+    processes.on_ranks(_rank, str(folder), f'{tmp_path}/rank')
     for rank in range(2):
         assert np.flatnonzero(list((tmp_path / f'rank{rank}/bad').read_bytes())).tolist() == [1, 3, 7]
     assert (tmp_path / 'rank0' / FILE).read_text().splitlines() == paths(folder, [1, 3, 7])

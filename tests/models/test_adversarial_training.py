@@ -1,9 +1,9 @@
 """PGD-AT and TRADES against losses computed by hand, and what they are for: robust accuracy."""
 
-import subprocess
 import sys
 from copy import deepcopy
 
+import processes
 import pytest
 import tiny
 import torch
@@ -275,9 +275,7 @@ def halves():
 def test_two_processes_take_the_step_of_the_mean_gradient(tmp_path):
     script = tmp_path / 'run.py'
     script.write_text(DISTRIBUTED.format(path=[path for path in sys.path if path], folder=str(tmp_path)))
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29674', str(script)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    processes.torchrun(script)
     for loss in ('pgd_at', 'trades'):
         parts = []
         for half in halves():

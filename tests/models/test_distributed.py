@@ -1,12 +1,12 @@
 """Two processes over gloo do what one process does with their batches together."""
 
+import processes
 import pytest
 import tiny as tiny_models
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
-from torch import distributed, multiprocessing
 
 import aemim_mm  # noqa: F401  registers the models, in a spawned process too
 from aemim_mm.models import AEMIMViT
@@ -54,21 +54,17 @@ def train(model, parts):
     return [{name: value.item() for name, value in log.items()} for log in logs]
 
 
-def worker(rank, world_size, folder):
-    """Trains on its half of every batch; the first process writes the weights, each its logs."""
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', init_method=f'file://{folder}/init', rank=rank, world_size=world_size)
+def worker(rank, folder):
+    """Trains on its half of every batch; each process writes its logs and weights."""
     model = build()
-    logs = train(MMDistributedDataParallel(module=model), [part.chunk(world_size)[rank] for part in batches()])
+    logs = train(MMDistributedDataParallel(module=model), [part.chunk(2)[rank] for part in batches()])
     torch.save(dict(logs=logs, weights=model.state_dict()), f'{folder}/{rank}.pth')
-    distributed.barrier()
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_same_batch(tmp_path):
     start = build().state_dict()
-    multiprocessing.spawn(worker, args=(2, str(tmp_path)), nprocs=2)
+    processes.on_ranks(worker, str(tmp_path))
     first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2))
     model = build()
     logs = train(model, batches())

@@ -2,10 +2,9 @@
 
 import os
 import shlex
-import socket
 import subprocess
-import sys
 
+import processes
 import pytest
 import runs
 
@@ -127,11 +126,6 @@ def test_usage(shown, command, usage):
 @pytest.mark.slow
 def test_two_processes_train_and_resume(tmp_path):
     """From another directory, over gloo."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    environment = {**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(runs.REPO), 'PYTHONWARNINGS': 'ignore'}
-    environment['PORT'] = port
     outputs = []
     for epochs in (1, 2):
         options = [*runs.SHRUNK, 'train_dataloader.batch_size=8', f'train_cfg.max_epochs={epochs}']
@@ -145,9 +139,7 @@ def test_two_processes_train_and_resume(tmp_path):
             '--cfg-options',
             *options,
         ]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
+        outputs.append(processes.run(command, cwd=tmp_path, env=dict(PYTHONPATH=str(runs.REPO))).stdout)
     rows = runs.scalars(tmp_path / 'work')
     # 64 images by two processes with 8 each.
     assert [row['step'] for row in rows] == list(range(1, 9))

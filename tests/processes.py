@@ -1,0 +1,61 @@
+"""Real processes that cannot hang a test: a function on several ranks over gloo, or a command."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+import torch
+from torch import distributed
+
+# Without contention, the slowest takes a minute.
+TIMEOUT = 300
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
+def on_ranks(function, *args, ranks=2) -> None:
+    """Call ``function(rank, *args)``, of a module's top level, in as many processes of one group."""
+    rest = (function, args, ranks, free_port())
+    processes = torch.multiprocessing.start_processes(_rank, rest, ranks, join=False, start_method='spawn')
+    deadline = time.monotonic() + TIMEOUT
+    try:
+        while not processes.join(timeout=1):  # It raises what a process raised.
+            if time.monotonic() > deadline:
+                pytest.fail(f'{function.__name__} did not end on all ranks within {TIMEOUT} s.')
+    finally:
+        for process in processes.processes:
+            process.kill()
+
+
+def _rank(rank, function, args, ranks, port):
+    torch.set_num_threads(1)
+    address = f'tcp://127.0.0.1:{port}'
+    timeout = timedelta(seconds=TIMEOUT / 3)
+    distributed.init_process_group('gloo', init_method=address, rank=rank, world_size=ranks, timeout=timeout)
+    function(rank, *args)
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def run(command, **settings) -> subprocess.CompletedProcess:
+    """``subprocess.run`` of a command that must succeed; with a port of its own for what launches ranks."""
+    env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONWARNINGS': 'ignore', 'PORT': str(free_port())}
+    env.update(settings.pop('env', {}))
+    settings = dict(capture_output=True, text=True, timeout=TIMEOUT, env=env, **settings)
+    done = subprocess.run([str(word) for word in command], **settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def torchrun(script, *argv, ranks=2) -> subprocess.CompletedProcess:
+    """Run a Python file on several ranks of this machine."""
+    launcher = [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={ranks}']
+    return run([*launcher, f'--master_port={free_port()}', script, *argv])
