@@ -1,0 +1,10 @@
+"""The same network, images and epochs as vit-tiny-pgd-at_16e_fashion-mnist.py, from scratch: to compare with.
+
+Run:       python tools/train.py configs/demo/vit-tiny-pgd-at-scratch_16e_fashion-mnist.py
+Needs:     nothing but a CPU
+Expected:  see docs/robustness.md
+"""
+
+_base_ = './vit-tiny-scratch_16e_fashion-mnist.py'
+
+model = dict(type='AdversarialClassifier', loss='pgd_at', eps=8, steps=3)
