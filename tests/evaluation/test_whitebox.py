@@ -8,9 +8,10 @@ from trained import images_and_labels, trained_classifier
 from aemim_mm.attacks import feature_distance
 from aemim_mm.errors import UserError
 from aemim_mm.evaluation.attacked import AttackedModel
+from aemim_mm.evaluation.encoder import feature_attack, reconstruction_attack
 from aemim_mm.evaluation.pixels import PixelClassifier
 from aemim_mm.evaluation.sanity import accuracy_under
-from aemim_mm.evaluation.whitebox import FGSM, PGD, FeatureAttack, feature_attack, reconstruction_attack
+from aemim_mm.evaluation.whitebox import FGSM, PGD, FeatureAttack
 
 COUNT = 500
 

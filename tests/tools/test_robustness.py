@@ -6,8 +6,7 @@ import json
 import pytest
 import runs
 
-from aemim_mm.errors import UserError
-from aemim_mm.evaluation.run import labelled
+from aemim_mm.evaluation.targets import parse_target
 
 CONFIG = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
 SHRUNK = (
@@ -111,13 +110,24 @@ def test_bad_input(checkpoint, tmp_path, capsys, argv, options, message):
     assert not list(tmp_path.glob('parts/*/*.json'))
 
 
-def test_a_pre_training_model_is_no_classifier(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        runs.run('robustness.py', runs.MAE, 'x.pth', '--out', tmp_path)
-    assert end.value.code == 2 and 'has no test_dataloader' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('a/b/epoch_4.pth', ('b-epoch_4', 'c.py', 'a/b/epoch_4.pth')),
+        ('ours=d.pth', ('ours', 'c.py', 'd.pth')),
+        ('runs/lr=1e-3/x.pth', ('lr_1e-3-x', 'c.py', 'runs/lr=1e-3/x.pth')),
+        ('https://host/x.pth?a=b', ('host-x', 'c.py', 'https://host/x.pth?a=b')),
+        ('ours=https://host/x.pth?a=b', ('ours', 'c.py', 'https://host/x.pth?a=b')),
+        ('ours=other/d.py:runs/lr=1/x.pth', ('ours', 'other/d.py', 'runs/lr=1/x.pth')),
+        ('other/d.py:https://host/b/x.pth', ('b-x', 'other/d.py', 'https://host/b/x.pth')),
+        ('d.py:runs/lr=1/x.pth', ('lr_1-x', 'd.py', 'runs/lr=1/x.pth')),
+    ],
+)
+def test_how_models_are_named(text, expected):
+    assert parse_target(text, 'c.py') == expected
 
 
-def test_labels():
-    assert labelled(['a/b/epoch_4.pth', 'ours=c.pth']) == {'b-epoch_4': 'a/b/epoch_4.pth', 'ours': 'c.pth'}
-    with pytest.raises(UserError, match='Two checkpoints are called b-x'):
-        labelled(['a/b/x.pth', 'c/b/x.pth'])
+def test_a_file_whose_name_contains_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'lr=1.pth').touch()
+    assert parse_target('lr=1.pth', 'c.py') == ('lr_1', 'c.py', 'lr=1.pth')

@@ -1,0 +1,267 @@
+"""The models that tools/robustness.py measures: read from the command line, and checked before any work."""
+
+import hashlib
+import re
+import zlib
+from argparse import Namespace
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.models import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
+
+from .. import launch
+from ..checkpoint import check_checkpoint
+from ..data_checks import check_data
+from ..datasets.shift import ShiftedImageNet
+from ..errors import UserError
+from .ranks import from_main
+from .robustness import quiet
+from .suites import build_parts
+
+# Of a training: none of them is needed.
+HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
+TEST = ('test_dataloader', 'test_cfg', 'test_evaluator')
+# What is attacked of a pre-training model stays on the device as a whole.
+PRETRAINING_BATCH = 64
+
+
+@dataclass
+class Target:
+    """A model to measure: a checkpoint, with the runner of its config, which others may share.
+
+    Args:
+        label: What it is called in reports.
+        checkpoint: File or URL.
+        setup: What its config gives.
+    """
+
+    label: str
+    checkpoint: str
+    setup: 'Setup'
+
+
+@dataclass
+class Setup:
+    """What a config gives.
+
+    Args:
+        path: Of the config file.
+        cfg: The config, with nothing of training.
+        kind: ``classifier``, ``pre-training model`` or ``detector``.
+        parts: Name to ``Part``.
+        loader: Of the test images, without their data set.
+        runner: With the model; its weights are those of the target under test.
+        classes: How many a classifier tells apart; None: unknown.
+    """
+
+    path: str
+    cfg: Config
+    kind: str
+    parts: dict
+    loader: dict
+    runner: Runner | None = None
+    classes: int | None = None
+
+    @property
+    def model(self):
+        """The bare model."""
+        return self.runner.model.module if hasattr(self.runner.model, 'module') else self.runner.model
+
+
+def parse_target(text: str, config: str) -> tuple:
+    """``[LABEL=][CONFIG:]CHECKPOINT``, where CONFIG ends in ``.py``, to its label, config and checkpoint.
+
+    Without a label, it is the checkpoint's folder and name. A URL, and a path that contains ``=``, may be a checkpoint.
+
+    Args:
+        text: From the command line.
+        config: The config of a checkpoint that has none.
+    """
+    label, separator, rest = text.partition('=')
+    if not separator or '/' in label or '.py:' in label or Path(text).exists():
+        label, rest = '', text
+    found = re.fullmatch(r'(.+?\.py):(.+)', rest)
+    config, checkpoint = found.groups() if found else (config, rest)
+    label = label or '-'.join([part for part in (Path(checkpoint).parent.name, Path(checkpoint).stem) if part])
+    return re.sub(r'[^\w.-]+', '_', label), config, checkpoint
+
+
+def read_targets(args) -> list:
+    """The targets of a command line; each config is read, its data folder checked, and its suites are built.
+
+    Raises:
+        UserError: Two have the same label, or are of different kinds; a config, an option or a suite is wrong; the
+            config's own data are missing.
+    """
+    setups, targets = {}, {}
+    for text in (args.checkpoint, *args.compare):
+        label, config, checkpoint = parse_target(text, args.config)
+        if label in targets:
+            raise UserError(f'Two checkpoints are called {label}. Tell them apart with LABEL=CHECKPOINT.')
+        if config not in setups:
+            setups[config] = _setup(args, config)
+        targets[label] = Target(label, checkpoint, setups[config])
+    first, *others = setups.values()
+    for other in others:
+        if other.kind != first.kind:
+            raise UserError(
+                f'{first.path} is of a {first.kind}, {other.path} of a {other.kind}. Compare models of one kind.'
+            )
+    return list(targets.values())
+
+
+def _setup(args, path: str) -> Setup:
+    cfg = launch.load_config(Namespace(**{**vars(args), 'config': path}))
+    cfg.default_scope = cfg.get('default_scope') or 'mmpretrain'
+    init_default_scope(cfg.default_scope)
+    kind = _kind(cfg)
+    source = 'test_dataloader' if cfg.get('test_dataloader') or kind != 'pre-training model' else 'train_dataloader'
+    if not cfg.get(source):
+        raise UserError(f'{path} has no {source}, so there are no images to measure a {kind} on.')
+    check_data(cfg, (source,))
+    if kind == 'detector':
+        from ..det.coco_config import set_classes
+
+        with quiet():
+            set_classes(cfg, None, (source,))
+    parts = build_parts(args.suite, kind, cfg, args.shift_root, quantize=args.quantize, limited=args.limit is not None)
+    loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
+    if kind == 'pre-training model':
+        names = ('batch_size', 'num_workers', 'collate_fn', 'pin_memory')
+        loader = {name: loader[name] for name in names if name in loader}
+        loader.update(batch_size=min(loader['batch_size'], PRETRAINING_BATCH))
+        loader.update(sampler=dict(type='DefaultSampler', shuffle=False))
+    cfg.load_from, cfg.resume = None, False
+    cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(HOOKS)
+    for name in (*TRAINING, *VALIDATION, *TEST):
+        cfg[name] = None
+    return Setup(path, cfg, kind, parts, loader)
+
+
+def _kind(cfg: Config) -> str:
+    if cfg.default_scope == 'mmdet':
+        return 'detector'
+    model = cfg.model.type if isinstance(cfg.model.type, type) else MODELS.get(cfg.model.type)
+    pretraining = isinstance(model, type) and issubclass(model, BaseSelfSupervisor)
+    return 'pre-training model' if pretraining else 'classifier'
+
+
+def build_runners(targets: list) -> None:
+    """A runner for each config. Ranks wait for each other here."""
+    for target in targets:
+        if target.setup.runner is None:
+            init_default_scope(target.setup.cfg.default_scope)
+            target.setup.runner = launch.build_runner(target.setup.cfg)
+
+
+def check_targets(targets: list, trusted: bool) -> None:
+    """Models, checkpoints and images belong together. No rank waits for another here.
+
+    Raises:
+        UserError: A checkpoint does not fit; a classifier is none, or of other classes than the test data; the configs
+            have different images.
+    """
+    images = {}
+    for target in targets:
+        setup = target.setup
+        if setup.path not in images:
+            init_default_scope(setup.cfg.default_scope)
+            first = next(iter(setup.parts.values()))
+            with quiet():
+                dataset = DATASETS.build(deepcopy(first.dataset))
+            if setup.kind == 'classifier':
+                _check_classes(setup, dataset)
+            images[setup.path] = _identity(dataset)
+        check_checkpoint(setup.model, target.checkpoint, 'all', trusted=trusted)
+    (path, (count, digest)), *others = images.items()
+    for other, found in others:
+        if found != (count, digest):
+            raise UserError(
+                f'{path} has other test images than {other}: {count} and {found[0]}, whose names, places or labels '
+                'differ. Models are compared on the same images: set the same test_dataloader.dataset in both, or '
+                'measure them in separate runs.'
+            )
+
+
+def _check_classes(setup: Setup, dataset) -> None:
+    model = setup.model
+    if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
+        raise UserError(f'{type(model).__name__} is no classifier. Take a config with model type ImageClassifier.')
+    setup.classes = getattr(model.head, 'num_classes', None)
+    known = len(dataset.metainfo.get('classes') or ())
+    if setup.classes and known and setup.classes != known:
+        raise UserError(
+            f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
+            'it was trained with, or say where its data are with --data-root DIR.'
+        )
+
+
+def _identity(dataset) -> tuple:
+    """The number of images, and a digest of their names (of their pixels where they have none) and labels."""
+    digest = hashlib.sha256()
+    for number in range(len(dataset)):
+        info = dataset.get_data_info(number)
+        if 'img_path' in info:
+            what = Path(info['img_path']).parts[-2:]
+        else:
+            what = zlib.crc32(bytes(memoryview(torch.as_tensor(info['img']).contiguous().numpy()).cast('B')))
+        label = info.get('gt_label')
+        digest.update(repr((what, label if label is None else torch.as_tensor(label).tolist())).encode())
+    return len(dataset), digest.hexdigest()
+
+
+def missing_data(targets: list) -> dict:
+    """Test sets on disk that are not there, or not as they should be: name of the part to the reason.
+
+    Only their folders are looked at, by rank 0.
+
+    Raises:
+        UserError: A classifier is of other classes than a test set that is there; on all ranks.
+    """
+    missing, error = from_main(lambda: _missing(targets))
+    if error:
+        error = UserError(error)
+        error.everywhere = True
+        raise error
+    return missing
+
+
+def _missing(targets: list) -> tuple:
+    missing, present = {}, []
+    for part in targets[0].setup.parts.values():
+        kind = DATASETS.get(part.dataset['type'])
+        if isinstance(kind, type) and issubclass(kind, ShiftedImageNet):
+            try:
+                DATASETS.build({**part.dataset, 'pipeline': [], 'lazy_init': True}).check_layout()
+                present.append((part, len(kind.METAINFO['classes'])))
+            except UserError as error:
+                missing[part.name] = str(error)
+    for target in targets:
+        for part, known in present:
+            classes = target.setup.classes
+            if classes and classes != known:
+                return missing, (
+                    f'{target.label} tells {classes} classes apart, but {part.name} has labels of {known}. Take a '
+                    'classifier of ImageNet, or leave out this suite.'
+                )
+    return missing, None
+
+
+def say_missing(missing: dict) -> None:
+    """Name what is missing, one line for each data set."""
+    by_set = {}
+    for name, reason in missing.items():
+        by_set.setdefault(name.split('/')[0], []).append((name, reason))
+    for found in by_set.values() if is_main_process() else ():
+        name, reason = found[0]
+        more = f' and {len(found) - 1} like it' if len(found) > 1 else ''
+        print(f'skipped {name}{more}: {reason}', flush=True)
