@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from ..report import Chart, Curve, Table, write_report
 from .metrics import corruption_errors, paired_difference
 
-# What the y axis of a chart shows, and a note beside it, by the measure of its parts.
+# After the decimal point, by the first word of what is measured.
+DIGITS = {'accuracy': 1, 'distance': 2, 'reconstruction': 4, 'AP': 3}
+# Beside a chart, by its x axis.
 NOTES = {
     'severity': 'Mean over the corruptions.',
     'eps': 'Radius of the perturbation; 0 is no attack.',
@@ -77,7 +79,7 @@ def _rows(parts: dict, results: dict) -> list:
 def _cell(part, interval) -> str:
     if interval is None:
         return ''
-    digits = 1 if '%' in part.measure else 3
+    digits = DIGITS[part.measure.split()[0].rstrip(',')]
     text = f'{interval.estimate:.{digits}f}'
     half = (interval.high - interval.low) / 2
     return f'{text} ± {half:.{digits}f}' if math.isfinite(half) else text
@@ -203,7 +205,7 @@ def _page(out, header, rows, summary, checks, missing, charts) -> None:
                 [[check.name, 'yes' if check.passed else 'NO', check.explanation] for check in found],
             )
         )
-    lines = [f'{label}: {_line(*item)}' for label, found in summary.items() for item in found.items()]
+    lines = _lines(summary)
     lines += [f'Not measured: {name}. {reason}' for name, reason in missing.items()]
     write_report(out / 'report.html', title='Robustness', summary=lines, facts={}, sections=sections, next_steps=[])
 
@@ -213,9 +215,8 @@ def _text(header, rows, summary, checks, out) -> str:
     text = io.StringIO()
     for row in [header, *rows]:
         print('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip(), file=text)
-    for label, found in summary.items():
-        for name, value in found.items():
-            print(f'{label}: {_line(name, value)}', file=text)
+    for line in _lines(summary):
+        print(line, file=text)
     for label, found in checks.items():
         for check in found:
             print(f'{label}: {"ok    " if check.passed else "FAILED"} {check.name}', file=text)
@@ -225,6 +226,11 @@ def _text(header, rows, summary, checks, out) -> str:
     return text.getvalue()
 
 
-def _line(name: str, value: float) -> str:
-    """In a summary: APs are from 0 to 1, all others in percent."""
-    return f'{name} {value:.3f}' if name.endswith((' P', ' mPC')) else f'{name} {value:.1f}'
+def _lines(summary: dict) -> list:
+    """All but the APs of one overlap or size, which ``results.json`` has. P and mPC are from 0 to 1."""
+    return [
+        f'{label}: {name} {value:.3f}' if name.endswith((' P', ' mPC')) else f'{label}: {name} {value:.1f}'
+        for label, found in summary.items()
+        for name, value in found.items()
+        if '_mAP_' not in name
+    ]

@@ -7,6 +7,7 @@ from argparse import Namespace
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from mmengine.config import Config
@@ -14,6 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
+from mmpretrain.registry import DATASETS as CLASSIFICATION
 from mmpretrain.registry import MODELS
 
 from .. import launch
@@ -141,6 +143,8 @@ def _setup(args, path: str) -> Setup:
         loader.update(batch_size=min(loader['batch_size'], PRETRAINING_BATCH))
         loader.update(sampler=dict(type='DefaultSampler', shuffle=False))
     cfg.load_from, cfg.resume = None, False
+    # mmengine keeps its logger by the experiment's name, which else is the file's and the second.
+    cfg.experiment_name = uuid4().hex
     cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(HOOKS)
     for name in (*TRAINING, *VALIDATION, *TEST):
         cfg[name] = None
@@ -237,11 +241,12 @@ def missing_data(targets: list) -> dict:
 
 def _missing(targets: list) -> tuple:
     missing, present = {}, []
-    for part in targets[0].setup.parts.values():
-        kind = DATASETS.get(part.dataset['type'])
+    parts = targets[0].setup.parts.values() if targets[0].setup.kind == 'classifier' else ()
+    for part in parts:
+        kind = CLASSIFICATION.get(part.dataset['type'])
         if isinstance(kind, type) and issubclass(kind, ShiftedImageNet):
             try:
-                DATASETS.build({**part.dataset, 'pipeline': [], 'lazy_init': True}).check_layout()
+                CLASSIFICATION.build({**part.dataset, 'pipeline': [], 'lazy_init': True}).check_layout()
                 present.append((part, len(kind.METAINFO['classes'])))
             except UserError as error:
                 missing[part.name] = str(error)

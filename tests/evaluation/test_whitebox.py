@@ -94,8 +94,9 @@ def test_the_step_size_is_in_the_units_of_eps_and_has_a_default(model, data):
 
 
 def test_more_work_breaks_no_fewer_images(model, data):
-    single = AttackedModel(model, PGD(4, steps=5)).perturb(*data)
-    several = AttackedModel(model, PGD(4, steps=5, restarts=4)).perturb(*data)
+    # Short steps, so that much depends on the start: a good single run leaves nothing to find on some machines.
+    single = AttackedModel(model, PGD(4, steps=2, step_size=0.5)).perturb(*data)
+    several = AttackedModel(model, PGD(4, steps=2, step_size=0.5, restarts=4)).perturb(*data)
     assert (several.success | ~single.success).all() and several.success.sum() > single.success.sum()
     assert {-1, 0, 1} < set(several.attempt.tolist()) <= {-1, 0, 1, 2, 3, 4}
     # The first try is that of the attack without restarts.

@@ -9,14 +9,22 @@ import runs
 from aemim_mm.evaluation.targets import parse_target
 
 CONFIG = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
-SHRUNK = (
+NETWORK = (
     'model.backbone.arch.num_layers=1',
+    'model.backbone.arch.embed_dims=48',
+    'model.backbone.arch.num_heads=2',
+    'model.backbone.arch.feedforward_channels=96',
+    'model.neck.input_features=48',
+    'model.head.in_channels=48',
+)
+SHRUNK = (
+    *NETWORK,
     'train_dataloader.dataset.limit=500',
     'train_cfg.max_epochs=4',
     'train_cfg.val_interval=4',
     'default_hooks.checkpoint.interval=4',
 )
-MODEL = ('--cfg-options', SHRUNK[0])
+MODEL = ('--cfg-options', *NETWORK)
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +41,7 @@ def measure(checkpoint, out, *argv, options=()):
 
 def test_clean_accuracy_is_that_of_the_test(checkpoint, tmp_path):
     work_dir = tmp_path / 'test'
-    runs.test(CONFIG, checkpoint, work_dir, options=SHRUNK[:1])
+    runs.test(CONFIG, checkpoint, work_dir, options=NETWORK)
     (tested,) = [json.loads(line) for file in work_dir.glob('*/*.json') for line in file.read_text().splitlines()]
     entry = measure(f'small={checkpoint}', tmp_path / 'out')['results']['small']['clean']
     assert entry['accuracy'] == pytest.approx(tested['accuracy/top1'], abs=1e-3)
@@ -42,7 +50,7 @@ def test_clean_accuracy_is_that_of_the_test(checkpoint, tmp_path):
 
 @pytest.mark.slow
 def test_attacks_side_by_side_and_again(checkpoint, tmp_path, capsys):
-    flags = ('--suite', 'white-box', '--limit', 40, '--compare', f'same={checkpoint}')
+    flags = ('--suite', 'white-box', '--limit', 20, '--compare', f'same={checkpoint}')
     first = measure(f'small={checkpoint}', tmp_path, *flags)
     small = {name: entry['accuracy'] for name, entry in first['results']['small'].items()}
     assert len(small) == 16 and small['pgd/8'] <= small['pgd/1'] <= small['clean'] and small['pgd/8'] < small['clean']
