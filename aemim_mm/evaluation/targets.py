@@ -143,10 +143,10 @@ def _setup(args, path: str) -> Setup:
         loader.update(batch_size=min(loader['batch_size'], PRETRAINING_BATCH))
         loader.update(sampler=dict(type='DefaultSampler', shuffle=False))
     cfg.load_from, cfg.resume = None, False
-    # mmengine keeps its logger by the experiment's name, which else is the file's and the second.
+    # mmengine keeps its logger and visualizer by name: of the experiment, that is the config's and the second.
     cfg.experiment_name = uuid4().hex
     cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(HOOKS)
-    for name in (*TRAINING, *VALIDATION, *TEST):
+    for name in (*TRAINING, *VALIDATION, *TEST, 'visualizer'):
         cfg[name] = None
     return Setup(path, cfg, kind, parts, loader)
 
