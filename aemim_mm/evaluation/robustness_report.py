@@ -179,7 +179,8 @@ def _draw(chart, path: Path) -> None:
     axes = figure.add_subplot(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
     for curve in chart.curves:
         axes.plot(curve.x, curve.y, marker='o', label=curve.label)
-    axes.set_ylim(0, 100 if 'accuracy' in chart.y_label else None)
+    if 'loss' not in chart.y_label:  # An attack changes a loss by little; from 0 on, one would not see it.
+        axes.set_ylim(0, 100 if 'accuracy' in chart.y_label else None)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
