@@ -126,6 +126,7 @@ class Evaluation:
         self.runner, self.out, self.identity, self.limit, self.seed = runner, Path(out), identity, limit, seed
         self.loader = {**loader, 'persistent_workers': False}
         self.model = runner.model.module if hasattr(runner.model, 'module') else runner.model
+        self._built = None, None
         check_limit(limit)
 
     def run(self, part: Part, show=lambda fraction: None) -> Result:
@@ -157,7 +158,13 @@ class Evaluation:
         return result
 
     def images(self, part: Part, limit):
-        """The data set of a part, or a sample of it."""
+        """The data set of a part, or a sample of it; parts that follow each other on the same images share it."""
+        key = json.dumps([part.dataset, part.seeded, limit], sort_keys=True, default=str)
+        if self._built[0] != key:
+            self._built = key, self._build(part, limit)
+        return self._built[1]
+
+    def _build(self, part: Part, limit):
         with quiet():
             dataset = DATASETS.build(deepcopy(part.dataset))
             if limit is not None and limit < len(dataset):

@@ -19,7 +19,8 @@ from .ranks import from_main, on_all_ranks
 from .robustness import Evaluation, MissingData, check_limit, write_whole
 from .robustness_report import write_results
 from .sanity import Check, run_sanity_checks
-from .targets import Target, build_runners, check_targets, missing_data, read_targets, say_missing
+from .target_checks import check_targets, missing_data, say_missing
+from .targets import Target, build_runners, read_targets
 from .whitebox import PGD
 
 START = '\r\033[K' if sys.stdout.isatty() else ''  # Over the progress bar.
