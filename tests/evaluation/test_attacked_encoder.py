@@ -63,6 +63,17 @@ def test_the_reconstruction_loss_of_a_batch():
     assert len({sample['group'] for sample in got}) == 1
 
 
+@pytest.mark.parametrize('config', [tiny.simmim(), tiny.aesimmim(), tiny.aesimmim_vit()], ids=['Swin', 'AE', 'AE, ViT'])
+def test_masks_of_the_pipeline_and_feature_maps(config):
+    model = tiny.build(config)
+    grid = (4, 4) if config['backbone']['type'] == 'SimMIMViT' else (8, 8)
+    data = dict(MIM, data_samples=tiny.mask_samples(grid=grid))
+    for kind in ('features', 'reconstruction'):
+        got = AttackedEncoder(model, dict(type=kind, eps=4, steps=5)).test_step(data)
+        assert len(got) == 4
+        assert all(abs(one['attack'] - one['before']) > abs(one['noise'] - one['before']) for one in got)
+
+
 @settings(max_examples=10, deadline=None)
 @given(kind=st.sampled_from(['features', 'reconstruction']), eps=st.floats(0.5, 100))
 def test_rounded_images_are_whole_and_stay_in_the_budget(kind, eps):
