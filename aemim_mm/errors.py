@@ -5,7 +5,12 @@ class UserError(ValueError):
     """Bad input: the message says what was got, what was expected and how to fix it.
 
     The tools print it as one line and exit with code 2; anything else keeps its traceback.
+
+    Attributes:
+        everywhere: It is raised on all ranks of a distributed run, so that one of them is enough to print it.
     """
+
+    everywhere = False
 
 
 def one_of(kind: str, got, known) -> UserError:

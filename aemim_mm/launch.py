@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmengine import dist
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -103,7 +104,8 @@ def _set_classes(cfg: Config, classes: str | None, loaders) -> None:
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner of this config; on machines without an accelerator, processes talk over gloo."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
+        if not dist.is_distributed():
+            torch.distributed.init_process_group('gloo')
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
         return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
@@ -224,8 +226,13 @@ def one_clear_error():
     except (UserError, NonFiniteLossError) as error:
         # From a data loader's worker, the message is a traceback that ends with the message.
         message = str(error).split(f'{type(error).__name__}: ')[-1].strip()
-        rank = f'rank {os.environ["RANK"]}: ' if int(os.environ.get('WORLD_SIZE', 1)) > 1 else ''
-        print(f'error: {rank}{message}', file=sys.stderr, flush=True)
+        shared = getattr(error, 'everywhere', False)
+        rank = f'rank {os.environ["RANK"]}: ' if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not shared else ''
+        if not shared or dist.is_main_process():
+            print(f'error: {rank}{message}', file=sys.stderr, flush=True)
+        if shared:
+            # The first process to end has the launcher end the others: not before the message is out.
+            dist.barrier()
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 

@@ -1,4 +1,4 @@
-"""Measure the robustness of classifiers: attacks, corruptions, distribution shift.
+"""Measure robustness: attacks, corruptions and distribution shift, of classifiers, pre-training models and detectors.
 
 Example:
     python tools/robustness.py CONFIG CHECKPOINT --suite white-box corruptions --limit 1000
@@ -10,18 +10,25 @@ import sys
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Measure the robustness of classifiers of mmpretrain.')
-    parser.add_argument('config', help='config file of the classifier')
+    parser = argparse.ArgumentParser(
+        description='Measure the robustness of a classifier or pre-training model of mmpretrain, or a mmdet detector.'
+    )
+    parser.add_argument('config', help='config file of the model')
     parser.add_argument('checkpoint', metavar='[LABEL=]CHECKPOINT', help='checkpoint file or URL')
     parser.add_argument(
         '--suite',
         nargs='+',
         default=['clean'],
         metavar='NAME',
-        help='clean, white-box, autoattack, corruptions (made on the fly), demo; from disk: shift, imagenet-c',
+        help='classifiers: clean, white-box, autoattack, encoder (attacks on features), corruptions (made on the fly), '
+        'demo; from disk: shift, imagenet-c. Pre-training models: encoder. Detectors: clean, corruptions',
     )
     parser.add_argument(
-        '--compare', nargs='+', default=[], metavar='[LABEL=]CHECKPOINT', help='other checkpoints, side by side'
+        '--compare',
+        nargs='+',
+        default=[],
+        metavar='[LABEL=][CONFIG.py:]CHECKPOINT',
+        help='other models, side by side; of the same config unless they name one, whose test images must be the same',
     )
     parser.add_argument('--data-root', metavar='DIR', help="data folder of the config's own test data set")
     parser.add_argument(
@@ -34,8 +41,11 @@ def parse_args():
     parser.add_argument(
         '--out', metavar='DIR', default='work_dirs/robustness', help='where results go; finished parts stay there'
     )
+    parser.add_argument(
+        '--quantize', action='store_true', help='round attacked images to 8 bits, inside the budget and in [0, 255]'
+    )
     parser.add_argument('--no-checks', action='store_true', help='leave out the sanity checks of attacks')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config, or all of them')
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='run whatever code a checkpoint contains, for old files'
     )

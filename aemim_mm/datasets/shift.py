@@ -59,6 +59,10 @@ class ShiftedImageNet(CustomDataset):
         """The label, or labels, of each class folder."""
         return labels_of_folders(self.image_root(), self.expected(), self.num_folders)
 
+    def check_layout(self) -> None:
+        """Raise a UserError if folders are missing; the images in them are not looked at, so it is quick."""
+        self.folder_labels()
+
     def load_data_list(self) -> list:
         labels, root = self.folder_labels(), self.image_root()
         samples, _ = get_samples(root, labels, self.is_valid_file)

@@ -35,6 +35,9 @@ class ImageNetReaL(ShiftedImageNet):
     def __init__(self, data_root='', pipeline=(), data_prefix='val', ann_file='real.json', **kwargs):
         super().__init__(data_root, pipeline, data_prefix, ann_file=ann_file, **kwargs)
 
+    def check_layout(self) -> None:
+        self.load_data_list()
+
     def load_data_list(self) -> list:
         root = self.image_root()
         require_folder(root, self.expected())

@@ -7,10 +7,12 @@ install_stand_in()
 
 from .coco import SkippingCocoDataset  # noqa: E402
 from .layer_decay import BackboneLayerDecayConstructor  # noqa: E402
+from .robustness import CocoFigures  # noqa: E402
 from .vitdet import SimpleFeaturePyramid, ViTDet  # noqa: E402
 
 __all__ = [
     'BackboneLayerDecayConstructor',
+    'CocoFigures',
     'SimpleFeaturePyramid',
     'SkippingCocoDataset',
     'ViTDet',

@@ -28,7 +28,7 @@ ALEXNET_ERRORS = {
 
 
 class Interval(NamedTuple):
-    """An estimate with its confidence interval, in percent (or points of percent)."""
+    """An estimate with its confidence interval; of accuracies, in percent or points of percent."""
 
     estimate: float
     low: float
@@ -133,6 +133,38 @@ def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) 
     if len(a) != len(b):
         raise UserError(f'A paired difference needs the same images, but got {len(a)} and {len(b)}.')
     return _mean_interval(a - b, resamples, level, seed)
+
+
+def grouped_interval(values, groups, resamples=1000, level=0.95, seed=0) -> Interval:
+    """The mean of values with a percentile bootstrap interval over groups of them that stand or fall together.
+
+    Args:
+        values: One for each image, ``(images,)``, in any unit.
+        groups: The group of each image, such as its batch where a value is known of a whole batch only.
+        resamples, level, seed: As of :func:`accuracy_interval`.
+
+    Returns:
+        The mean with the ends of its interval; NaN for those where there is only one group.
+
+    Raises:
+        UserError: No image, or values that are not finite.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values) or not np.isfinite(values).all():
+        raise UserError(f'Expected a finite number for each image, but got {values[~np.isfinite(values)][:3]}.')
+    _, index = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(index, values), np.bincount(index)
+    mean = float(values.mean())
+    if len(sums) == 1:
+        return Interval(mean, float('nan'), float('nan'))
+    generator, means = np.random.default_rng(seed), np.empty(resamples)
+    for number in range(resamples):  # One at a time: all draws at once would take gigabytes.
+        drawn = generator.integers(len(sums), size=len(sums))
+        means[number] = sums[drawn].sum() / counts[drawn].sum()
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high))
 
 
 def _checked(values) -> np.ndarray:

@@ -1,33 +1,30 @@
-"""What tools/robustness.py does: suites on one or more classifiers, side by side."""
+"""What tools/robustness.py does: suites on one or more models, side by side."""
 
-import copy
+import gc
 import hashlib
-import re
+import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.utils import mkdir_or_exist
-from mmpretrain.registry import DATASETS
 
-from .. import launch
-from ..checkpoint import check_checkpoint
-from ..data_checks import check_data
 from ..errors import UserError
 from ..loading import checkpoint_loading
-from .robustness import Evaluation
+from .ranks import from_main, on_all_ranks
+from .robustness import Evaluation, MissingData, check_limit, write_whole
 from .robustness_report import write_results
-from .sanity import run_sanity_checks
-from .suites import build_suite
+from .sanity import Check, run_sanity_checks
+from .target_checks import check_targets, missing_data, say_missing
+from .targets import Target, build_runners, read_targets
 from .whitebox import PGD
 
 START = '\r\033[K' if sys.stdout.isatty() else ''  # Over the progress bar.
 CHECKED = 200  # Images for the sanity checks.
-# Of a training: none of them is needed.
-HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 def robustness(args) -> bool:
@@ -37,67 +34,62 @@ def robustness(args) -> bool:
         Whether every part had its data.
 
     Raises:
-        UserError: The checkpoint does not fit, the classifier is none, or the data of the config are missing.
+        UserError: A checkpoint does not fit, a suite is not for this kind of model, or the data of a config are
+            missing.
     """
-    cfg = launch.load_config(args)
-    cfg.load_from, cfg.resume = None, False
-    cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(HOOKS)
-    if cfg.get('test_dataloader') is None:
-        raise UserError(f'{args.config} has no test_dataloader. Take a config of a classifier.')
-    check_data(cfg, ('test_dataloader',))
-    init_default_scope('mmpretrain')
+    check_limit(args.limit)
     if 'imagenet-c' in args.suite and {'corruptions', 'demo'} & set(args.suite):
         raise UserError(
             'ImageNet-C from disk and corruptions made on the fly have the same names, and their means would mix. '
             'Measure them in separate runs, each with an --out of its own.'
         )
-    parts = {}
-    for suite in args.suite:
-        parts.update({part.name: part for part in build_suite(suite, cfg, args.shift_root)})
-    with checkpoint_loading(args.trust_checkpoint):
-        runner = launch.build_runner(cfg)
-        model = runner.model.module if hasattr(runner.model, 'module') else runner.model
-        _check_classes(model, cfg)
-        results, checks, missing = {}, {}, {}
-        for label, path in labelled([args.checkpoint, *args.compare]).items():
-            check_checkpoint(model, path, 'all', trusted=args.trust_checkpoint)
-            load_checkpoint(model, path, map_location='cpu', logger='silent')
-            evaluation = Evaluation(runner, Path(args.out) / 'parts' / label, _hash(model), args.limit)
-            results[label] = _run(evaluation, parts.values(), label, missing)
-            attacked = any(part.attack for part in parts.values())
-            if attacked and not args.no_checks:
-                checks[label] = run_sanity_checks(
-                    model, PGD(eps=4.0), _first_images(runner, model, cfg, min(args.limit or CHECKED, CHECKED))
-                )
+    targets = read_targets(args)
+    results, checks = {}, {}
+    with checkpoint_loading(args.trust_checkpoint), quick_collection():
+        build_runners(targets)
+        on_all_ranks(lambda: check_targets(targets, args.trust_checkpoint))
+        missing = missing_data(targets)
+        say_missing(missing)
+        for target in targets:
+            evaluation = _evaluation(target, args)
+            results[target.label] = _run(evaluation, target, missing)
+            attacked = any(part.attack for part in target.setup.parts.values())
+            if attacked and target.setup.kind == 'classifier' and not args.no_checks:
+                checks[target.label] = _checks(evaluation, target)
     if is_main_process():
         mkdir_or_exist(args.out)
-        print(write_results(Path(args.out), parts, results, checks, missing))
+        print(write_results(Path(args.out), targets[0].setup.parts, results, checks, missing))
     return not missing
 
 
-def labelled(checkpoints: list) -> dict:
-    """``LABEL=PATH`` or a path, whose folder and name then are the label.
+@contextmanager
+def quick_collection():
+    """Each data set that is built has the garbage collected, which with all of the stack imported takes half a second.
 
-    Raises:
-        UserError: Two have the same label.
+    Inside, what is there already is passed over.
     """
-    found = {}
-    for text in checkpoints:
-        label, separator, path = text.partition('=')
-        if not separator or '/' in label:
-            path = text
-            label = '-'.join([part for part in (Path(path).parent.name, Path(path).stem) if part])
-        label = re.sub(r'[^\w.-]+', '_', label)
-        if label in found:
-            raise UserError(f'Two checkpoints are called {label}. Tell them apart with LABEL=PATH.')
-        found[label] = path
-    return found
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
-def _run(evaluation: Evaluation, parts, label: str, missing: dict) -> dict:
-    parts, results = list(parts), {}
+def _evaluation(target: Target, args) -> Evaluation:
+    """Load the weights."""
+    setup = target.setup
+    init_default_scope(setup.cfg.default_scope)
+    load_checkpoint(setup.model, target.checkpoint, map_location='cpu', logger='silent')
+    identity = _hash(setup.model, [setup.cfg.model, setup.cfg.get('data_preprocessor')])
+    return Evaluation(setup.runner, setup.loader, Path(args.out) / 'parts' / target.label, identity, args.limit)
+
+
+def _run(evaluation: Evaluation, target: Target, missing: dict) -> dict:
+    parts = [part for name, part in target.setup.parts.items() if name not in missing]
+    results = {}
     for number, part in enumerate(parts, start=1):
-        line = f'{label}: {part.name} ({number} of {len(parts)})'
+        line = f'{target.label}: {part.name} ({number} of {len(parts)})'
 
         def show(fraction, line=line):
             if is_main_process() and sys.stdout.isatty():
@@ -106,44 +98,52 @@ def _run(evaluation: Evaluation, parts, label: str, missing: dict) -> dict:
         try:
             results[part.name] = result = evaluation.run(part, show)
             if is_main_process():
-                print(f'{START}{label}: {part.name} {result.accuracy:.1f} ({result.seconds:.0f} s)', flush=True)
+                figures = {name: figure for name, figure in result.figures().items() if name in (part.shown or (name,))}
+                shown = ', '.join(f'{name} {figure.estimate:.4g}'.strip() for name, figure in figures.items())
+                print(f'{START}{target.label}: {part.name} {shown} ({result.seconds:.0f} s)', flush=True)
         except UserError as error:
-            if part.name == 'clean' or part.attack:
+            # In the middle of a part, other ranks may not know, and would wait.
+            known = isinstance(error, MissingData) or get_world_size() == 1
+            if part.name == 'clean' or part.attack or not known:
                 raise
             missing[part.name] = str(error)
-            if is_main_process():
-                print(f'{START}skipped {part.name}: {error}', flush=True)
+            say_missing({part.name: str(error)})
     return results
 
 
-def _check_classes(model, cfg) -> None:
-    """A classifier of other classes is an error before any work."""
-    if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
-        raise UserError(f'{type(model).__name__} is no classifier. Take a config with model type ImageClassifier.')
-    classes = getattr(model.head, 'num_classes', None)
-    known = len(DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset)).metainfo.get('classes') or ())
-    if classes and known and classes != known:
-        raise UserError(
-            f'The classifier tells {classes} classes apart, but the test data have {known}. Take the config that it '
-            'was trained with, or say where its data are with --data-root DIR.'
-        )
+def _checks(evaluation: Evaluation, target: Target) -> list:
+    """The sanity checks, on a sample; what is finished is read from its file."""
+    clean, limit = target.setup.parts['clean'], min(evaluation.limit or CHECKED, CHECKED)
+    path, fingerprint = evaluation.out / 'checks/checks.json', evaluation.fingerprint(clean, limit)
+
+    def read():
+        try:
+            content = json.loads(path.read_text())
+            return [Check(**check) for check in content['checks']] if content['fingerprint'] == fingerprint else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    checks = from_main(read)
+    if checks is None:
+        model = target.setup.model
+        # On all ranks alike: nobody waits.
+        checks = run_sanity_checks(model, PGD(eps=4.0), _inputs(model, evaluation.batches(clean, limit)))
+        if is_main_process():
+            write_whole(path, json.dumps(dict(fingerprint=fingerprint, checks=[vars(check) for check in checks])))
+    return checks
 
 
-def _first_images(runner, model, cfg, wanted: int):
-    """Batches of images as the classifier sees them, and their classes, ``wanted`` in all."""
-    loader = runner.build_dataloader({**cfg.test_dataloader, 'persistent_workers': False})
-    count = 0
+def _inputs(model, loader):
+    """Batches of images as the classifier sees them, and their classes."""
     for batch in loader:
         data = model.data_preprocessor(batch, False)
         labels = torch.cat([sample.gt_label for sample in data['data_samples']])
-        yield data['inputs'][: wanted - count], labels.to(data['inputs'].device)[: wanted - count]
-        count += len(labels)
-        if count >= wanted:
-            return
+        yield data['inputs'], labels.to(data['inputs'].device)
 
 
-def _hash(model) -> str:
-    digest = hashlib.sha256()
+def _hash(model, configs: list) -> str:
+    """Of the weights, and of what the config makes of them: mean, eps of a norm, number of detections, ..."""
+    digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b'')

@@ -1,4 +1,4 @@
-"""White-box attacks on a classifier, on its encoder alone, and on a pre-training model."""
+"""White-box attacks on a classifier, by its labels or by the features of its encoder alone."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,9 +8,6 @@ import torch
 from ..attacks import STARTS, Budget, classification_loss, feature_distance, fgsm, pgd
 from ..attacks.budget import PIXELS
 from ..errors import UserError, one_of
-from ..models.algorithms import AdversarialMIM
-from ..replay import RecordedRandomness, substituted_argument
-from .pixels import PixelSpace, last_tensor, left_as_it_was
 
 
 @dataclass(frozen=True)
@@ -177,81 +174,3 @@ class FeatureAttack(PGD):
         with torch.no_grad():
             clean = target.features(x)
         return lambda images: distance(target.features(images), clean)
-
-
-@dataclass
-class EncoderAttackResult:
-    """Perturbed images in pixels, (B, C, H, W), and the objective per image before and after the attack."""
-
-    x_adv: torch.Tensor
-    before: float
-    after: float
-
-
-def reconstruction_attack(model, inputs, data_samples, attack: PGD, *, adv_target='clean', seed=0):
-    """Make the reconstruction loss of a pre-training model larger, with the mask and other randomness held fixed.
-
-    Args:
-        model: A MIM algorithm of mmpretrain; of an AEMIM one, the clean domain and its algorithm's own loss.
-        inputs: Normalised images, (B, C, H, W).
-        data_samples: One for each image; they hold the mask, if the pipeline makes it.
-        attack: Its budget, steps and start. ``loss`` and ``restarts`` have no meaning here.
-        adv_target: What is to be reconstructed: the ``clean`` image, so that the attack acts through the encoder only,
-            or ``adv``, the perturbed one, as in training.
-        seed: Of the mask and the start.
-
-    Raises:
-        UserError: An unknown ``adv_target``.
-    """
-    if adv_target not in ('clean', 'adv'):
-        raise one_of('adv_target', adv_target, ('clean', 'adv'))
-    space = PixelSpace(model.data_preprocessor)
-    algorithm_loss = super(AdversarialMIM, model).loss if isinstance(model, AdversarialMIM) else model.loss
-    with left_as_it_was(model, seed=seed):
-        x = space.to_pixels(inputs)
-        clean = space.to_inputs(x)
-        randomness = RecordedRandomness()
-
-        def objective(images):
-            perturbed = space.to_inputs(images)
-            target = clean if adv_target == 'clean' else perturbed
-            with randomness.replayed(), substituted_argument(model.head, 'loss', perturbed, target):
-                losses = algorithm_loss(perturbed, data_samples)
-            # The mean over the batch, so its sum has the scale of one image's loss times B.
-            return len(images) * sum(value for name, value in losses.items() if 'loss' in name)
-
-        torch.manual_seed(seed + 1)  # The mask was drawn from `seed`.
-        x_adv = attack.budget.ball(x).project(attack.maximize(objective, x))
-        with torch.no_grad():
-            before, after = (objective(images).item() / len(images) for images in (x, x_adv))
-    return EncoderAttackResult(x_adv, before, after)
-
-
-def feature_attack(model, inputs, attack: FeatureAttack, *, features=None, seed=0):
-    """Move the features of any encoder of mmpretrain, pre-trained or fine-tuned, away from the clean images'.
-
-    Args:
-        model: It has a ``data_preprocessor`` and ``extract_feat``.
-        inputs: Normalised images, (B, C, H, W).
-        attack: Its budget, steps, start and distance.
-        features: Maps normalised images to features (B, ..., C) or a map (B, C, H, W). Default: the last output of
-            ``model.extract_feat``.
-        seed: Of the start, and of a model that draws masks or the like.
-    """
-    space = PixelSpace(model.data_preprocessor)
-    distance = feature_distance(attack.loss)
-    with left_as_it_was(model, seed=seed):
-        x = space.to_pixels(inputs)
-        randomness = RecordedRandomness()
-
-        def encode(images):
-            with randomness.replayed():
-                return (features or (lambda images: last_tensor(model.extract_feat(images))))(space.to_inputs(images))
-
-        with torch.no_grad():
-            clean = encode(x)
-        torch.manual_seed(seed + 1)  # A mask was drawn from `seed`.
-        x_adv = attack.budget.ball(x).project(attack.maximize(lambda images: distance(encode(images), clean), x))
-        with torch.no_grad():
-            before, after = (distance(encode(images), clean).item() / len(images) for images in (x, x_adv))
-    return EncoderAttackResult(x_adv, before, after)

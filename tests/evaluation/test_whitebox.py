@@ -8,9 +8,10 @@ from trained import images_and_labels, trained_classifier
 from aemim_mm.attacks import feature_distance
 from aemim_mm.errors import UserError
 from aemim_mm.evaluation.attacked import AttackedModel
+from aemim_mm.evaluation.encoder import feature_attack, reconstruction_attack
 from aemim_mm.evaluation.pixels import PixelClassifier
 from aemim_mm.evaluation.sanity import accuracy_under
-from aemim_mm.evaluation.whitebox import FGSM, PGD, FeatureAttack, feature_attack, reconstruction_attack
+from aemim_mm.evaluation.whitebox import FGSM, PGD, FeatureAttack
 
 COUNT = 500
 
@@ -93,8 +94,9 @@ def test_the_step_size_is_in_the_units_of_eps_and_has_a_default(model, data):
 
 
 def test_more_work_breaks_no_fewer_images(model, data):
-    single = AttackedModel(model, PGD(4, steps=5)).perturb(*data)
-    several = AttackedModel(model, PGD(4, steps=5, restarts=4)).perturb(*data)
+    # Short steps, so that much depends on the start: a good single run leaves nothing to find on some machines.
+    single = AttackedModel(model, PGD(4, steps=2, step_size=0.5)).perturb(*data)
+    several = AttackedModel(model, PGD(4, steps=2, step_size=0.5, restarts=4)).perturb(*data)
     assert (several.success | ~single.success).all() and several.success.sum() > single.success.sum()
     assert {-1, 0, 1} < set(several.attempt.tolist()) <= {-1, 0, 1, 2, 3, 4}
     # The first try is that of the attack without restarts.

@@ -6,18 +6,25 @@ import json
 import pytest
 import runs
 
-from aemim_mm.errors import UserError
-from aemim_mm.evaluation.run import labelled
+from aemim_mm.evaluation.targets import parse_target
 
 CONFIG = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
-SHRUNK = (
+NETWORK = (
     'model.backbone.arch.num_layers=1',
+    'model.backbone.arch.embed_dims=48',
+    'model.backbone.arch.num_heads=2',
+    'model.backbone.arch.feedforward_channels=96',
+    'model.neck.input_features=48',
+    'model.head.in_channels=48',
+)
+SHRUNK = (
+    *NETWORK,
     'train_dataloader.dataset.limit=500',
     'train_cfg.max_epochs=4',
     'train_cfg.val_interval=4',
     'default_hooks.checkpoint.interval=4',
 )
-MODEL = ('--cfg-options', SHRUNK[0])
+MODEL = ('--cfg-options', *NETWORK)
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +41,7 @@ def measure(checkpoint, out, *argv, options=()):
 
 def test_clean_accuracy_is_that_of_the_test(checkpoint, tmp_path):
     work_dir = tmp_path / 'test'
-    runs.test(CONFIG, checkpoint, work_dir, options=SHRUNK[:1])
+    runs.test(CONFIG, checkpoint, work_dir, options=NETWORK)
     (tested,) = [json.loads(line) for file in work_dir.glob('*/*.json') for line in file.read_text().splitlines()]
     entry = measure(f'small={checkpoint}', tmp_path / 'out')['results']['small']['clean']
     assert entry['accuracy'] == pytest.approx(tested['accuracy/top1'], abs=1e-3)
@@ -43,7 +50,7 @@ def test_clean_accuracy_is_that_of_the_test(checkpoint, tmp_path):
 
 @pytest.mark.slow
 def test_attacks_side_by_side_and_again(checkpoint, tmp_path, capsys):
-    flags = ('--suite', 'white-box', '--limit', 40, '--compare', f'same={checkpoint}')
+    flags = ('--suite', 'white-box', '--limit', 20, '--compare', f'same={checkpoint}')
     first = measure(f'small={checkpoint}', tmp_path, *flags)
     small = {name: entry['accuracy'] for name, entry in first['results']['small'].items()}
     assert len(small) == 16 and small['pgd/8'] <= small['pgd/1'] <= small['clean'] and small['pgd/8'] < small['clean']
@@ -111,13 +118,24 @@ def test_bad_input(checkpoint, tmp_path, capsys, argv, options, message):
     assert not list(tmp_path.glob('parts/*/*.json'))
 
 
-def test_a_pre_training_model_is_no_classifier(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        runs.run('robustness.py', runs.MAE, 'x.pth', '--out', tmp_path)
-    assert end.value.code == 2 and 'has no test_dataloader' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('a/b/epoch_4.pth', ('b-epoch_4', 'c.py', 'a/b/epoch_4.pth')),
+        ('ours=d.pth', ('ours', 'c.py', 'd.pth')),
+        ('runs/lr=1e-3/x.pth', ('lr_1e-3-x', 'c.py', 'runs/lr=1e-3/x.pth')),
+        ('https://host/x.pth?a=b', ('host-x', 'c.py', 'https://host/x.pth?a=b')),
+        ('ours=https://host/x.pth?a=b', ('ours', 'c.py', 'https://host/x.pth?a=b')),
+        ('ours=other/d.py:runs/lr=1/x.pth', ('ours', 'other/d.py', 'runs/lr=1/x.pth')),
+        ('other/d.py:https://host/b/x.pth', ('b-x', 'other/d.py', 'https://host/b/x.pth')),
+        ('d.py:runs/lr=1/x.pth', ('lr_1-x', 'd.py', 'runs/lr=1/x.pth')),
+    ],
+)
+def test_how_models_are_named(text, expected):
+    assert parse_target(text, 'c.py') == expected
 
 
-def test_labels():
-    assert labelled(['a/b/epoch_4.pth', 'ours=c.pth']) == {'b-epoch_4': 'a/b/epoch_4.pth', 'ours': 'c.pth'}
-    with pytest.raises(UserError, match='Two checkpoints are called b-x'):
-        labelled(['a/b/x.pth', 'c/b/x.pth'])
+def test_a_file_whose_name_contains_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'lr=1.pth').touch()
+    assert parse_target('lr=1.pth', 'c.py') == ('lr_1', 'c.py', 'lr=1.pth')
