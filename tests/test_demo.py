@@ -73,14 +73,14 @@ def demo(tmp_path, monkeypatch):
 def training(demo, tmp_path):
     """A pre-training, and a fine-tuning from its checkpoint."""
     folder = tmp_path / 'configs/demo'
-    encoder = demo.Training('pre-training AEMIM', folder / runs.AEMIM.name, tmp_path / 'encoder', 0.5)
-    return demo.Training('fine-tuning AEMIM', folder / 'vit-tiny_16e_fashion-mnist.py', tmp_path / 'work', 0.1, encoder)
+    encoder = demo.Job('pre-training AEMIM', folder / runs.AEMIM.name, tmp_path / 'encoder', 0.5)
+    return demo.Job('fine-tuning AEMIM', folder / 'vit-tiny_16e_fashion-mnist.py', tmp_path / 'work', 0.1, (encoder,))
 
 
 def finish(training):
-    training.work_dir.mkdir(exist_ok=True)
-    training.checkpoint.touch()
-    (training.work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=training.fingerprint(), seconds=1)))
+    training.folder.mkdir(exist_ok=True)
+    training.result.touch()
+    (training.folder / 'done.json').write_text(json.dumps(dict(fingerprint=training.fingerprint(), seconds=1)))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def finish(training):
     ],
 )
 def test_a_change_of_what_the_result_depends_on_trains_anew(training, tmp_path, changed):
-    encoder = training.encoder
+    (encoder,) = training.needs
     assert not encoder.is_done()
     finish(encoder)
     assert encoder.is_done()
-    encoder.checkpoint.unlink()
+    encoder.result.unlink()
     assert not encoder.is_done(), 'the checkpoint is gone'
-    encoder.checkpoint.touch()
+    encoder.result.touch()
     (tmp_path / 'configs/aemim_vit-b_800e.py').write_text('# has nothing to do with it')
     assert encoder.is_done()
     with (tmp_path / changed).open('ab') as file:
@@ -109,14 +109,14 @@ def test_a_change_of_what_the_result_depends_on_trains_anew(training, tmp_path, 
 
 def test_a_new_encoder_is_fine_tuned_anew(training):
     assert not training.is_done(), 'there is no encoder'
-    finish(training.encoder)
+    finish(training.needs[0])
     finish(training)
     assert training.is_done()
-    training.encoder.checkpoint.write_bytes(b'another one')
-    assert training.encoder.is_done() and not training.is_done()
+    training.needs[0].result.write_bytes(b'another one')
+    assert training.needs[0].is_done() and not training.is_done()
     finish(training)
     assert training.is_done()
-    (training.encoder.work_dir / 'done.json').unlink()
+    (training.needs[0].folder / 'done.json').unlink()
     assert not training.is_done(), 'the encoder is to be trained anew, and this after it'
 
 
@@ -124,8 +124,8 @@ def test_a_failed_training_ends_with_its_last_words(demo, training, tmp_path):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/train.py').write_text("import sys\nprint('so much for that')\nsys.exit(3)\n")
     with pytest.raises(SystemExit, match='pre-training AEMIM failed with exit code 3(?s:.*)so much for that'):
-        demo.train(training.encoder, demo.Progress(0.5))
-    assert not (training.encoder.work_dir / 'done.json').exists()
+        demo.run_all([training.needs[0]], demo.Progress(0.5))
+    assert not (training.needs[0].folder / 'done.json').exists()
 
 
 SMALL = """
@@ -140,7 +140,8 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
 def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     module = runs.tool('demo.py')
     (tmp_path / 'configs/demo').mkdir(parents=True)
-    for names in ('CONFIGS', 'FINE_TUNING'):
+    monkeypatch.setattr(module, 'ATTACKED', 20)
+    for names in ('CONFIGS', 'FINE_TUNING', 'ROBUST_FINE_TUNING'):
         small = {name: tmp_path / 'configs/demo' / path.name for name, path in getattr(module, names).items()}
         for name, path in small.items():
             path.write_text(SMALL.format(base=str(getattr(module, names)[name])))
@@ -150,7 +151,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['demo.py', '--out', str(tmp_path / 'out')])
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'
-    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 7
+    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 12
     assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_16.pth' in shown
     assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
     report = (out / 'report.html').read_text()
@@ -161,21 +162,28 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]
     assert 'trained with 100 labelled images for 16 epochs' in table
     for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
-        log = (out / f'finetuned-{folder}/train.log').read_text()
+        log = (out / f'finetuned-{folder}/log.txt').read_text()
         (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table)
         (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
         assert float(shown) == pytest.approx(float(logged), abs=0.051)
         assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
+    # Those of the attacks are what tools/robustness.py found.
+    table = report[report.index('<h2>Robustness</h2>') :].split('</section>')[0]
+    found = json.loads((out / 'robustness-pgd-at/results.json').read_text())['results']['pgd-at-mae']
+    (row,) = re.findall(r'MAE, 16 epochs, PGD-AT</th>(.*?)</tr>', table, re.DOTALL)
+    figures = [float(figure) for figure in re.findall(r'>(\d+\.\d)<', row)]
+    parts = ('clean', 'fgsm/4', 'pgd/2', 'pgd/4', 'pgd/8')
+    assert figures[:5] == [pytest.approx(found[part]['accuracy'], abs=0.051) for part in parts] and len(figures) == 6
     with Image.open(out / 'panels.png') as panels:
         assert panels.size[0] > 7 * 112
     probe = json.loads((out / 'probe.json').read_text())
     assert set(probe) == {'untrained', 'MAE', 'AEMIM'} and all(0 < row['linear'] <= 100 for row in probe.values())
 
     before = (out / 'aemim/epoch_16.pth').stat().st_mtime_ns
-    with mock.patch.object(module, 'train', side_effect=AssertionError('trained again')):
+    with mock.patch.object(module, 'Running', side_effect=AssertionError('trained again')):
         module.main()
     shown = capsys.readouterr().out
-    assert shown.count('done already') == 5 and 'fine-tuning MAE: done already' in shown
+    assert shown.count('done already') == 10 and 'fine-tuning MAE: done already' in shown
     assert (out / 'aemim/epoch_16.pth').stat().st_mtime_ns == before
     assert json.loads((out / 'probe.json').read_text()) == probe
 
@@ -194,12 +202,12 @@ sys.exit(Path(__file__).with_name('code').read_text() == '1')
 def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, training, tmp_path):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/train.py').write_text(RECORD)
-    training = training.encoder
+    (training,) = training.needs
 
     def train(code):
         (tmp_path / 'tools/code').write_text(str(code))
         try:
-            demo.train(training, demo.Progress(0.5))
+            demo.run_all([training], demo.Progress(0.5))
         except SystemExit:
             return False
         return training.is_done()
@@ -208,6 +216,6 @@ def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, train
     assert train(0), 'goes on from its checkpoint'
     training.config.write_text(training.config.read_text() + '# changed\n')
     assert not training.is_done() and train(0), 'starts in an empty folder'
-    training.checkpoint.unlink()
+    training.result.unlink()
     assert not training.is_done() and train(0), 'starts again, since there is nothing to resume'
-    assert (training.work_dir / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
+    assert (training.folder / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']

@@ -1,4 +1,4 @@
-"""`make demo`: pre-train AEMIM and MAE on embedded data, fine-tune and probe both encoders, and write a report.
+"""`make demo`: pre-train AEMIM and MAE on embedded data, fine-tune, probe and attack what was learned, write a report.
 
 What is done already is not done again; an interrupted run goes on where it was. Needs no network and no GPU.
 """
@@ -20,85 +20,131 @@ CONFIGS = {
     'MAE': REPOSITORY / 'configs/demo/mae_vit-tiny_16e_fashion-mnist.py',
 }
 FINE_TUNING = {
-    'AEMIM': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
-    'MAE': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
     'scratch': REPOSITORY / 'configs/demo/vit-tiny-scratch_16e_fashion-mnist.py',
+    'MAE': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
+    'AEMIM': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
+}
+ROBUST_FINE_TUNING = {
+    'scratch': REPOSITORY / 'configs/demo/vit-tiny-pgd-at-scratch_16e_fashion-mnist.py',
+    'MAE': REPOSITORY / 'configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py',
+    'AEMIM': REPOSITORY / 'configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py',
 }
 EPOCHS = 16  # Of all these configs.
+ATTACKED = 300  # Test images for the robustness table.
+# Two jobs with half of the cores each take little more time than one with all of them: the tensors are small.
+LANES = min(os.cpu_count() or 1, 2)
 
 
-class Training(NamedTuple):
-    """One run of tools/train.py.
+class Job(NamedTuple):
+    """One run of a tool, in a process of its own.
 
     Args:
         name: What the user reads.
         config: The config file.
-        work_dir: Where its checkpoints go.
-        share: Of the whole time of the demo, roughly: what the ETA is computed with.
-        encoder: The training whose encoder this one starts from.
+        folder: Where its results go.
+        share: Of the work of the demo, roughly: what the ETA is computed with.
+        needs: The jobs whose checkpoints it starts from or measures.
+        attacks: Run tools/robustness.py rather than tools/train.py.
     """
 
     name: str
     config: Path
-    work_dir: Path
+    folder: Path
     share: float
-    encoder: 'Training | None' = None
+    needs: tuple = ()
+    attacks: bool = False
 
     @property
-    def checkpoint(self) -> Path:
-        return self.work_dir / f'epoch_{EPOCHS}.pth'
+    def result(self) -> Path:
+        return self.folder / ('results.json' if self.attacks else f'epoch_{EPOCHS}.pth')
 
     def fingerprint(self) -> str:
         """Changes with anything that the result depends on: the config, the package's code, the data, the encoder."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f'{ATTACKED}'.encode() if self.attacks else b'')
         sources = [
             *sorted(self.config.parent.glob('*.py')),
             *sorted(self.config.parent.parent.glob('_base_/demo_*.py')),
             *sorted((REPOSITORY / 'aemim_mm').rglob('*.py')),
             *sorted((REPOSITORY / 'aemim_mm/data').rglob('*ubyte')),
-            *([self.encoder.checkpoint] if self.encoder else []),
+            *(job.result for job in self.needs),
         ]
         for source in sources:
             digest.update(source.read_bytes())
         return digest.hexdigest()
 
     def is_done(self) -> bool:
-        if self.encoder and not self.encoder.is_done():
-            return False
-        marker = self.work_dir / 'done.json'
-        if not marker.is_file() or not self.checkpoint.is_file():
+        marker = self.folder / 'done.json'
+        if not all(job.is_done() for job in self.needs) or not marker.is_file() or not self.result.is_file():
             return False
         return json.loads(marker.read_text())['fingerprint'] == self.fingerprint()
 
+    def command(self) -> list:
+        """What starts this job, or goes on with it; what is of another one is removed."""
+        now = self.fingerprint()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.folder / 'started.txt'
+        same = state.is_file() and state.read_text() == now and not (self.folder / 'done.json').exists()
+        state.write_text(now)
+        if not same:
+            for pattern in ('done.json', '*.pth', '*.pth.*', 'last_checkpoint', '*/vis_data/*.json', 'results.json'):
+                for old in self.folder.glob(pattern):
+                    old.unlink()
+        if self.attacks:
+            first, *others = (f'{job.folder.name}={job.result}' for job in self.needs)
+            flags = [first, '--compare', *others, '--suite', 'demo', '--limit', str(ATTACKED), '--no-checks']
+            return self._tool('robustness.py', *flags, '--out', str(self.folder))
+        command = self._tool('train.py', '--work-dir', str(self.folder), *(['--resume'] if same else []))
+        for encoder in self.needs:
+            command += ['--cfg-options', f'model.backbone.init_cfg.checkpoint={encoder.result}']
+        return command
+
+    def _tool(self, tool: str, *argv) -> list:
+        return [sys.executable, str(REPOSITORY / 'tools' / tool), str(self.config), *argv]
+
+    def progress(self, line: str):
+        """How far a line of the log says that the job is, and in words; None if it says nothing of that."""
+        if self.attacks:
+            found = re.search(r'^(\S+): (\S+) \S+.* \(\d+ s\)$', line)
+            return found and (None, f'{found[1]} under {found[2]}')
+        found = re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*? loss: (\S+)', line)
+        if not found:
+            return None
+        epoch, step, steps = map(int, found.groups()[:3])
+        return (epoch - 1 + step / steps) / EPOCHS, f'epoch {epoch} of {EPOCHS}, loss {found[5]}'
+
 
 def plan(out: Path) -> list:
-    """All trainings of the demo, in their order."""
-    pretraining = {
-        name: Training(f'pre-training {name}', config, out / name.lower(), share)
-        for (name, config), share in zip(CONFIGS.items(), (0.54, 0.23))
+    """All jobs of the demo, in the order in which they are begun."""
+    pretrained = {
+        name: Job(f'pre-training {name}', config, out / name.lower(), share)
+        for (name, config), share in zip(CONFIGS.items(), (0.4, 0.18))
     }
-    fine_tuning = [
-        Training(
-            'training from scratch' if name == 'scratch' else f'fine-tuning {name}',
-            config,
-            out / f'finetuned-{name.lower()}',
-            0.05,
-            pretraining.get(name),
-        )
-        for name, config in FINE_TUNING.items()
+    tuned, robust = [], []
+    for name in FINE_TUNING:
+        needs = tuple(pretrained[key] for key in pretrained if key == name)
+        what = 'from scratch' if name == 'scratch' else name
+        tuned.append(Job(f'fine-tuning {what}', FINE_TUNING[name], out / f'finetuned-{name.lower()}', 0.03, needs))
+        folder = out / f'pgd-at-{name.lower()}'
+        robust.append(Job(f'robust fine-tuning {what}', ROBUST_FINE_TUNING[name], folder, 0.05, needs))
+    # AEMIM is the last to be ready, and the first column.
+    attacks = [
+        Job(f'attacks on {kind}', jobs[0].config, out / f'robustness-{kind}', 0.07, tuple(reversed(jobs)), True)
+        for kind, jobs in (('finetuned', tuned), ('pgd-at', robust))
     ]
-    return [*pretraining.values(), *fine_tuning]
+    pairs = [job for pair in zip(tuned, robust) for job in pair]
+    return [*pretrained.values(), *pairs, *attacks]
 
 
 class Progress:
     """One line with stage, progress and ETA: rewritten in a terminal, printed now and then elsewhere."""
 
     def __init__(self, total: float):
-        self.total, self.done, self.started, self.last = total, 0.0, time.time(), 0.0
+        self.total, self.done, self.started, self.last = total, {}, time.time(), 0.0
 
-    def show(self, share: float, fraction: float, text: str) -> None:
+    def show(self, share: float, fraction: float, text: str, stage='') -> None:
         """``fraction`` of a stage is done, which is such a ``share`` of the ``total``."""
-        complete = (self.done + share * fraction) / self.total
+        self.done[stage or share] = share * fraction
+        complete = sum(self.done.values()) / self.total
         eta = (time.time() - self.started) * (1 - complete) / complete if complete > 0.005 else None
         clock = 'unknown' if eta is None else f'{int(eta) // 60}:{int(eta) % 60:02d}'
         line = f'[{complete:4.0%}] ETA {clock}  {text}'
@@ -107,60 +153,81 @@ class Progress:
         elif fraction >= 1 or time.time() - self.last > 5:
             self.last = time.time()
             print(line, flush=True)
-        if fraction >= 1:
-            self.done += share
 
 
-def train(training: Training, progress: Progress) -> None:
-    """Run tools/train.py; its whole output goes to a log file, its progress to the screen."""
-    name, work_dir = training.name, training.work_dir
-    command = _command(training)
-    started = time.time()
-    log = work_dir / 'train.log'
-    with (
-        log.open('w') as file,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
-        ) as process,
-    ):
-        try:
-            for line in process.stdout:
-                file.write(line)
-                found = re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*? loss: (\S+)', line)
-                if found:
-                    epoch, step, steps = map(int, found.groups()[:3])
-                    fraction = min((epoch - 1 + step / steps) / EPOCHS, 0.999)
-                    progress.show(training.share, fraction, f'{name}: epoch {epoch} of {EPOCHS}, loss {found.group(5)}')
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        sys.exit(
-            f'{name} failed with exit code {process.returncode}. Its last words (all of them: {log}):\n'
-            + ''.join(log.read_text().splitlines(keepends=True)[-5:])
-        )
-    seconds = time.time() - started
-    (work_dir / 'done.json').write_text(json.dumps(dict(fingerprint=training.fingerprint(), seconds=seconds)))
-    progress.show(training.share, 1, f'{name}: done in {seconds:.0f} s')
+class Running:
+    """A job's process; its whole output goes to a log file, its progress to the screen."""
+
+    def __init__(self, job: Job):
+        self.job, self.started, self.fraction, self.words = job, time.time(), 0.0, ''
+        command = job.command()
+        self.log, self.read = job.folder / 'log.txt', 0
+        threads = str(max((os.cpu_count() or 1) // LANES, 1))
+        # On small tensors, threads mostly wait for each other.
+        env = {'OMP_NUM_THREADS': threads, **os.environ, 'PYTHONUNBUFFERED': '1'}
+        with self.log.open('wb') as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=env)
+
+    def follow(self, progress: Progress) -> bool:
+        """Show how far it is; whether it has ended."""
+        ended = self.process.poll() is not None
+        for line in self._new_lines():
+            found = self.job.progress(line)
+            if found:
+                # Of the attacks, every classifier has as many parts.
+                self.fraction = found[0] or min(self.fraction + 1 / 22 / len(self.job.needs), 0.99)
+                self.words = f'{self.job.name}: {found[1]}'
+        if self.words and not ended:
+            progress.show(self.job.share, min(self.fraction, 0.999), self.words, self.job.name)
+        return ended
+
+    def _new_lines(self) -> list:
+        with self.log.open('rb') as log:
+            log.seek(self.read)
+            whole = log.read().rpartition(b'\n')[0]
+        self.read += len(whole)
+        return whole.decode(errors='replace').splitlines()
+
+    def finish(self, progress: Progress) -> None:
+        """Note that it is done; if it failed, leave with its last words."""
+        job, seconds = self.job, time.time() - self.started
+        if self.process.returncode:
+            sys.exit(
+                f'{job.name} failed with exit code {self.process.returncode}. Its last words (all of them: '
+                f'{self.log}):\n' + ''.join(self.log.read_text(errors='replace').splitlines(keepends=True)[-5:])
+            )
+        (job.folder / 'done.json').write_text(json.dumps(dict(fingerprint=job.fingerprint(), seconds=seconds)))
+        progress.show(job.share, 1, f'{job.name}: done in {seconds:.0f} s', job.name)
+
+    def stop(self) -> None:
+        """End it, if it has not ended."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
 
 
-def _command(training: Training) -> list:
-    """The command that starts this training, or goes on with it; what is of another one is removed."""
-    work_dir, now = training.work_dir, training.fingerprint()
-    work_dir.mkdir(parents=True, exist_ok=True)
-    state = work_dir / 'started.txt'
-    same = state.is_file() and state.read_text() == now and not (work_dir / 'done.json').exists()
-    state.write_text(now)
-    command = [sys.executable, str(REPOSITORY / 'tools/train.py'), str(training.config), '--work-dir', str(work_dir)]
-    if same:
-        command.append('--resume')
-    else:
-        for pattern in ('done.json', '*.pth', 'last_checkpoint', '*/vis_data/*.json'):
-            for old in work_dir.glob(pattern):
-                old.unlink()
-    if training.encoder:
-        command += ['--cfg-options', f'model.backbone.init_cfg.checkpoint={training.encoder.checkpoint}']
-    return command
+def run_all(jobs: list, progress: Progress) -> None:
+    """Run jobs, ``LANES`` at a time, each when those that it needs are done."""
+    waiting, running = list(jobs), []
+    try:
+        while waiting or running:
+            ready = [job for job in waiting if not any(need in waiting or _is_in(running, need) for need in job.needs)]
+            for job in ready[: LANES - len(running)]:
+                waiting.remove(job)
+                running.append(Running(job))
+            time.sleep(0.3)
+            for run in list(running):
+                if run.follow(progress):
+                    run.finish(progress)
+                    run.stop()
+                    running.remove(run)
+    finally:
+        for run in running:
+            run.stop()
+
+
+def _is_in(running: list, job: Job) -> bool:
+    return any(run.job == job for run in running)
 
 
 def main():
@@ -168,15 +235,14 @@ def main():
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where everything goes')
     args = parser.parse_args()
     out = args.out.resolve()
-    trainings = plan(out)
-    todo = [training for training in trainings if not training.is_done()]
-    probe, report = 0.08, 0.02
-    progress = Progress(sum(training.share for training in todo) + probe + report)
-    for training in trainings:
-        if training in todo:
-            train(training, progress)
-        else:
-            print(f'{training.name}: done already, in {os.path.relpath(training.work_dir)}')
+    jobs = plan(out)
+    todo = [job for job in jobs if not job.is_done()]
+    probe, report = 0.06, 0.02
+    progress = Progress(sum(job.share for job in todo) + probe + report)
+    for job in jobs:
+        if job not in todo:
+            print(f'{job.name}: done already, in {os.path.relpath(job.folder)}')
+    run_all(todo, progress)
 
     from aemim_mm.demo import probe_encoders, write_demo_report  # seconds to import: not before --help
 
@@ -185,7 +251,7 @@ def main():
     progress.show(report, 1, 'wrote the report')
     print(f"""
 Report:      {os.path.relpath(page)}
-Checkpoint:  {os.path.relpath(trainings[0].checkpoint)}
+Checkpoint:  {os.path.relpath(jobs[0].result)}
 Next, on your own images (a folder, nested or flat, no labels needed):
     .venv/bin/python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR""")
 
