@@ -1,0 +1,80 @@
+"""What the processes of a distributed training have to agree on."""
+
+import signal
+import sys
+import threading
+from datetime import timedelta
+
+import torch
+from mmengine import dist
+
+from .errors import UserError
+
+
+def on_main(function):
+    """Run something on the first rank only, and give its result on all.
+
+    Raises:
+        UserError: As the first rank raised it. The other ranks exit with the same code, and leave it to speak.
+    """
+    shared = [None, None]
+    if dist.is_main_process():
+        try:
+            shared[0] = function()
+        except UserError as error:
+            shared[1] = str(error)
+    dist.broadcast_object_list(shared)
+    result, failure = shared
+    if failure:
+        if dist.is_main_process():
+            raise UserError(failure)
+        sys.exit(2)
+    return result
+
+
+class StopSignal:
+    """SIGTERM, as all ranks see it at the same iteration.
+
+    The ranks vote after each iteration, by a number of one byte among their CPUs, and read the votes one iteration
+    later: the exchange runs beside the computation, and no device waits for it.
+    """
+
+    def __init__(self):
+        self.received = False
+        self._handler = self._group = self._vote = self._work = None
+
+    def open(self, timeout: float) -> None:
+        """Listen to SIGTERM; ``timeout`` in seconds, for a rank that does not vote."""
+        # Python lets only the main thread have signal handlers.
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, self._note)
+        if dist.get_world_size() > 1:
+            self._group = torch.distributed.new_group(backend='gloo', timeout=timedelta(seconds=timeout))
+
+    def _note(self, _signal, _frame) -> None:
+        self.received = True
+
+    def agreed(self) -> bool:
+        """Whether any rank had got the signal at the end of the last iteration; all ranks ask once each iteration."""
+        if self._group is None:
+            return self.received
+        stop = self._counted()
+        if not stop:
+            self._vote = torch.tensor([self.received], dtype=torch.uint8)
+            operation = torch.distributed.ReduceOp.MAX
+            self._work = torch.distributed.all_reduce(self._vote, operation, group=self._group, async_op=True)
+        return stop
+
+    def _counted(self) -> bool:
+        if self._work is None:
+            return False
+        self._work.wait()
+        self._work = None
+        return bool(self._vote)
+
+    def close(self) -> None:
+        """Stop listening; what SIGTERM did before, it does again."""
+        self._counted()
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+            self._handler = None
