@@ -3,6 +3,7 @@
 import errno
 import os
 import os.path as osp
+from numbers import Real
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -38,9 +39,11 @@ def make_resumable(cfg: Config) -> None:
 
 def set_timeout(cfg: Config) -> None:
     """Let processes wait no longer for one another than ``env_cfg.dist_cfg.timeout``, by default ten minutes."""
-    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', dict(backend='nccl')).setdefault('timeout', TIMEOUT)
-    if not cfg.env_cfg.dist_cfg.timeout > 0:
-        raise UserError(f'env_cfg.dist_cfg.timeout is in seconds, > 0, but got {cfg.env_cfg.dist_cfg.timeout!r}.')
+    settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    timeout = settings.get('timeout', TIMEOUT)
+    if not isinstance(timeout, Real) or timeout <= 0:
+        raise UserError(f'env_cfg.dist_cfg.timeout is in seconds, > 0, but got {timeout!r}.')
+    cfg.merge_from_dict({'env_cfg.dist_cfg': {'backend': 'nccl', **settings, 'timeout': timeout}})
 
 
 def wanted_resume(asked: str | None, work_dir: str) -> str | None:

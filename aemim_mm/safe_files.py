@@ -23,7 +23,7 @@ def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
     """Write a file so that, whatever happens, ``path`` holds all of it or what it held before.
 
     Args:
-        path: A local file; its folder exists.
+        path: A local file; its folder is made if need be.
         content: What to write, first to a temporary file beside it.
         checksum: Also leave ``path.sha256``, as ``sha256sum -c`` reads it.
 
@@ -34,6 +34,7 @@ def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
     if checksum:
         parts[path + CHECKSUM] = f'{hashlib.sha256(content).hexdigest()}  {osp.basename(path)}\n'.encode()
     try:
+        os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
         for name, part in parts.items():
             with open(name + PART, 'wb') as stream:
                 stream.write(part)
@@ -49,7 +50,7 @@ def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
         raise _not_saved(path, len(content), error) from error
     finally:
         for name in parts:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.remove(name + PART)
 
 
@@ -87,7 +88,6 @@ class WholeFilesBackend(LocalBackend):
 
     def put(self, obj, filepath) -> None:
         """Write bytes by :func:`write_whole`."""
-        os.makedirs(osp.dirname(osp.abspath(filepath)), exist_ok=True)
         write_whole(str(filepath), obj, checksum=True)
 
     def remove(self, filepath) -> None:
