@@ -15,49 +15,27 @@ import runs
 import torch
 
 SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['aemim_mm.launch', 'faults'])
+SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'faults'])
 # 3 epochs of 4 iterations.
 EPOCHS = 3
 LIMIT = 120
 
 
-def _train(argv, log, environment):
+def _train(argv, environment):
     # The largest file that it may write: a disk that fails.
     if 'FILE_SIZE' in environment:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment['FILE_SIZE']),) * 2)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
     os.environ.update(environment)
     torch.set_num_threads(1)
     runs.run('train.py', *argv)
 
 
-def warm_up() -> None:
-    """Start the server, so that nobody's time is measured with it."""
-    process = SERVER.Process(target=time.time)
-    process.start()
-    process.join(LIMIT)
+class Process:
+    """A function in a process of its own, and what it writes."""
 
-
-class Training:
-    """One run of ``tools/train.py`` on the demo's config, shrunk.
-
-    Args:
-        work_dir: Where it works; its output goes to ``output.txt`` there.
-        *flags: Of the tool.
-        options: Of ``--cfg-options``, after those of ``runs.SHRUNK``.
-        **environment: Variables.
-    """
-
-    def __init__(self, work_dir, *flags, options=(), **environment):
-        self.work_dir = Path(work_dir)
-        self.work_dir.mkdir(exist_ok=True)
-        options = (*runs.SHRUNK, f'train_cfg.max_epochs={EPOCHS}', *options)
-        argv = (runs.AEMIM, '--work-dir', self.work_dir, *flags, '--cfg-options', *options)
-        self.log = self.work_dir / f'output{environment.get("RANK", "")}.txt'
-        arguments = ([str(word) for word in argv], str(self.log), environment)
-        self.process = SERVER.Process(target=_train, args=arguments)
+    def __init__(self, log, function, *args):
+        self.log = Path(log)
+        self.process = SERVER.Process(target=_redirected, args=(str(log), function, args))
         self.process.start()
         atexit.register(self.process.kill)
 
@@ -69,7 +47,7 @@ class Training:
             raise AssertionError(f'still running after {seconds} s:\n{self.output()}')
         return self.process.exitcode
 
-    def until(self, text: str) -> 'Training':
+    def until(self, text: str):
         """Wait until it has written this."""
         end = time.monotonic() + LIMIT
         while text not in self.output():
@@ -81,6 +59,41 @@ class Training:
     def output(self) -> str:
         """What it wrote."""
         return self.log.read_text() if self.log.exists() else ''
+
+
+def _redirected(log, function, args):
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    function(*args)
+
+
+def warm_up() -> None:
+    """Start the server, so that nobody's time is measured with it."""
+    process = SERVER.Process(target=time.time)
+    process.start()
+    process.join(LIMIT)
+
+
+class Training(Process):
+    """One run of ``tools/train.py`` on the demo's config, shrunk.
+
+    Args:
+        work_dir: Where it works; its output goes to ``output.txt`` there.
+        *flags: Of the tool.
+        options: Of ``--cfg-options``.
+        config: In place of the demo's, shrunk.
+        **environment: Variables.
+    """
+
+    def __init__(self, work_dir, *flags, options=(), config=None, **environment):
+        self.work_dir = Path(work_dir)
+        self.work_dir.mkdir(exist_ok=True)
+        if config is None:
+            options = (*runs.SHRUNK, f'train_cfg.max_epochs={EPOCHS}', *options)
+        argv = (config or runs.AEMIM, '--work-dir', self.work_dir, *flags, '--cfg-options', *options)
+        log = self.work_dir / f'output{environment.get("RANK", "")}.txt'
+        super().__init__(log, _train, [str(word) for word in argv], environment)
 
     def workers(self) -> list:
         """The process ids of its data loader's workers."""
@@ -96,15 +109,16 @@ def train(work_dir, *flags, options=(), **environment) -> Training:
     return training
 
 
-def two_processes(work_dir, *flags, options=()) -> list:
+def two_processes(work_dir, *flags, options=(), config=None) -> list:
     """The two processes of a distributed run, as torchrun would start them."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     options = ('train_dataloader.batch_size=8', *options)
+    flags = ('--launcher', 'pytorch', *flags)
     return [
-        Training(work_dir, '--launcher', 'pytorch', *flags, options=options, RANK=rank, LOCAL_RANK=rank, **common)
+        Training(work_dir, *flags, options=options, config=config, RANK=rank, LOCAL_RANK=rank, **common)
         for rank in ('0', '1')
     ]
 

@@ -1,4 +1,4 @@
-"""A resumed run ends as one without a break: by epochs and by iterations, with and without workers, stopped anywhere."""
+"""A resumed run ends as one without a break: by epochs or iterations, with or without workers, stopped anywhere."""
 
 import itertools
 import random

@@ -41,12 +41,12 @@ def main() -> int:
 def report(failures: dict) -> int:
     """Say which process ended the others, unless it has said so itself; give the exit code."""
     # One that was killed comes first: the others failed because it was gone.
-    first = min(failures.values(), key=lambda failure: (failure.exitcode >= 0, failure.timestamp))
+    rank, first = min(failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
     if first.exitcode >= 0:
         return first.exitcode
     name = signal.Signals(-first.exitcode).name
     print(
-        f'error: rank {first.global_rank} was killed by {name}, and the other processes were stopped. Go on with '
+        f'error: rank {rank} was killed by {name}, and the other processes were stopped. Go on with '
         '--resume; if it was SIGKILL, look for a lack of memory in the log of the system.',
         file=sys.stderr,
     )
