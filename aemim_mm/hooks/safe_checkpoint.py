@@ -169,8 +169,19 @@ class SafeCheckpointHook(CheckpointHook):
         on_main(save)
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        with self._removing_afterwards():
-            super()._save_best_checkpoint(runner, metrics)
+        # mmengine saves on the first rank alone; all learn whether it could.
+        failure = None
+        try:
+            with self._removing_afterwards():
+                super()._save_best_checkpoint(runner, metrics)
+        except UserError as error:
+            failure = error
+
+        def raise_it():
+            if failure:
+                raise failure
+
+        on_main(raise_it)
 
     @contextmanager
     def _removing_afterwards(self):

@@ -50,7 +50,8 @@ def torchrun(tmp_path):
     def torchrun(program, *flags):
         file = tmp_path / 'program.py'
         file.write_text(f"import os, signal, sys, time\nrank = int(os.environ['RANK'])\n{program}")
-        argv = ('--standalone', '--nproc_per_node=2', *flags, str(file))
+        # torch 2.1 looks at its processes only every five seconds.
+        argv = ('--standalone', '--nproc_per_node=2', '--monitor-interval=0.2', *flags, str(file))
         return faults.Process(tmp_path / 'output.txt', _torchrun, *argv)
 
     return torchrun
