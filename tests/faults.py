@@ -109,12 +109,16 @@ def train(work_dir, *flags, options=(), **environment) -> Training:
     return training
 
 
-def two_processes(work_dir, *flags, options=(), config=None) -> list:
-    """The two processes of a distributed run, as torchrun would start them."""
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        return free.getsockname()[1]
+
+
+def two_processes(work_dir, *flags, options=(), config=None) -> list:
+    """The two processes of a distributed run, as torchrun would start them."""
+    common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     options = ('train_dataloader.batch_size=8', *options)
     flags = ('--launcher', 'pytorch', *flags)
     return [

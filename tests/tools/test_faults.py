@@ -1,6 +1,7 @@
 """Nothing lost: real processes are killed, stopped and starved, and end with the weights of an undisturbed run.
 
-The kill points are three; for twenty:  AEMIM_KILLS=20 python -m pytest tests/tools/test_faults.py -k random_moments
+The kill points are three. For twenty, and for whole jobs by dist_train.sh:
+AEMIM_KILLS=20 python -m pytest tests/tools/test_faults.py
 """
 
 import os
@@ -8,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -181,3 +183,50 @@ def test_a_restart_by_torchrun_goes_on_from_what_this_job_saved(undisturbed, tmp
     training = faults.train(work, TORCHELASTIC_RESTART_COUNT='1', AEMIM_JOB_STARTED=str(began))
     assert 'resumed epoch: 2, iter: 8' in training.output()
     faults.assert_same_training(work / 'epoch_3.pth', undisturbed[0] / 'epoch_3.pth')
+
+
+def whole_job(work_dir, log, **environment):
+    """Start tools/dist_train.sh on two processes; wait until it trains its second epoch."""
+    options = [*runs.SHRUNK, f'train_cfg.max_epochs={faults.EPOCHS}', 'train_dataloader.batch_size=8']
+    command = [runs.REPO / 'tools/dist_train.sh', runs.AEMIM, '2', '--work-dir', work_dir, '--cfg-options', *options]
+    ours = dict(PYTHON=sys.executable, PYTHONPATH=str(runs.REPO), PORT=str(faults.free_port()))
+    with open(log, 'w') as output:
+        job = subprocess.Popen(command, env={**os.environ, **ours, **environment}, stdout=output, stderr=output)
+    end = time.monotonic() + faults.LIMIT
+    while 'Epoch(train) [2][1/4]' not in log.read_text():
+        assert job.poll() is None and time.monotonic() < end, log.read_text()
+        time.sleep(0.01)
+    return job, [int(pid) for pid in open(f'/proc/{job.pid}/task/{job.pid}/children').read().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KILLS <= 3, reason='long: set AEMIM_KILLS=20')
+def test_a_job_whose_process_is_killed_restarts_and_ends_the_same(two_undisturbed, tmp_path):
+    log = tmp_path / 'log'
+    job, processes = whole_job(tmp_path / 'work', log, TORCHRUN_ARGS='--max-restarts=1')
+    os.kill(processes[1], signal.SIGKILL)
+    try:
+        assert job.wait(faults.LIMIT) == 0, log.read_text()
+    finally:
+        job.kill()
+    assert 'resumed epoch: 1, iter: 4' in log.read_text()
+    faults.assert_same_training(tmp_path / 'work/epoch_3.pth', two_undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KILLS <= 3, reason='long: set AEMIM_KILLS=20')
+@pytest.mark.parametrize(('sent', 'code'), [(signal.SIGTERM, 75), (signal.SIGKILL, 1)])
+def test_a_job_ends_in_time_with_its_code_and_one_line(tmp_path, sent, code):
+    log = tmp_path / 'log'
+    job, processes = whole_job(tmp_path / 'work', log)
+    os.kill(job.pid if sent == signal.SIGTERM else processes[1], sent)
+    try:
+        assert job.wait(60) == code, log.read_text()
+    finally:
+        job.kill()
+    last = log.read_text().splitlines()[-1]
+    assert 'Traceback' not in log.read_text()
+    if sent == signal.SIGKILL:
+        assert last.startswith('error: rank 1 was killed by SIGKILL, and the other processes were stopped.')
+    else:
+        assert len(list((tmp_path / 'work').glob('iter_*.pth'))) == 1
