@@ -18,6 +18,7 @@ SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'faults'])
 # 3 epochs of 4 iterations.
 EPOCHS = 3
+TRAINS = 'Checkpoints will be saved to'
 LIMIT = 120
 
 
@@ -35,6 +36,7 @@ class Process:
 
     def __init__(self, log, function, *args):
         self.log = Path(log)
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
         self.process = SERVER.Process(target=_redirected, args=(str(log), function, args))
         self.process.start()
         atexit.register(self.process.kill)
@@ -58,7 +60,7 @@ class Process:
 
     def output(self) -> str:
         """What it wrote."""
-        return self.log.read_text() if self.log.exists() else ''
+        return self.log.read_bytes()[self._begin :].decode() if self.log.exists() else ''
 
 
 def _redirected(log, function, args):
@@ -66,13 +68,6 @@ def _redirected(log, function, args):
     os.dup2(output, 1)
     os.dup2(output, 2)
     function(*args)
-
-
-def warm_up() -> None:
-    """Start the server, so that nobody's time is measured with it."""
-    process = SERVER.Process(target=time.time)
-    process.start()
-    process.join(LIMIT)
 
 
 class Training(Process):
@@ -95,10 +90,10 @@ class Training(Process):
         log = self.work_dir / f'output{environment.get("RANK", "")}.txt'
         super().__init__(log, _train, [str(word) for word in argv], environment)
 
-    def workers(self) -> list:
-        """The process ids of its data loader's workers."""
-        children = Path(f'/proc/{self.process.pid}/task/{self.process.pid}/children')
-        return [int(word) for word in children.read_text().split()]
+
+def children(pid: int) -> list:
+    """Ids of the processes that a process started, in their order."""
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
 
 def train(work_dir, *flags, options=(), **environment) -> Training:

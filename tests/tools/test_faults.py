@@ -4,6 +4,7 @@ The kill points are three. For twenty, and for whole jobs by dist_train.sh:
 AEMIM_KILLS=20 python -m pytest tests/tools/test_faults.py
 """
 
+import atexit
 import os
 import random
 import shutil
@@ -26,11 +27,11 @@ EACH_ITERATION = ('default_hooks.checkpoint.by_epoch=False', 'default_hooks.chec
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
-    """A run of three epochs, with how long it took in seconds."""
-    faults.warm_up()
+    """A run of three epochs, and how many seconds it trained."""
+    training = faults.Training(tmp_path_factory.mktemp('undisturbed')).until(faults.TRAINS)
     begin = time.monotonic()
-    work_dir = faults.train(tmp_path_factory.mktemp('undisturbed')).work_dir
-    return work_dir, time.monotonic() - begin
+    assert training.wait() == 0, training.output()
+    return training.work_dir, time.monotonic() - begin
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +53,8 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(undisturbed, tmp_
         options = [*(EACH_ITERATION if kills % 2 else ()), *([WORKERS] if chance.random() < 0.5 else ())]
         training = faults.Training(tmp_path / 'work', '--resume', options=options)
         if kills < KILLS:
-            time.sleep(chance.uniform(0.3, 1.2) * duration)
+            training.until(faults.TRAINS)
+            time.sleep(chance.uniform(0, 0.9) * duration)
             training.process.kill()
         code = training.wait()
         assert code in (0, -signal.SIGKILL), training.output()
@@ -129,7 +131,7 @@ def test_a_disk_that_fails_while_writing_is_the_same_error(undisturbed, tmp_path
 def test_sigterm_saves_and_exits_with_75_and_resumes_the_same(undisturbed, tmp_path):
     """As a cluster sends it: to the workers too."""
     training = faults.Training(tmp_path / 'work', options=[WORKERS]).until('Epoch(train) [2][1/4]')
-    workers = training.workers()
+    workers = faults.children(training.process.pid)
     assert len(workers) == 2
     for process in [*workers, training.process.pid]:
         os.kill(process, signal.SIGTERM)
@@ -192,11 +194,12 @@ def whole_job(work_dir, log, **environment):
     ours = dict(PYTHON=sys.executable, PYTHONPATH=str(runs.REPO), PORT=str(faults.free_port()))
     with open(log, 'w') as output:
         job = subprocess.Popen(command, env={**os.environ, **ours, **environment}, stdout=output, stderr=output)
+    atexit.register(job.kill)
     end = time.monotonic() + faults.LIMIT
     while 'Epoch(train) [2][1/4]' not in log.read_text():
         assert job.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.01)
-    return job, [int(pid) for pid in open(f'/proc/{job.pid}/task/{job.pid}/children').read().split()]
+    return job, faults.children(job.pid)
 
 
 @pytest.mark.slow
