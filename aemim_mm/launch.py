@@ -6,7 +6,6 @@ import os
 import os.path as osp
 import sys
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from .data_checks import check_data, follow_datasets, paired_evaluators, set_dat
 from .errors import UserError
 from .loading import checkpoint_loading
 from .models import NonFiniteLossError
+from .ranks import start_processes
 from .resumption import choose_checkpoint, known_failure, make_resumable, set_timeout, wanted_resume
 
 
@@ -105,8 +105,9 @@ def _set_classes(cfg: Config, classes: str | None, loaders) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner of this config; on machines without an accelerator, processes talk over gloo."""
+    if cfg.launcher == 'pytorch':
+        start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=cfg.env_cfg.dist_cfg.timeout))
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
         return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)

@@ -1,5 +1,6 @@
 """What the processes of a distributed training have to agree on."""
 
+import os
 import signal
 import sys
 import threading
@@ -9,6 +10,29 @@ import torch
 from mmengine import dist
 
 from .errors import UserError
+
+
+def start_processes(settings) -> None:
+    """Join the process group, where mmengine would not, or not well.
+
+    Without an accelerator, processes talk over gloo. After a restart by torchrun, the keys of the attempt before are
+    still in its store (with the static rendezvous, which is its default), among them addresses of dead processes.
+
+    Args:
+        settings: ``env_cfg.dist_cfg``: the backend, and the timeout in seconds.
+    """
+    device, restarts = torch.cuda.is_available(), os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    timeout, place = timedelta(seconds=settings['timeout']), {}
+    if restarts != '0' and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True':
+        host, port, rank, size = (os.environ[key] for key in ('MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE'))
+        store = torch.distributed.TCPStore(host, int(port), int(size), is_master=False, timeout=timeout)
+        store = torch.distributed.PrefixStore(f'restart {restarts}', store)
+        place = dict(store=store, rank=int(rank), world_size=int(size))
+    elif device:
+        return  # To mmengine.
+    if device:
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    torch.distributed.init_process_group(settings['backend'] if device else 'gloo', timeout=timeout, **place)
 
 
 def on_main(function):
