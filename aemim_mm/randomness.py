@@ -39,6 +39,7 @@ def data_randomness(seed: int):
 
 
 def _seed_python_and_numpy(seed: int) -> None:
-    random.seed(seed)
+    # They are the same algorithm: from the same seed, they would give the same numbers.
+    random.seed(seed + 1)
     # NumPy's legacy generator takes 32 bits at a time.
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
