@@ -20,7 +20,7 @@ from .data_checks import check_data, follow_datasets, paired_evaluators, set_dat
 from .errors import UserError
 from .loading import checkpoint_loading
 from .models import NonFiniteLossError
-from .ranks import start_processes
+from .ranks import sigterm_restored, start_processes
 from .resumption import choose_checkpoint, known_failure, make_resumable, set_timeout, wanted_resume
 
 
@@ -203,7 +203,8 @@ def train(args) -> None:
         check_start(runner, 'encoder', args.trust_checkpoint)
         check_batches(runner)
         check_image_size(runner)
-        runner.train()
+        with sigterm_restored():
+            runner.train()
 
 
 def test(args) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -54,6 +55,16 @@ def on_main(function):
             raise UserError(failure)
         sys.exit(2)
     return result
+
+
+@contextmanager
+def sigterm_restored():
+    """What SIGTERM does before, it does again afterwards, also after an error in training."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopSignal:
