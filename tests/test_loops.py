@@ -172,6 +172,20 @@ def test_it_stops_between_accumulations(tmp_path):
     assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_6.pth']
 
 
+def test_stopped_twice_in_an_epoch_it_keeps_one_such_checkpoint(tmp_path):
+    stop_at(runner(tmp_path, EPOCHS, 0), 2)
+    again = runner(tmp_path, EPOCHS, 0, resume=True)
+    (hook,) = (hook for hook in again.hooks if type(hook).__name__ == 'SafeCheckpointHook')
+    hook.max_keep_ckpts = 2
+    stop_at(again, 4)
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_4.pth']
+    last = runner(tmp_path, EPOCHS, 0, resume=True)
+    train(last)
+    undisturbed = runner(tmp_path / 'undisturbed', EPOCHS, 0)
+    train(undisturbed)
+    assert torch.equal(last.model.weight, undisturbed.model.weight)
+
+
 def test_data_without_order_are_refused():
     class Stream(IterableDataset):
         def __iter__(self):

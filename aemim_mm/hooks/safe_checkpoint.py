@@ -116,8 +116,11 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_and_exit(self, runner):
         iteration = runner.iter + 1
         name = f'iter_{iteration}.pth'
+        before = runner.message_hub.pop_info('stopped_at', None)
         runner.message_hub.update_info('stopped_at', name)
         self._save(runner, name, dict(epoch=runner.epoch, iter=iteration), by_epoch=False)
+        if self.max_keep_ckpts > 0 and before not in (None, name) and dist.is_main_process():
+            self._remove([self.file_backend.join_path(self.out_dir, before)])
         print_log(
             f'SIGTERM: saved {osp.join(self.out_dir, name)}; exit code {PREEMPTED}. Go on with --resume.', 'current'
         )
