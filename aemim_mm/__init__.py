@@ -7,7 +7,7 @@ from .stack import check_stack
 
 check_stack()
 
-from . import datasets, evaluation, hooks, optim  # noqa: E402
+from . import datasets, evaluation, hooks, loops, optim  # noqa: E402
 from .adapters import split_adapters  # noqa: E402
 from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
 from .domain import Domain, use_domain  # noqa: E402
@@ -28,6 +28,7 @@ __all__ = [
     'evaluation',
     'hooks',
     'load_encoder',
+    'loops',
     'optim',
     'split_adapters',
     'use_domain',

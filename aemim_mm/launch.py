@@ -21,6 +21,8 @@ from .data_checks import check_data, follow_datasets, paired_evaluators, set_dat
 from .errors import UserError
 from .loading import checkpoint_loading
 from .models import NonFiniteLossError
+from .ranks import sigterm_restored, start_processes
+from .resumption import choose_checkpoint, known_failure, make_resumable, set_timeout, wanted_resume
 
 
 def load_config(args) -> Config:
@@ -41,6 +43,7 @@ def load_config(args) -> Config:
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
+    set_timeout(cfg)
     if args.data_root:
         set_data_root(cfg, osp.expanduser(args.data_root))
     take_simple_layout(cfg)
@@ -103,9 +106,9 @@ def _set_classes(cfg: Config, classes: str | None, loaders) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner of this config; on machines without an accelerator, processes talk over gloo."""
+    if cfg.launcher == 'pytorch' and not dist.is_distributed():
+        start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        if not dist.is_distributed():
-            torch.distributed.init_process_group('gloo')
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
         return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
@@ -184,8 +187,10 @@ def train(args) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
-    if args.resume:
-        cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
+    make_resumable(cfg)
+    resume = wanted_resume(args.resume, cfg.work_dir)
+    if resume:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     if args.auto_scale_lr:
         if not cfg.get('auto_scale_lr'):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
@@ -194,11 +199,13 @@ def train(args) -> None:
     _set_classes(cfg, args.classes, ('train_dataloader', 'val_dataloader'))
     with checkpoint_loading(args.trust_checkpoint):
         runner = build_runner(cfg)
+        choose_checkpoint(runner, args.trust_checkpoint)
         check_pretrained(runner, args.trust_checkpoint)
         check_start(runner, 'encoder', args.trust_checkpoint)
         check_batches(runner)
         check_image_size(runner)
-        runner.train()
+        with sigterm_restored():
+            runner.train()
 
 
 def test(args) -> None:
@@ -234,6 +241,13 @@ def one_clear_error():
             # The first process to end has the launcher end the others: not before the message is out.
             dist.barrier()
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except (OSError, RuntimeError) as error:
+        known = known_failure(error)
+        if not known:
+            raise
+        print(f'error: {known}', file=sys.stderr, flush=True)
+        # Not sys.exit: taking the process group down would wait for the lost process again.
+        os._exit(1)
 
 
 def _as_list(value):

@@ -29,6 +29,10 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 ASK = 'Pass --trust-checkpoint only if you trust where the file comes from: it runs whatever code the file contains.'
 
 
+class RefusedError(UserError):
+    """A checkpoint needs code that is not on the short list."""
+
+
 def _getattr(owner, name):
     """All that an mmengine checkpoint needs ``getattr`` for: the statistics that ``HistoryBuffer`` pickles."""
     if owner is HistoryBuffer and name in STATISTICS:
@@ -116,7 +120,8 @@ def read_checkpoint(path, *, trusted=False) -> dict:
         A dict: mmengine's, with ``state_dict``; another project's; or names and tensors.
 
     Raises:
-        UserError: There is no such file, or it is no whole checkpoint, or it needs code that is not on the short list.
+        UserError: There is no such file, or it is no whole checkpoint.
+        RefusedError: It needs code that is not on the short list; a UserError.
     """
     file = _local_file(str(path))
     if not file.is_file():
@@ -162,7 +167,7 @@ REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can 
 def _explained(path: str, error: Exception) -> UserError:
     refused = isinstance(error, pickle.UnpicklingError) and REFUSED.search(str(error))
     if refused:
-        return UserError(
+        return RefusedError(
             f'The checkpoint {path} needs code that is no part of a checkpoint: {refused[1] or refused[2]}. '
             f'It was not run. Take a file with weights alone. {ASK}'
         )

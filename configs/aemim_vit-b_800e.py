@@ -20,4 +20,10 @@ data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 # Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper')
+
+# Nothing lost: see docs/scaling.md.
+train_cfg = dict(type='ResumableEpochLoop')
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
+env_cfg = dict(dist_cfg=dict(timeout=600))
+
 custom_hooks = [dict(type='PanelHook', interval=50)]

@@ -22,10 +22,10 @@ from mmengine.runner import Runner, TestLoop
 from torch.utils.data import SequentialSampler
 
 from ..errors import UserError
+from ..ranks import on_all_ranks, on_main
 from .attacked import AttackedModel
 from .attacked_encoder import ENCODER_ATTACKS, AttackedEncoder, Seeded
 from .metrics import Interval, accuracy_interval
-from .ranks import from_main, on_all_ranks
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Evaluation:
         fingerprint = self.fingerprint(part)
         path = self.out / f'{part.name.replace("/", "_")}.json'
         # Rank 0 decides: others might see a file that it is about to write.
-        result = from_main(lambda: Result.read(path, fingerprint))
+        result = on_main(lambda: Result.read(path, fingerprint))
         if result is None:
             started = time.time()
             try:
@@ -151,7 +151,7 @@ class Evaluation:
                 raise MissingData(str(error)) from error
             metric, values = self._measure(part, dataset, show)
             seconds = time.time() - started
-            result = from_main(lambda: _result(part, seconds, len(dataset), metric, values))
+            result = on_main(lambda: _result(part, seconds, len(dataset), metric, values))
             if is_main_process():
                 result.write(path, fingerprint)
         show(1.0)

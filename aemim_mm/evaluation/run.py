@@ -15,7 +15,7 @@ from mmengine.utils import mkdir_or_exist
 
 from ..errors import UserError
 from ..loading import checkpoint_loading
-from .ranks import from_main, on_all_ranks
+from ..ranks import on_all_ranks, on_main
 from .robustness import Evaluation, MissingData, check_limit, write_whole
 from .robustness_report import write_results
 from .sanity import Check, run_sanity_checks
@@ -123,7 +123,7 @@ def _checks(evaluation: Evaluation, target: Target) -> list:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    checks = from_main(read)
+    checks = on_main(read)
     if checks is None:
         model = target.setup.model
         # On all ranks alike: nobody waits.

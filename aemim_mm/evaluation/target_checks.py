@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS as CLASSIFICATION
 from ..checkpoint import check_checkpoint
 from ..datasets.shift import ShiftedImageNet
 from ..errors import UserError
-from .ranks import from_main
+from ..ranks import on_main
 from .robustness import quiet
 from .targets import Setup
 
@@ -85,15 +85,10 @@ def missing_data(targets: list) -> dict:
     Raises:
         UserError: A classifier is of other classes than a test set that is there; on all ranks.
     """
-    missing, error = from_main(lambda: _missing(targets))
-    if error:
-        error = UserError(error)
-        error.everywhere = True
-        raise error
-    return missing
+    return on_main(lambda: _missing(targets))
 
 
-def _missing(targets: list) -> tuple:
+def _missing(targets: list) -> dict:
     missing, present = {}, []
     parts = targets[0].setup.parts.values() if targets[0].setup.kind == 'classifier' else ()
     for part in parts:
@@ -108,11 +103,11 @@ def _missing(targets: list) -> tuple:
         for part, known in present:
             classes = target.setup.classes
             if classes and classes != known:
-                return missing, (
+                raise UserError(
                     f'{target.label} tells {classes} classes apart, but {part.name} has labels of {known}. Take a '
                     'classifier of ImageNet, or leave out this suite.'
                 )
-    return missing, None
+    return missing
 
 
 def say_missing(missing: dict) -> None:

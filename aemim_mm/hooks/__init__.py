@@ -1,4 +1,5 @@
 from .panels import PanelHook
+from .safe_checkpoint import SafeCheckpointHook
 from .unreadable import UnreadableImagesHook
 
-__all__ = ['PanelHook', 'UnreadableImagesHook']
+__all__ = ['PanelHook', 'SafeCheckpointHook', 'UnreadableImagesHook']

@@ -12,3 +12,8 @@ custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 # Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper')
+
+# As in the method: see docs/scaling.md.
+train_cfg = dict(type='ResumableEpochLoop')
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
+env_cfg = dict(dist_cfg=dict(timeout=600))

@@ -21,6 +21,7 @@ def shown(tmp_path):
 
     def shown(command, code=0, **variables):
         names = ('PORT', 'NNODES', 'NODE_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'GPUS', 'GPUS_PER_NODE', 'PYTHON')
+        names += ('TORCHRUN_ARGS', 'SRUN_ARGS', 'CPUS_PER_TASK')
         environment = {name: value for name, value in os.environ.items() if name not in names}
         environment['PATH'] = f'{tmp_path}:{environment["PATH"]}'
         script, *args = shlex.split(command)
@@ -32,7 +33,7 @@ def shown(tmp_path):
     return shown
 
 
-TORCHRUN = ['python', '-m', 'torch.distributed.run']
+TORCHRUN = ['python', '-u', str(TOOLS / 'torchrun.py')]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,10 @@ class TestTorchrun:
             '--master_addr=10.0.0.1',
             '--master_port=123',
         ]
+
+    def test_more_flags_for_torchrun(self, shown, command, script, args):
+        lines = shown(command, TORCHRUN_ARGS='--max-restarts=3 --rdzv-backend=c10d')
+        assert lines[7:11] == ['--master_port=29500', '--max-restarts=3', '--rdzv-backend=c10d', str(TOOLS / script)]
 
 
 @pytest.mark.parametrize(

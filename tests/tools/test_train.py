@@ -151,7 +151,7 @@ def test_data_root_is_read_in_place_of_the_configs(two_epochs, tmp_path):
     runs.train(runs.AEMIM, tmp_path / 'work', '--data-root', dark)
     # The normalised patches of black images are zeros, which the network learns at once.
     black, real = runs.scalars(tmp_path / 'work'), runs.scalars(two_epochs)
-    assert black[3]['loss_clean'] / black[0]['loss_clean'] < 0.9 * real[3]['loss_clean'] / real[0]['loss_clean']
+    assert black[3]['loss_clean'] < 0.8 * real[3]['loss_clean']
     assert str(dark) in (tmp_path / 'work' / runs.AEMIM.name).read_text()
 
 

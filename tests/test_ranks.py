@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from aemim_mm.errors import UserError
-from aemim_mm.evaluation.ranks import from_main, on_all_ranks
+from aemim_mm.ranks import on_all_ranks, on_main
 
 SCRIPT = """
 import sys
 import torch.distributed as dist
 sys.path[:0] = {path!r}
 from aemim_mm.errors import UserError
-from aemim_mm.evaluation.ranks import from_main, on_all_ranks
+from aemim_mm.ranks import on_main, on_all_ranks
 from aemim_mm.launch import one_clear_error
 
 dist.init_process_group('gloo')
@@ -25,7 +25,7 @@ def work():
     return rank
 
 with one_clear_error():
-    assert on_all_ranks(lambda: rank) == rank and from_main(lambda: rank) == 0
+    assert on_all_ranks(lambda: rank) == rank and on_main(lambda: rank) == 0
     if sys.argv[1] == 'before work':
         on_all_ranks(work)
     work()
@@ -35,7 +35,7 @@ print('NOT REACHED')
 
 
 def test_one_process():
-    assert on_all_ranks(lambda: 3) == 3 and from_main(lambda: 4) == 4
+    assert on_all_ranks(lambda: 3) == 3 and on_main(lambda: 4) == 4
     with pytest.raises(UserError, match='^wrong$') as error:
         on_all_ranks(lambda: (_ for _ in ()).throw(UserError('wrong')))
     assert error.value.everywhere and not UserError('x').everywhere
