@@ -23,3 +23,4 @@ param_scheduler = [
 train_cfg = dict(max_epochs=24)
 custom_hooks = []
 default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=24))
+randomness = dict(seed=1)
