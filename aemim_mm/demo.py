@@ -45,7 +45,7 @@ def embedded_data(config: Path, split: str):
     """The embedded images as they are, without augmentation."""
     dataset = Config.fromfile(config).train_dataloader.dataset
     return DATASETS.build(
-        {**dataset, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
+        {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
     )
 
 
@@ -101,7 +101,7 @@ def read_accuracy(work_dir: Path) -> float:
     return [row['accuracy/top1'] for row in rows if 'accuracy/top1' in row][-1]
 
 
-def _tables(fine_tuning: dict, out: Path, probes: dict) -> list:
+def _tables(fine_tuning: dict, out: Path, probes: dict, kinds: dict) -> list:
     names = {'untrained': 'untrained', 'MAE': 'MAE, 16 epochs', 'AEMIM': 'AEMIM, 16 epochs'}
     frozen = Table(
         'Frozen encoder',
@@ -122,13 +122,13 @@ def _tables(fine_tuning: dict, out: Path, probes: dict) -> list:
         [[names[name], f'{read_accuracy(out / f"finetuned-{name.lower()}"):.1f}'] for name in fine_tuning],
         best={'top-1': 'max'},
     )
-    return [frozen, fine_tuned, _robustness(fine_tuning, out, names)]
+    return [frozen, fine_tuned, _robustness(fine_tuning, out, names, kinds)]
 
 
-def _robustness(fine_tuning: dict, out: Path, names: dict) -> Table:
+def _robustness(fine_tuning: dict, out: Path, names: dict, kinds: dict) -> Table:
     columns = {'clean': 'clean', 'FGSM 4': 'fgsm/4', 'PGD 2': 'pgd/2', 'PGD 4': 'pgd/4', 'PGD 8': 'pgd/8'}
     rows = []
-    for kind, word in (('finetuned', ''), ('pgd-at', ', PGD-AT')):
+    for kind, word in kinds.items():
         found = json.loads((out / f'robustness-{kind}/results.json').read_text())
         for name in fine_tuning:
             label = f'{kind}-{name.lower()}'
@@ -141,9 +141,9 @@ def _robustness(fine_tuning: dict, out: Path, names: dict) -> Table:
         'Robustness',
         f'Top-1 of the fine-tuned networks, in percent, on {results["clean"]["count"]} of the test images: as they '
         'are; under white-box attacks (the number is eps, of 255; PGD takes 10 steps); and the mean under the 15 '
-        'corruptions of ImageNet-C at severity 3. PGD-AT was fine-tuned on adversarial examples with eps 8. A 95% '
-        'interval is about 5 points to either side. The whole: robustness-finetuned/report.html, '
-        'robustness-pgd-at/report.html.',
+        'corruptions of ImageNet-C at severity 3. A 95% interval is about 5 points to either side. The whole, beside '
+        f'this file: {", ".join(f"robustness-{kind}/report.html" for kind in kinds)}. PGD-AT, fine-tuning on '
+        'adversarial examples (here of eps 8), is what `python tools/demo.py --robust` adds.',
         header,
         rows,
         best=dict.fromkeys(header[1:], 'max'),
@@ -196,16 +196,17 @@ def _panel(config: Path, out: Path) -> Panel:
     )
 
 
-def write_demo_report(configs: dict, fine_tuning: dict, out: Path, probes: dict) -> Path:
+def write_demo_report(configs: dict, fine_tuning: dict, out: Path, probes: dict, robust=False) -> Path:
     """Write ``report.html``, and ``panels.png`` beside it.
 
     Args:
         configs, fine_tuning: Name to config file, of the trainings in ``out``.
         out: Folder with a sub-folder for each training.
         probes: From :func:`probe_encoders`.
+        robust: With the networks that were fine-tuned on adversarial examples.
     """
     baseline, aemim = probes['untrained'], probes['AEMIM']
-    kinds = ('finetuned', 'pgd-at')
+    kinds = {'finetuned': '', **({'pgd-at': ', PGD-AT'} if robust else {})}
     folders = [
         *(name.lower() for name in configs),
         *(f'{kind}-{name.lower()}' for kind in kinds for name in fine_tuning),
@@ -216,13 +217,12 @@ def write_demo_report(configs: dict, fine_tuning: dict, out: Path, probes: dict)
         'Machine': f'{_processor()}, {os.cpu_count()} cores, two jobs at a time',
         'Pre-training': f'AEMIM {seconds["aemim"]:.0f} s, MAE {seconds["mae"]:.0f} s',
         'Fine-tuning': ', '.join(f'{name} {seconds[f"finetuned-{name.lower()}"]:.0f} s' for name in fine_tuning),
-        'PGD-AT': ', '.join(f'{name} {seconds[f"pgd-at-{name.lower()}"]:.0f} s' for name in fine_tuning),
         'Config': f'configs/demo/{configs["AEMIM"].name}',
         'Checkpoint': 'aemim/epoch_16.pth, beside this file',
         'Versions': f'aemim-mm {__version__}, torch {torch.__version__}, mmengine {mmengine.__version__}',
     }
     summary = [
-        'A small vision transformer was pre-trained without labels on 5,000 images of Fashion-MNIST: by AEMIM, and by '
+        'A small vision transformer was pre-trained without labels on 4,000 images of Fashion-MNIST: by AEMIM, and by '
         'MAE for as many epochs.',
         f'By a linear probe of the frozen encoder, AEMIM gives {aemim["linear"]:.1f}%, MAE '
         f'{probes["MAE"]["linear"]:.1f}%, and the same network untrained {baseline["linear"]:.1f}%.',
@@ -235,7 +235,7 @@ def write_demo_report(configs: dict, fine_tuning: dict, out: Path, probes: dict)
         title='AEMIM demo',
         summary=summary,
         facts=facts,
-        sections=[*_tables(fine_tuning, out, probes), *_charts(out), _panel(configs['AEMIM'], out)],
+        sections=[*_tables(fine_tuning, out, probes, kinds), *_charts(out), _panel(configs['AEMIM'], out)],
         next_steps=[
             (
                 'Pre-train on a folder of your own images, nested or flat, without labels:',

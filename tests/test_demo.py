@@ -148,7 +148,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(module, names, small)
     monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
     monkeypatch.setenv('PYTHONWARNINGS', 'ignore')
-    monkeypatch.setattr(sys, 'argv', ['demo.py', '--out', str(tmp_path / 'out')])
+    monkeypatch.setattr(sys, 'argv', ['demo.py', '--robust', '--out', str(tmp_path / 'out')])
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'
     assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 12

@@ -295,9 +295,13 @@ def probe(files, path, work, *trust):
     runs.run('analysis_tools/probe.py', files / 'probed.py', path, *trust)
 
 
+def measure(files, path, work, *trust):
+    runs.run('robustness.py', files / 'tested.py', path, '--out', work, *trust)
+
+
 test_it.__test__ = False
 TOOLS = {start: 'trained', resume: 'trained', resume_latest: 'trained', initialise: 'trained', test_it: 'tested'}
-TOOLS[probe] = 'probed'
+TOOLS |= {probe: 'probed', measure: 'tested'}
 
 
 @pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.__name__)

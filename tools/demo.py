@@ -113,24 +113,30 @@ class Job(NamedTuple):
         return (epoch - 1 + step / steps) / EPOCHS, f'epoch {epoch} of {EPOCHS}, loss {found[5]}'
 
 
-def plan(out: Path) -> list:
-    """All jobs of the demo, in the order in which they are begun."""
+def plan(out: Path, robust_too=False) -> list:
+    """All jobs of the demo, in the order in which they are begun.
+
+    Args:
+        robust_too: Fine-tune on adversarial examples as well.
+    """
     pretrained = {
         name: Job(f'pre-training {name}', config, out / name.lower(), share)
-        for (name, config), share in zip(CONFIGS.items(), (0.4, 0.18))
+        for (name, config), share in zip(CONFIGS.items(), (0.45, 0.18))
     }
     tuned, robust = [], []
     for name in FINE_TUNING:
         needs = tuple(pretrained[key] for key in pretrained if key == name)
         what = 'from scratch' if name == 'scratch' else name
-        tuned.append(Job(f'fine-tuning {what}', FINE_TUNING[name], out / f'finetuned-{name.lower()}', 0.03, needs))
+        tuned.append(Job(f'fine-tuning {what}', FINE_TUNING[name], out / f'finetuned-{name.lower()}', 0.05, needs))
         folder = out / f'pgd-at-{name.lower()}'
-        robust.append(Job(f'robust fine-tuning {what}', ROBUST_FINE_TUNING[name], folder, 0.05, needs))
+        robust.append(Job(f'robust fine-tuning {what}', ROBUST_FINE_TUNING[name], folder, 0.1, needs))
     # AEMIM is the last to be ready, and the first column.
     attacks = [
         Job(f'attacks on {kind}', jobs[0].config, out / f'robustness-{kind}', 0.07, tuple(reversed(jobs)), True)
         for kind, jobs in (('finetuned', tuned), ('pgd-at', robust))
     ]
+    if not robust_too:
+        return [*pretrained.values(), *tuned, attacks[0]]
     pairs = [job for pair in zip(tuned, robust) for job in pair]
     return [*pretrained.values(), *pairs, *attacks]
 
@@ -233,9 +239,10 @@ def _is_in(running: list, job: Job) -> bool:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where everything goes')
+    parser.add_argument('--robust', action='store_true', help='fine-tune on adversarial examples too: 5 minutes more')
     args = parser.parse_args()
     out = args.out.resolve()
-    jobs = plan(out)
+    jobs = plan(out, args.robust)
     todo = [job for job in jobs if not job.is_done()]
     probe, report = 0.06, 0.02
     progress = Progress(sum(job.share for job in todo) + probe + report)
@@ -247,7 +254,7 @@ def main():
     from aemim_mm.demo import probe_encoders, write_demo_report  # seconds to import: not before --help
 
     table = probe_encoders(CONFIGS, out, lambda fraction, text: progress.show(probe, fraction, text))
-    page = write_demo_report(CONFIGS, FINE_TUNING, out, table)
+    page = write_demo_report(CONFIGS, FINE_TUNING, out, table, args.robust)
     progress.show(report, 1, 'wrote the report')
     print(f"""
 Report:      {os.path.relpath(page)}

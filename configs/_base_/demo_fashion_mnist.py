@@ -11,5 +11,6 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     drop_last=True,
-    dataset=dict(type='DemoFashionMNIST', split='train', pipeline=pipeline),
+    # Not all 5,000, for the time.
+    dataset=dict(type='DemoFashionMNIST', split='train', limit=4000, pipeline=pipeline),
 )
