@@ -16,7 +16,6 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 
 from .checkpoint import check_checkpoint
-from .evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 from .hooks.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from .loading import checkpoint_loading
 from .report import Chart, Curve, Panel, Table, write_report
@@ -49,31 +48,17 @@ def embedded_data(config: Path, split: str):
     )
 
 
-def probe_encoders(configs: dict, out: Path, show) -> dict:
-    """Probe the frozen encoders: untrained, MAE's and AEMIM's.
+def read_probes(configs: dict, out: Path) -> dict:
+    """Name of an encoder to a dict of ``knn`` and ``linear``, in percent: the untrained one's, MAE's and AEMIM's.
 
     Args:
-        configs: Name to config file.
-        out: Folder with a sub-folder for each name.
-        show: Called with (fraction done, text).
-
-    Returns:
-        Name to a dict of ``knn`` and ``linear``, in percent; also written to ``probe.json``.
+        configs: Name to config file, of the pre-trainings in ``out``.
+        out: Folder with ``probed-NAME/probe.json``, by tools/analysis_tools/probe.py, for each.
     """
-    encoders = {
-        'untrained': build_model(configs['AEMIM']),
-        **{
-            name: build_model(config, out / name.lower() / 'epoch_16.pth') for name, config in reversed(configs.items())
-        },
-    }
-    train, test = (embedded_data(configs['AEMIM'], split) for split in ('train', 'test'))
     results = {}
-    for number, (name, model) in enumerate(encoders.items()):
-        show(number / len(encoders), f'probing the {name} encoder')
-        features = extract_features(model, train), extract_features(model, test)
-        results[name] = dict(knn=knn_accuracy(*features), linear=linear_probe_accuracy(*features))
-    show(1, 'probed {}'.format(', '.join(f'{name} {result["linear"]:.1f}' for name, result in results.items())))
-    (out / 'probe.json').write_text(json.dumps(results, indent=2))
+    for name in reversed(list(configs)):
+        untrained, trained = json.loads((out / f'probed-{name.lower()}/probe.json').read_text()).values()
+        results |= {'untrained': untrained, name: trained}
     return results
 
 
@@ -129,21 +114,20 @@ def _robustness(fine_tuning: dict, out: Path, names: dict, kinds: dict) -> Table
     columns = {'clean': 'clean', 'FGSM 4': 'fgsm/4', 'PGD 2': 'pgd/2', 'PGD 4': 'pgd/4', 'PGD 8': 'pgd/8'}
     rows = []
     for kind, word in kinds.items():
-        found = json.loads((out / f'robustness-{kind}/results.json').read_text())
         for name in fine_tuning:
-            label = f'{kind}-{name.lower()}'
-            results = found['results'][label]
+            found = json.loads((out / f'attacked-{kind}-{name.lower()}/results.json').read_text())
+            (results,), (summary,) = found['results'].values(), found['summary'].values()
             figures = [results[part]['accuracy'] for part in columns.values()]
-            figures.append(found['summary'][label]['mean_corrupted_accuracy'])
+            figures.append(summary['mean_corrupted_accuracy'])
             rows.append([names[name] + word, *(f'{figure:.1f}' for figure in figures)])
     header = ['start', *columns, 'corrupted']
     return Table(
         'Robustness',
         f'Top-1 of the fine-tuned networks, in percent, on {results["clean"]["count"]} of the test images: as they '
         'are; under white-box attacks (the number is eps, of 255; PGD takes 10 steps); and the mean under the 15 '
-        'corruptions of ImageNet-C at severity 3. A 95% interval is about 5 points to either side. The whole, beside '
-        f'this file: {", ".join(f"robustness-{kind}/report.html" for kind in kinds)}. PGD-AT, fine-tuning on '
-        'adversarial examples (here of eps 8), is what `python tools/demo.py --robust` adds.',
+        'corruptions of ImageNet-C at severity 3. A 95% interval is about 5 points to either side. The whole: '
+        'attacked-*/report.html, beside this file. PGD-AT, fine-tuning on adversarial examples (here of eps 8), is '
+        'what `python tools/demo.py --robust` adds.',
         header,
         rows,
         best=dict.fromkeys(header[1:], 'max'),
@@ -196,15 +180,15 @@ def _panel(config: Path, out: Path) -> Panel:
     )
 
 
-def write_demo_report(configs: dict, fine_tuning: dict, out: Path, probes: dict, robust=False) -> Path:
+def write_demo_report(configs: dict, fine_tuning: dict, out: Path, robust=False) -> Path:
     """Write ``report.html``, and ``panels.png`` beside it.
 
     Args:
         configs, fine_tuning: Name to config file, of the trainings in ``out``.
         out: Folder with a sub-folder for each training.
-        probes: From :func:`probe_encoders`.
         robust: With the networks that were fine-tuned on adversarial examples.
     """
+    probes = read_probes(configs, out)
     baseline, aemim = probes['untrained'], probes['AEMIM']
     kinds = {'finetuned': '', **({'pgd-at': ', PGD-AT'} if robust else {})}
     folders = [

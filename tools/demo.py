@@ -30,7 +30,9 @@ ROBUST_FINE_TUNING = {
     'AEMIM': REPOSITORY / 'configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py',
 }
 EPOCHS = 16  # Of all these configs.
-ATTACKED = 300  # Test images for the robustness table.
+ATTACKED = 300  # Test images for the robustness table,
+PARTS = 22  # and how often they are classified: see the suite `demo`.
+REPORT = 0.03  # The share of writing the report.
 # Two jobs with half of the cores each take little more time than one with all of them: the tensors are small.
 LANES = min(os.cpu_count() or 1, 2)
 
@@ -44,7 +46,7 @@ class Job(NamedTuple):
         folder: Where its results go.
         share: Of the work of the demo, roughly: what the ETA is computed with.
         needs: The jobs whose checkpoints it starts from or measures.
-        attacks: Run tools/robustness.py rather than tools/train.py.
+        tool: ``train``, ``probe`` or ``attack``.
     """
 
     name: str
@@ -52,15 +54,16 @@ class Job(NamedTuple):
     folder: Path
     share: float
     needs: tuple = ()
-    attacks: bool = False
+    tool: str = 'train'
 
     @property
     def result(self) -> Path:
-        return self.folder / ('results.json' if self.attacks else f'epoch_{EPOCHS}.pth')
+        files = dict(train=f'epoch_{EPOCHS}.pth', probe='probe.json', attack='results.json')
+        return self.folder / files[self.tool]
 
     def fingerprint(self) -> str:
         """Changes with anything that the result depends on: the config, the package's code, the data, the encoder."""
-        digest = hashlib.sha256(f'{ATTACKED}'.encode() if self.attacks else b'')
+        digest = hashlib.sha256(f'{ATTACKED}'.encode() if self.tool == 'attack' else b'')
         sources = [
             *sorted(self.config.parent.glob('*.py')),
             *sorted(self.config.parent.parent.glob('_base_/demo_*.py')),
@@ -86,26 +89,27 @@ class Job(NamedTuple):
         same = state.is_file() and state.read_text() == now and not (self.folder / 'done.json').exists()
         state.write_text(now)
         if not same:
-            for pattern in ('done.json', '*.pth', '*.pth.*', 'last_checkpoint', '*/vis_data/*.json', 'results.json'):
+            for pattern in ('done.json', '*.pth', '*.pth.*', 'last_checkpoint', '*/vis_data/*.json'):
                 for old in self.folder.glob(pattern):
                     old.unlink()
-        if self.attacks:
-            first, *others = (f'{job.folder.name}={job.result}' for job in self.needs)
-            flags = [first, '--compare', *others, '--suite', 'demo', '--limit', str(ATTACKED), '--no-checks']
-            return self._tool('robustness.py', *flags, '--out', str(self.folder))
-        command = self._tool('train.py', '--work-dir', str(self.folder), *(['--resume'] if same else []))
-        for encoder in self.needs:
-            command += ['--cfg-options', f'model.backbone.init_cfg.checkpoint={encoder.result}']
-        return command
+        checkpoints = [str(job.result) for job in self.needs]
+        if self.tool == 'probe':
+            return self._run('analysis_tools/probe.py', *checkpoints, '--out', str(self.result))
+        if self.tool == 'attack':
+            flags = ['--suite', 'demo', '--limit', str(ATTACKED), '--no-checks', '--out', str(self.folder)]
+            return self._run('robustness.py', f'top-1={checkpoints[0]}', *flags)
+        start = [f'model.backbone.init_cfg.checkpoint={checkpoint}' for checkpoint in checkpoints]
+        flags = [*(['--resume'] if same else []), *(['--cfg-options', *start] if start else [])]
+        return self._run('train.py', '--work-dir', str(self.folder), *flags)
 
-    def _tool(self, tool: str, *argv) -> list:
+    def _run(self, tool: str, *argv) -> list:
         return [sys.executable, str(REPOSITORY / 'tools' / tool), str(self.config), *argv]
 
     def progress(self, line: str):
         """How far a line of the log says that the job is, and in words; None if it says nothing of that."""
-        if self.attacks:
-            found = re.search(r'^(\S+): (\S+) \S+.* \(\d+ s\)$', line)
-            return found and (None, f'{found[1]} under {found[2]}')
+        if self.tool == 'attack':
+            found = re.search(r'^\S+: (\S+) (\S+) \(\d+ s\)$', line)
+            return found and (None, f'{found[2]} under {found[1]}')
         found = re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*? loss: (\S+)', line)
         if not found:
             return None
@@ -123,22 +127,20 @@ def plan(out: Path, robust_too=False) -> list:
         name: Job(f'pre-training {name}', config, out / name.lower(), share)
         for (name, config), share in zip(CONFIGS.items(), (0.45, 0.18))
     }
-    tuned, robust = [], []
+    jobs = list(pretrained.values())
+    kinds = {'finetuned': ('fine-tuning', FINE_TUNING, 0.05)}
+    if robust_too:
+        kinds['pgd-at'] = ('robust fine-tuning', ROBUST_FINE_TUNING, 0.1)
+    # AEMIM is the last to be ready.
     for name in FINE_TUNING:
-        needs = tuple(pretrained[key] for key in pretrained if key == name)
-        what = 'from scratch' if name == 'scratch' else name
-        tuned.append(Job(f'fine-tuning {what}', FINE_TUNING[name], out / f'finetuned-{name.lower()}', 0.05, needs))
-        folder = out / f'pgd-at-{name.lower()}'
-        robust.append(Job(f'robust fine-tuning {what}', ROBUST_FINE_TUNING[name], folder, 0.1, needs))
-    # AEMIM is the last to be ready, and the first column.
-    attacks = [
-        Job(f'attacks on {kind}', jobs[0].config, out / f'robustness-{kind}', 0.07, tuple(reversed(jobs)), True)
-        for kind, jobs in (('finetuned', tuned), ('pgd-at', robust))
-    ]
-    if not robust_too:
-        return [*pretrained.values(), *tuned, attacks[0]]
-    pairs = [job for pair in zip(tuned, robust) for job in pair]
-    return [*pretrained.values(), *pairs, *attacks]
+        lower, needs = name.lower(), tuple(pretrained[key] for key in pretrained if key == name)
+        for kind, (verb, configs, share) in kinds.items():
+            tuned = Job(f'{verb} {name}', configs[name], out / f'{kind}-{lower}', share, needs)
+            what = f'attacking {name} after {verb}'
+            jobs += [tuned, Job(what, tuned.config, out / f'attacked-{kind}-{lower}', 0.04, (tuned,), 'attack')]
+        for encoder in needs:
+            jobs.append(Job(f'probing {name}', encoder.config, out / f'probed-{lower}', 0.05, needs, 'probe'))
+    return jobs
 
 
 class Progress:
@@ -180,8 +182,7 @@ class Running:
         for line in self._new_lines():
             found = self.job.progress(line)
             if found:
-                # Of the attacks, every classifier has as many parts.
-                self.fraction = found[0] or min(self.fraction + 1 / 22 / len(self.job.needs), 0.99)
+                self.fraction = found[0] or self.fraction + 1 / PARTS
                 self.words = f'{self.job.name}: {found[1]}'
         if self.words and not ended:
             progress.show(self.job.share, min(self.fraction, 0.999), self.words, self.job.name)
@@ -244,18 +245,16 @@ def main():
     out = args.out.resolve()
     jobs = plan(out, args.robust)
     todo = [job for job in jobs if not job.is_done()]
-    probe, report = 0.06, 0.02
-    progress = Progress(sum(job.share for job in todo) + probe + report)
+    progress = Progress(sum(job.share for job in todo) + REPORT)
     for job in jobs:
         if job not in todo:
             print(f'{job.name}: done already, in {os.path.relpath(job.folder)}')
     run_all(todo, progress)
 
-    from aemim_mm.demo import probe_encoders, write_demo_report  # seconds to import: not before --help
+    from aemim_mm.demo import write_demo_report  # seconds to import: not before --help
 
-    table = probe_encoders(CONFIGS, out, lambda fraction, text: progress.show(probe, fraction, text))
-    page = write_demo_report(CONFIGS, FINE_TUNING, out, table, args.robust)
-    progress.show(report, 1, 'wrote the report')
+    page = write_demo_report(CONFIGS, FINE_TUNING, out, args.robust)
+    progress.show(REPORT, 1, 'wrote the report')
     print(f"""
 Report:      {os.path.relpath(page)}
 Checkpoint:  {os.path.relpath(jobs[0].result)}

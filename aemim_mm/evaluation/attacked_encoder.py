@@ -1,11 +1,8 @@
 """An encoder under attack, as a model that mmengine's TestLoop runs, and what is counted of it."""
 
-import random
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -14,6 +11,7 @@ from mmpretrain.registry import METRICS
 from torch.utils.data import Dataset
 
 from ..errors import UserError, one_of
+from ..randomness import data_randomness, folded
 from .encoder import feature_attack, features_in_training, reconstruction_attack
 from .metrics import grouped_interval
 from .whitebox import PGD, FeatureAttack
@@ -130,20 +128,5 @@ class Seeded(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index):
-        with seeded(int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])):
+        with data_randomness(folded(self.seed, index)):
             return self.dataset[index]
-
-
-@contextmanager
-def seeded(seed: int):
-    """Seed the generators of NumPy, Python and torch (CPU), and give them back their states."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=[]):
-        np.random.seed(seed)
-        random.seed(seed)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)

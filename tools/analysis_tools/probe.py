@@ -5,6 +5,8 @@ Example:
 """
 
 import argparse
+import json
+from pathlib import Path
 
 
 def main():
@@ -12,6 +14,7 @@ def main():
     parser.add_argument('config', help='config whose training data are DemoFashionMNIST')
     parser.add_argument('checkpoints', nargs='*', help='checkpoints of this config; the untrained encoder comes first')
     parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoints contain')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='write the figures as JSON, too')
     args = parser.parse_args()
     # Only now: importing the stack takes seconds, and --help should not.
     from aemim_mm.launch import one_clear_error
@@ -24,13 +27,16 @@ def probe(args):
     from aemim_mm.demo import build_model, embedded_data
     from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 
+    found = {}
     print(f'{"linear":>7} {"20-NN":>7}  encoder')
     for checkpoint in (None, *args.checkpoints):
         model = build_model(args.config, checkpoint, args.trust_checkpoint)
         train, test = (extract_features(model, embedded_data(args.config, split)) for split in ('train', 'test'))
-        print(
-            f'{linear_probe_accuracy(train, test):7.1f} {knn_accuracy(train, test):7.1f}  {checkpoint or "untrained"}'
-        )
+        name = checkpoint or 'untrained'
+        found[name] = dict(linear=linear_probe_accuracy(train, test), knn=knn_accuracy(train, test))
+        print(f'{found[name]["linear"]:7.1f} {found[name]["knn"]:7.1f}  {name}')
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=2))
 
 
 if __name__ == '__main__':
