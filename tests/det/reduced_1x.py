@@ -43,5 +43,5 @@ param_scheduler = [
 train_cfg = dict(val_interval=12)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=12))
 
-# The data are few: of three runs from a pre-trained encoder, mask AP50 was 0.48 in one, about 0.7 in two (docs/detection.md).
+# The data are few: of three runs from a pre-trained encoder, one gave a mask AP50 of 0.48 (docs/detection.md).
 randomness = dict(seed=1)
