@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS
 from ..errors import UserError
 from ..ranks import StopSignal, on_main
 from ..safe_files import POINTER, WholeFilesBackend, remove_parts, write_whole
+from ..sharding import drop_second_copy, gathered_state
 
 # EX_TEMPFAIL of sysexits.h: try again later.
 PREEMPTED = 75
@@ -56,6 +57,8 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
         self.stop = StopSignal()
         self._stopping = False
+        # Of a sharded optimizer, while a checkpoint is saved.
+        self._optimizer = None
 
     def before_train(self, runner) -> None:
         local = isinstance(get_file_backend(self.out_dir or runner.work_dir), LocalBackend)
@@ -68,6 +71,7 @@ class SafeCheckpointHook(CheckpointHook):
             remove_parts(runner.work_dir)
         timeout = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
         self.stop.open(timeout)
+        drop_second_copy(runner.optim_wrapper)
 
     def after_train(self, runner) -> None:
         self.stop.close()
@@ -75,6 +79,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner, checkpoint) -> None:
         """Say where in the epoch this is, and in which order the data come."""
+        if self._optimizer is not None:
+            checkpoint['optimizer'] = self._optimizer
         loop, meta = runner.train_loop, checkpoint['meta']
         if hasattr(loop, 'batches'):
             checkpoint['position'] = dict(
@@ -154,13 +160,15 @@ class SafeCheckpointHook(CheckpointHook):
     def _save(self, runner, name, meta, by_epoch) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        # All ranks give their parts; the first one writes.
+        self._optimizer = gathered_state(runner.optim_wrapper) if self.save_optimizer else None
 
         def save():
             runner.save_checkpoint(
                 self.out_dir,
                 name,
                 self.file_client_args,
-                save_optimizer=self.save_optimizer,
+                save_optimizer=self.save_optimizer and self._optimizer is None,
                 save_param_scheduler=self.save_param_scheduler,
                 meta=meta,
                 by_epoch=by_epoch,
@@ -169,7 +177,10 @@ class SafeCheckpointHook(CheckpointHook):
             )
             write_whole(osp.join(runner.work_dir, POINTER), self.last_ckpt.encode())
 
-        on_main(save)
+        try:
+            on_main(save)
+        finally:
+            self._optimizer = None
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
         # mmengine saves on the first rank alone; all learn whether it could.
