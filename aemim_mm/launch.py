@@ -23,6 +23,7 @@ from .loading import checkpoint_loading
 from .models import NonFiniteLossError
 from .ranks import sigterm_restored, start_processes
 from .resumption import choose_checkpoint, known_failure, make_resumable, set_timeout, wanted_resume
+from .sharding import check_optimizer, check_strategy
 
 
 def load_config(args) -> Config:
@@ -44,6 +45,7 @@ def load_config(args) -> Config:
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     set_timeout(cfg)
+    check_strategy(cfg)
     if args.data_root:
         set_data_root(cfg, osp.expanduser(args.data_root))
     take_simple_layout(cfg)
@@ -188,6 +190,7 @@ def train(args) -> None:
     if args.amp:
         cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
     make_resumable(cfg)
+    check_optimizer(cfg)
     resume = wanted_resume(args.resume, cfg.work_dir)
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume

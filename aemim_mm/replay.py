@@ -84,9 +84,10 @@ def recorded_calls(module: nn.Module):
 def only_inputs_need_gradients(model: nn.Module):
     """Inside, no parameter takes part in autograd and no batch statistics are kept: an attack leaves no trace.
 
-    It also spares the attack the activations that only parameter gradients need.
+    It also spares the attack the activations that only parameter gradients need. (The views of FSDP are no leaves, and
+    keep their flag; the gradient is still taken by the input alone.)
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
     training = [layer for layer in model.modules() if layer.training and getattr(layer, 'track_running_stats', False)]
     with ExitStack() as restore:
         for parameter in trainable:

@@ -12,11 +12,12 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
+from mmengine.runner import FlexibleRunner
 
 from ..errors import UserError
 from ..ranks import StopSignal, on_main
 from ..safe_files import POINTER, WholeFilesBackend, remove_parts, write_whole
-from ..sharding import drop_second_copy, gathered_state
+from ..sharding import FLEXIBLE, drop_second_copy, gathered_state, refusal
 
 # EX_TEMPFAIL of sysexits.h: try again later.
 PREEMPTED = 75
@@ -61,6 +62,8 @@ class SafeCheckpointHook(CheckpointHook):
         self._optimizer = None
 
     def before_train(self, runner) -> None:
+        if isinstance(runner, FlexibleRunner):
+            raise refusal('FlexibleRunner', FLEXIBLE)
         local = isinstance(get_file_backend(self.out_dir or runner.work_dir), LocalBackend)
         self.whole = local and self.backend_args is None and self.file_client_args is None
         if self.whole:
@@ -183,19 +186,25 @@ class SafeCheckpointHook(CheckpointHook):
             self._optimizer = None
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        # mmengine saves on the first rank alone; all learn whether it could.
-        failure = None
-        try:
-            with self._removing_afterwards():
-                super()._save_best_checkpoint(runner, metrics)
-        except UserError as error:
-            failure = error
+        # mmengine saves on the first rank alone, and then the latest one again: all must learn first whether it could.
+        failure, last, before = None, self.last_ckpt, _best_scores(runner)
 
         def raise_it():
             if failure:
                 raise failure
 
-        on_main(raise_it)
+        with self._removing_afterwards():
+            self.last_ckpt = None
+            try:
+                super()._save_best_checkpoint(runner, metrics)
+            except UserError as error:
+                failure = error
+            finally:
+                self.last_ckpt = last
+            on_main(raise_it)
+            if last is not None and _best_scores(runner) != before:
+                step = runner.epoch if self.by_epoch else runner.iter
+                self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
 
     @contextmanager
     def _removing_afterwards(self):
@@ -218,6 +227,10 @@ class SafeCheckpointHook(CheckpointHook):
             elif self.file_backend.isdir(path):
                 # DeepSpeed's are folders.
                 self.file_backend.rmtree(path)
+
+
+def _best_scores(runner) -> dict:
+    return {name: value for name, value in runner.message_hub.runtime_info.items() if name.startswith('best_score')}
 
 
 def _accumulating(runner) -> bool:
