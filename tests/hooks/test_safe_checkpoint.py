@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 
+import processes
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -104,6 +105,27 @@ def test_the_best_one_goes_only_when_a_better_one_is_there(tmp_path, monkeypatch
     monkeypatch.undo()
     runner(tmp_path / 'enough', **settings).train()
     assert files(tmp_path / 'enough') == pairs('best_acc_epoch_2.pth', 'epoch_2.pth')
+
+
+def best_does_not_fit(rank, folder):
+    write = safe_files.write_whole
+
+    def full(path, content, checksum=False):
+        if 'best_acc_epoch_2' in path:
+            raise UserError('full')
+        write(path, content, checksum)
+
+    safe_files.write_whole = full
+    training = runner(folder, hooks=[Score([1, 2])], epochs=2, save_best='acc', rule='greater', interval=1)
+    with pytest.raises(UserError, match='full') as error:
+        training.train()
+    assert error.value.everywhere
+
+
+def test_a_best_one_that_cannot_be_saved_is_an_error_on_all_ranks(tmp_path):
+    """The first rank alone tries; the others must not go on to save the latest one again."""
+    processes.on_ranks(best_does_not_fit, str(tmp_path))
+    assert files(tmp_path) == pairs('best_acc_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth')
 
 
 def test_mmengines_own_hook_and_loop_resume_from_it(tmp_path):
