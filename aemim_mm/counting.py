@@ -1,0 +1,114 @@
+"""What a training step costs, counted on a CPU for docs/scaling.md: FLOPs, kept activations, parameters.
+
+Example:
+    python -m aemim_mm.counting configs/aemim_vit-b_800e.py
+"""
+
+import argparse
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+
+class Flops(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products and attention, an addition and a product as two.
+
+    By torch's own formulas; but torch's ``FlopCounterMode`` refuses ``torch.autograd.grad`` inside, hence an attack.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = op(*args, **kwargs)
+        if op._overloadpacket in flop_registry:
+            self.total += flop_registry[op._overloadpacket](*args, **kwargs, out_val=out)
+        elif 'attention_for_cpu_backward' in str(op):
+            self.total += sdpa_backward_flop_count(*(value.shape for value in args[:4]))
+        elif 'attention_for_cpu' in str(op):
+            self.total += sdpa_flop_count(*(value.shape for value in args[:3]))
+        return out
+
+
+class _Kept:
+    def __init__(self, value):
+        self.value = value
+
+
+@dataclass
+class Cost:
+    """Of one training step."""
+
+    flops: int
+    kept: int  # Bytes that the forward pass leaves for the backward pass, beside parameters.
+
+
+def cost_of(loss, parameters) -> Cost:
+    """Run a step in bfloat16 autocast, and count.
+
+    Args:
+        loss: Gives the loss, a scalar, from a forward pass; an attack's own passes inside are counted too, but what
+            they keep is gone at the end.
+        parameters: Those of the model.
+    """
+    boxes, owned = weakref.WeakSet(), {value.untyped_storage().data_ptr() for value in parameters}
+
+    def keep(value):
+        box = _Kept(value)
+        boxes.add(box)
+        return box
+
+    with Flops() as flops:
+        with torch.autocast('cpu', torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.value):
+            total = loss()
+        storages = [box.value.untyped_storage() for box in boxes]
+        kept = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in owned}
+        del storages
+        total.backward()
+    return Cost(flops.total, sum(kept.values()))
+
+
+def largest_share(sizes, ranks: int) -> int:
+    """The most that one of ``ranks`` processes holds, if each parameter in turn goes to the one with the least."""
+    held = [0] * ranks
+    for size in sizes:
+        held[held.index(min(held))] += size
+    return max(held)
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Count what a pretraining step costs, for each image.')
+    parser.add_argument('configs', nargs='+')
+    parser.add_argument('--size', type=int, default=224, help='of the images')
+    args = parser.parse_args()
+    from mmengine.config import Config
+    from mmpretrain.registry import MODELS
+
+    for path in args.configs:
+        cfg = Config.fromfile(path)
+        if cfg.get('data_preprocessor'):
+            cfg.model.data_preprocessor = cfg.data_preprocessor
+        model = MODELS.build(cfg.model).train()
+
+        def cost(images, model=model):
+            pictures = torch.rand(images, 3, args.size, args.size) * 255
+            data = model.data_preprocessor(dict(inputs=pictures, data_samples=None))
+            return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters())
+
+        # What two more images add: weights in bfloat16 are kept too, once for all images.
+        one, three = cost(1), cost(3)
+        sizes = [value.numel() for value in model.parameters() if value.requires_grad]
+        print(
+            f'{path}: {sum(sizes) / 1e6:.1f} M parameters; for each image {(three.flops - one.flops) / 2e9:.1f} GFLOP and '
+            f'{(three.kept - one.kept) / 2e6:.0f} MB kept; optimizer states {8 * sum(sizes) / 1e6:.0f} MB, with ZeRO-1 '
+            f'on 8 processes at most {8 * largest_share(sizes, 8) / 1e6:.0f} MB'
+        )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,44 @@
+"""What a step costs: against arithmetic, and torch's own counter."""
+
+import pytest
+import tiny
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aemim_mm.counting import cost_of, largest_share
+
+
+def test_a_linear_layer_with_an_attack_in_its_loss():
+    """Forward 2BIO, weights' gradient 2BIO; the attack's forward 2BIO and the inputs' gradient 2BIO."""
+    layer, images = torch.nn.Linear(6, 10, bias=False), torch.rand(4, 6)
+
+    def loss(attack=True):
+        x = images.clone().requires_grad_(True)
+        if attack:
+            (grad,) = torch.autograd.grad(layer(x).square().sum(), x)
+            x = (x + grad).detach()
+        return layer(x.detach()).sum()
+
+    assert cost_of(lambda: loss(attack=False), layer.parameters()).flops == 2 * 2 * 4 * 6 * 10
+    cost = cost_of(loss, layer.parameters())
+    # The attack takes the weights' gradient no part of; only the second pass is kept: its inputs in bfloat16.
+    assert cost.flops == 4 * 2 * 4 * 6 * 10 and cost.kept == 2 * 4 * 6
+
+
+def test_a_stock_model_counts_as_torch_counts_it():
+    model = tiny.build(tiny.mae())
+    images = tiny.images(model)
+
+    def loss():
+        return model.loss(images, None)['loss']
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        ours = cost_of(loss, model.parameters())
+        with FlopCounterMode(display=False) as counter, torch.autocast('cpu', torch.bfloat16):
+            loss().backward()
+    assert ours.flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(('sizes', 'ranks', 'most'), [([4, 1, 1, 1, 1], 2, 4), ([1, 1, 4], 2, 5), ([7], 8, 7)])
+def test_the_largest_share_of_a_process(sizes, ranks, most):
+    assert largest_share(sizes, ranks) == most
