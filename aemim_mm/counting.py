@@ -9,8 +9,13 @@ import weakref
 from dataclasses import dataclass
 
 import torch
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils._pytree import tree_map
+
+# Before torch 2.2, the formulas had another name, and took shapes.
+REGISTRY = getattr(flop_counter, 'flop_registry', None)
+FORMULAS = REGISTRY or flop_counter.flop_mapping
 
 
 class Flops(TorchDispatchMode):
@@ -26,13 +31,21 @@ class Flops(TorchDispatchMode):
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = op(*args, **kwargs)
-        if op._overloadpacket in flop_registry:
-            self.total += flop_registry[op._overloadpacket](*args, **kwargs, out_val=out)
+        formula = FORMULAS.get(op._overloadpacket)
+        if formula and REGISTRY:
+            self.total += formula(*args, **kwargs, out_val=out)
+        elif formula:
+            shapes, options, shape = tree_map(_shape, (args, kwargs, out))
+            self.total += formula(*shapes, **options, out_shape=shape)
         elif 'attention_for_cpu_backward' in str(op):
-            self.total += sdpa_backward_flop_count(*(value.shape for value in args[:4]))
+            self.total += flop_counter.sdpa_backward_flop_count(*map(_shape, args[:4]))
         elif 'attention_for_cpu' in str(op):
-            self.total += sdpa_flop_count(*(value.shape for value in args[:3]))
+            self.total += flop_counter.sdpa_flop_count(*map(_shape, args[:3]))
         return out
+
+
+def _shape(value):
+    return value.shape if isinstance(value, torch.Tensor) else value
 
 
 class _Kept:
@@ -64,7 +77,10 @@ def cost_of(loss, parameters) -> Cost:
         return box
 
     with Flops() as flops:
-        with torch.autocast('cpu', torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.value):
+        with (
+            torch.autocast('cpu', torch.bfloat16),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.value),
+        ):
             total = loss()
         storages = [box.value.untyped_storage() for box in boxes]
         kept = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in owned}

@@ -186,7 +186,9 @@ def test_mmengines_own_scripts_refuse_it_too():
     ],
 )
 def test_zero_is_refused_where_it_would_fail_or_hang(changes, message):
-    cfg = dict(launcher='pytorch', optim_wrapper=SHARDED, default_hooks=dict(checkpoint=dict(type='SafeCheckpointHook')))
+    cfg = dict(
+        launcher='pytorch', optim_wrapper=SHARDED, default_hooks=dict(checkpoint=dict(type='SafeCheckpointHook'))
+    )
     check_optimizer(Config(cfg))
     check_optimizer(Config({**cfg, **changes, 'optim_wrapper': WRAPPER}))
     wrapper = tiny.merged(SHARDED, changes.get('optim_wrapper', {}))
