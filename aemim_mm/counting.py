@@ -120,9 +120,9 @@ def main():
         one, three = cost(1), cost(3)
         sizes = [value.numel() for value in model.parameters() if value.requires_grad]
         print(
-            f'{path}: {sum(sizes) / 1e6:.1f} M parameters; for each image {(three.flops - one.flops) / 2e9:.1f} GFLOP and '
-            f'{(three.kept - one.kept) / 2e6:.0f} MB kept; optimizer states {8 * sum(sizes) / 1e6:.0f} MB, with ZeRO-1 '
-            f'on 8 processes at most {8 * largest_share(sizes, 8) / 1e6:.0f} MB'
+            f'{path}: {sum(sizes) / 1e6:.1f} M parameters; for each image {(three.flops - one.flops) / 2e9:.1f} GFLOP '
+            f'and {(three.kept - one.kept) / 2e6:.0f} MB kept; optimizer states {8 * sum(sizes) / 1e6:.0f} MB, with '
+            f'ZeRO-1 on 8 processes at most {8 * largest_share(sizes, 8) / 1e6:.0f} MB'
         )
 
 

@@ -58,8 +58,8 @@ def check_optimizer(cfg: Config) -> None:
     inner = optimizer.get('optimizer_type')
     if not isinstance(inner, str) or not isinstance(getattr(torch.optim, inner, None), type):
         raise UserError(
-            f'{ZERO} shards an optimizer of torch.optim, but got {inner!r}. Set optim_wrapper.optimizer.optimizer_type, '
-            'for instance to AdamW.'
+            f'{ZERO} shards an optimizer of torch.optim, but got {inner!r}. Set '
+            'optim_wrapper.optimizer.optimizer_type, for instance to AdamW.'
         )
     if cfg.get('launcher', 'none') == 'none':
         raise UserError(

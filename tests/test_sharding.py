@@ -47,7 +47,7 @@ def zero(tmp_path_factory):
 
 
 def assert_same_training(path, expected) -> None:
-    """Bit for bit; but mmengine notes an optimizer's default settings, of which the sharded one has only those given."""
+    """Bit for bit; but of an optimizer's default settings, mmengine notes only those that the sharded one was given."""
     got, wanted = (torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected))
     noted = [part['optimizer'].pop('base_param_settings')['lr'] for part in (got, wanted)]
     assert noted[0] == noted[1]
