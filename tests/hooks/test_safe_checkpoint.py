@@ -120,6 +120,9 @@ def best_does_not_fit(rank, folder):
     with pytest.raises(UserError, match='full') as error:
         training.train()
     assert error.value.everywhere
+    # A vote on its way would keep torch 2.1 from leaving the group.
+    (hook,) = (hook for hook in training.hooks if type(hook).__name__ == 'SafeCheckpointHook')
+    hook.stop.close()
 
 
 def test_a_best_one_that_cannot_be_saved_is_an_error_on_all_ranks(tmp_path):
