@@ -89,10 +89,9 @@ def test_zero_on_a_full_disk_ends_all_ranks_with_one_line(tmp_path):
 
 
 def held(optimizer) -> int:
-    """Numbers of the optimizer's state in this process, each storage once."""
-    states = [optimizer.state, getattr(optimizer, 'optim', optimizer).state]
-    values = [value for state in states for part in state.values() if part for value in part.values()]
-    return sum({value.data_ptr(): value.numel() for value in values}.values())
+    """Numbers of the optimizer's state in this process; a second copy counts, though a CPU lets it share the memory."""
+    parts = {id(part): part.state for part in (optimizer, getattr(optimizer, 'optim', optimizer))}
+    return sum(value.numel() for state in parts.values() for part in state.values() if part for value in part.values())
 
 
 def shares(rank, folder):
