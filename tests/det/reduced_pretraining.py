@@ -6,6 +6,7 @@ arch = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512)
 model = dict(
     backbone=dict(arch=dict(_delete_=True, **arch), img_size=128),
     neck=dict(img_size=128, embed_dim=128, decoder_embed_dim=64, decoder_depth=1, decoder_num_heads=4),
+    head=dict(norm_pix=False),
 )
 pipeline = [
     dict(type='LoadWholeImage'),
