@@ -36,7 +36,7 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)),
 )
 optim_wrapper = dict(
-    optimizer=dict(lr=5e-4, weight_decay=0.05),
+    optimizer=dict(lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(layer_decay_rate=0.9),
     clip_grad=dict(max_norm=1.0),
 )
