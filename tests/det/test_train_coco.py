@@ -1,6 +1,6 @@
 """Mask R-CNN from pre-training to pycocotools, through tools/train.py and tools/test.py, on data in COCO's format.
 
-One seed of the detectors, from scratch and pre-trained. For the table of docs/detection.md, five:
+One seed of the detectors, from scratch and pre-trained. For five:
 AEMIM_SEEDS=5 python -m pytest -s tests/det/test_train_coco.py -k transfer
 """
 
@@ -20,7 +20,7 @@ from aemim_mm.stack import stack_report
 HERE = Path(__file__).parent
 CURRENT = any(row.distribution.startswith('onedl-') for row in stack_report())
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
-# Those of the table; none of them was used to choose the settings.
+# Seed 11 also served to choose the settings.
 SEEDS = [11 + number for number in range(int(os.environ.get('AEMIM_SEEDS', 1)))]
 
 
@@ -74,8 +74,8 @@ def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
     }
     scores = {start: [metrics['coco/segm_mAP_50'] for metrics in rows] for start, rows in found.items()}
     assert min(scores['scratch'] + scores['transferred']) > 0.5
-    # For each seed. The table of docs/detection.md says how far apart seeds are.
-    assert all(after > before - 0.03 for before, after in zip(*scores.values(), strict=True))
+    # Of the means. One seed proves that it runs, not which start is better: see docs/detection.md.
+    assert mean(scores['transferred']) > mean(scores['scratch']) - 0.03
     work_dir, trained = tmp_path / f'transferred{SEEDS[0]}', found['transferred'][0]
     log = runs.log_of(work_dir)
     assert 'interpolated' in log and 'missing' in log
