@@ -1,4 +1,4 @@
-"""mask-rcnn_vitdet-b_1x_coco.py with a small network for images of 128 pixels: 12 epochs take 70 seconds on one CPU core."""
+"""mask-rcnn_vitdet-b_1x_coco.py with a small network, for images of 128 pixels: 70 seconds on one CPU core."""
 
 _base_ = '../../configs/benchmarks/coco/mask-rcnn_vitdet-b_1x_coco.py'
 
