@@ -1,4 +1,4 @@
-"""mask-rcnn_vitdet-b_1x_coco.py with a small network for images of 128 pixels: 12 epochs take a minute on a CPU."""
+"""mask-rcnn_vitdet-b_1x_coco.py with a small network, for images of 128 pixels: 70 seconds on one CPU core."""
 
 _base_ = '../../configs/benchmarks/coco/mask-rcnn_vitdet-b_1x_coco.py'
 
@@ -17,7 +17,7 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline), **loader)
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline), **loader)
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline), **loader)
 test_dataloader = val_dataloader
 
@@ -27,21 +27,25 @@ model = dict(
     neck=dict(in_channels=128, out_channels=64),
     rpn_head=dict(in_channels=64, feat_channels=64, num_convs=1),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, conv_out_channels=64, fc_out_channels=128),
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=2)),
+        bbox_head=dict(in_channels=64, conv_out_channels=32, fc_out_channels=128),
         mask_roi_extractor=dict(out_channels=64),
         mask_head=dict(in_channels=64, conv_out_channels=64, num_convs=2),
     ),
-    train_cfg=dict(rpn_proposal=dict(nms_pre=200, max_per_img=100), rcnn=dict(sampler=dict(num=64))),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=200, max_per_img=100), rcnn=dict(sampler=dict(num=32))),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)),
 )
-optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(layer_decay_rate=0.9))
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(layer_decay_rate=0.9),
+    clip_grad=dict(max_norm=1.0),
+)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
 train_cfg = dict(val_interval=12)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=12))
 
-# The data are few: of three runs from a pre-trained encoder, one gave a mask AP50 of 0.48 (docs/detection.md).
+# Seeds differ by several points of mask AP50 (docs/detection.md); tests set their own where they compare.
 randomness = dict(seed=1)

@@ -1,6 +1,11 @@
-"""Mask R-CNN from pre-training to pycocotools, through tools/train.py and tools/test.py, on data in COCO's format."""
+"""Mask R-CNN from pre-training to pycocotools, through tools/train.py and tools/test.py, on data in COCO's format.
+
+One seed of the detectors, from scratch and pre-trained. For five:
+AEMIM_SEEDS=5 python -m pytest -s tests/det/test_train_coco.py -k transfer
+"""
 
 import json
+import os
 from pathlib import Path
 
 import coco_shapes
@@ -15,14 +20,16 @@ from aemim_mm.stack import stack_report
 HERE = Path(__file__).parent
 CURRENT = any(row.distribution.startswith('onedl-') for row in stack_report())
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
+# Seed 11 also served to choose the settings.
+SEEDS = [11 + number for number in range(int(os.environ.get('AEMIM_SEEDS', 1)))]
 
 
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory):
-    """96 images to train with, and 48 others."""
+    """96 images to train with, and 96 others."""
     root = tmp_path_factory.mktemp('coco')
     coco_shapes.make_split(root, 'train', 96, seed=0)
-    coco_shapes.make_split(root, 'val', 48, seed=1)
+    coco_shapes.make_split(root, 'val', 96, seed=1)
     return root
 
 
@@ -42,24 +49,38 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def detector(work_dir, root, *options) -> dict:
+    """Train Mask R-CNN; give its metrics on held-out images."""
+    losses, metrics = train(HERE / 'reduced_1x.py', work_dir, root, *options)
+    # 84 of the 96 images have objects.
+    assert len(losses) == 12 * 21 and mean(losses[-12:]) < 0.6 * mean(losses[:12])
+    print(f'{work_dir.name}: mask AP50 {metrics["coco/segm_mAP_50"]:.3f}, box AP {metrics["coco/bbox_mAP"]:.3f}')
+    return metrics
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CURRENT, reason='once is enough: the classic stack has a shorter run')
 def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
-    pretraining, _ = train(HERE / 'reduced_pretraining.py', tmp_path / 'pretraining', coco / 'train2017')
+    # The first 96 of these are those that the detector learns from.
+    coco_shapes.make_split(tmp_path / 'unlabelled', 'train', 160, seed=0)
+    pretraining, _ = train(HERE / 'reduced_pretraining.py', tmp_path / 'pretraining', tmp_path / 'unlabelled/train2017')
     assert mean(pretraining[-5:]) < 0.9 * mean(pretraining[:5])
-    encoder = tmp_path / 'pretraining/epoch_24.pth'
+    encoder = tmp_path / 'pretraining/epoch_32.pth'
 
-    losses, scratch = train(HERE / 'reduced_1x.py', tmp_path / 'scratch', coco, 'model.backbone.init_cfg=None')
-    assert len(losses) == 12 * 11 and mean(losses[-12:]) < 0.6 * mean(losses[:12])
-    losses, transferred = train(HERE / 'reduced_1x.py', tmp_path / 'transferred', coco, f'{PRETRAINED}={encoder}')
-    assert mean(losses[-12:]) < 0.6 * mean(losses[:12])
-    assert scratch['coco/segm_mAP_50'] > 0.5 and transferred['coco/segm_mAP_50'] > 0.5
-    # A difference below this is that of one or two of the 48 images.
-    assert transferred['coco/segm_mAP_50'] > scratch['coco/segm_mAP_50'] - 0.03
-    log = runs.log_of(tmp_path / 'transferred')
+    starts = dict(scratch='model.backbone.init_cfg=None', transferred=f'{PRETRAINED}={encoder}')
+    found = {
+        start: [detector(tmp_path / f'{start}{seed}', coco, option, f'randomness.seed={seed}') for seed in SEEDS]
+        for start, option in starts.items()
+    }
+    scores = {start: [metrics['coco/segm_mAP_50'] for metrics in rows] for start, rows in found.items()}
+    assert min(scores['scratch'] + scores['transferred']) > 0.5
+    # Of the means. One seed proves that it runs, not which start is better: see docs/detection.md.
+    assert mean(scores['transferred']) > mean(scores['scratch']) - 0.03
+    work_dir, trained = tmp_path / f'transferred{SEEDS[0]}', found['transferred'][0]
+    log = runs.log_of(work_dir)
     assert 'interpolated' in log and 'missing' in log
 
-    checkpoint = tmp_path / 'transferred/epoch_12.pth'
+    checkpoint = work_dir / 'epoch_12.pth'
     runs.test(
         HERE / 'reduced_1x.py', checkpoint, tmp_path / 'test', '--data-root', coco, options=['visualizer.name=test']
     )
@@ -67,7 +88,7 @@ def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
         json.loads(line) for file in (tmp_path / 'test').glob('*/*.json') for line in file.read_text().splitlines()
     ]
     for name in ('coco/segm_mAP_50', 'coco/bbox_mAP'):
-        assert tested[name] == pytest.approx(transferred[name], abs=1e-3)
+        assert tested[name] == pytest.approx(trained[name], abs=1e-3)
 
 
 @pytest.mark.slow
@@ -96,9 +117,9 @@ def test_two_processes(coco, tmp_path):
         env=dict(PYTHONPATH=str(runs.REPO)),
     )
     assert 'coco/segm_mAP_50' in runs.log_of(tmp_path)
-    # 84 of the 96 images have objects: 6 iterations of 2 x 8.
-    assert '[1][6/6]' in runs.log_of(tmp_path)
-    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['meta']['iter'] == 6
+    # 84 of the 96 images have objects: 11 iterations of 2 x 4.
+    assert '[1][11/11]' in runs.log_of(tmp_path)
+    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['meta']['iter'] == 11
 
 
 def test_every_config_inherits_mmdets():
