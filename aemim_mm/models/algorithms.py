@@ -21,6 +21,7 @@ from ..domain import Domain, use_domain
 from ..errors import UserError, one_of
 from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
 from .diagnosis import non_finite_loss
+from .early_backward import can_take_gradients, take_gradients
 from .objectives import OBJECTIVES
 from .precision import PRECISIONS, attack_precision
 from .schedule import Schedule
@@ -62,6 +63,8 @@ class AdversarialMIM:
         adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
             progress from 0 to 1, linear in between.
         adv_share: Share of the batch that is attacked, in (0, 1].
+        early_backward: Take the gradients of the clean pass before the attack, which frees its activations. The results
+            are the same; only a second backward pass through one loss is refused.
         **kwargs: Of the algorithm. ``data_preprocessor`` is an ``AdvDataPreprocessor``.
 
     Raises:
@@ -81,6 +84,7 @@ class AdversarialMIM:
         adv_target='adv',
         adv_weight=1.0,
         adv_share=1.0,
+        early_backward=True,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -100,6 +104,7 @@ class AdversarialMIM:
         self.distance = feature_distance(distance)
         self.attack_mask, self.attack_precision = attack_mask, attack_precision
         self.adv_target, self.adv_share = adv_target, adv_share
+        self.early_backward = early_backward
         self.weight_schedule = Schedule('adv_weight', adv_weight)
 
         is_split = any(isinstance(layer, SplitLayer) for layer in self.backbone.modules())
@@ -142,16 +147,19 @@ class AdversarialMIM:
             ``attack_mask='same'`` MAE's share is its mask ratio. A larger one is numerical underflow.)
         """
         count = max(round(self.adv_share * len(inputs)), 1)
-        passes = self.two_passes(inputs[:count], data_samples and data_samples[:count], **kwargs)
-        clean = passes.clean
-        if count < len(inputs):
-            rest = _total(super().loss(inputs[count:], data_samples and data_samples[count:], **kwargs))
-            clean = (count * clean + (len(inputs) - count) * rest) / len(inputs)
-        return dict(loss_clean=clean, loss_adv=self.adv_weight * passes.adv, **passes.attack)
+        rest = count < len(inputs) and (inputs[count:], data_samples and data_samples[count:])
+        passes = self.two_passes(inputs[:count], data_samples and data_samples[:count], rest, **kwargs)
+        return dict(loss_clean=passes.clean, loss_adv=self.adv_weight * passes.adv, **passes.attack)
 
-    def two_passes(self, images, data_samples, **kwargs) -> TwoPasses:
-        """The clean pass, the attack on its features, and the adversarial pass."""
+    def two_passes(self, images, data_samples, rest=None, **kwargs) -> TwoPasses:
+        """The clean pass, the attack on its features, and the adversarial pass.
+
+        Args:
+            images, data_samples: What is attacked.
+            rest: Other images and their data samples, which only take part in the clean loss.
+        """
         algorithm_loss = super().loss
+        rest_loss = _total(algorithm_loss(*rest, **kwargs)) if rest else None
         randomness = RecordedRandomness()
 
         def run_clean():
@@ -159,6 +167,10 @@ class AdversarialMIM:
 
         with recorded_calls(self.backbone) as calls:
             clean = run_clean()
+        if rest:
+            share = len(images) / (len(images) + len(rest[0]))
+            clean = share * clean + (1 - share) * rest_loss
+        clean_again = self._free_graph(clean)
         call = calls[-1]
         x_adv, start, end, zeros = self.attack(images, call)
 
@@ -179,8 +191,15 @@ class AdversarialMIM:
         start = end if start is None else start
         gain = torch.where(start > 0, end / start, torch.zeros_like(start))
         return TwoPasses(
-            clean, adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
+            clean_again(), adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
         )
+
+    def _free_graph(self, loss):
+        """A function that gives ``loss`` again; until then, its activations are freed where that is possible."""
+        parameters = list(self.parameters())
+        if self.early_backward and can_take_gradients(loss, parameters):
+            return take_gradients(loss, parameters)
+        return lambda: loss
 
     def attack(self, images, call):
         """Adversarial examples of ``images``, made against the encoder's features in ``call``, the clean pass.

@@ -3,12 +3,14 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS
 
 from ..errors import UserError
-from .vit import patch_grid, patchify, sincos_positions
+from .vit import patch_grid, patchify, sincos_positions, take_tokens
 
 
 @MODELS.register_module()
@@ -18,10 +20,14 @@ class AEMIMDecoder(MAEPretrainDecoder):
     Args:
         img_size, patch_size: In pixels, a number or (height, width); they take the place of ``num_patches``.
         in_chans: Channels of an image.
+        predict_visible: Predict the visible patches too, of which MAE takes no loss; else their predictions are zeros.
         **kwargs: Of ``MAEPretrainDecoder``.
+
+    Raises:
+        UserError: A decoder without layers.
     """
 
-    def __init__(self, *args, img_size=224, patch_size=16, in_chans=3, **kwargs):
+    def __init__(self, *args, img_size=224, patch_size=16, in_chans=3, predict_visible=False, **kwargs):
         self.grid = patch_grid(img_size, patch_size)
         height, width = to_2tuple(patch_size)
         kwargs = {
@@ -31,6 +37,11 @@ class AEMIMDecoder(MAEPretrainDecoder):
             'predict_feature_dim': height * width * in_chans,
         }
         super().__init__(*args, **kwargs)
+        self.predict_visible = predict_visible
+        if not self.decoder_blocks:
+            raise UserError('The decoder needs a layer: set decoder_depth to 1 or more.')
+        for block in self.decoder_blocks:  # Not built anew, which would draw other random numbers.
+            block.__class__ = DecoderLayer
 
     def init_weights(self) -> None:
         """As MAE, with positions that are right on non-square grids."""
@@ -40,13 +51,55 @@ class AEMIMDecoder(MAEPretrainDecoder):
         torch.nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
-        """Tokens of the visible patches (B, 1 + L_visible, C) to predictions for all (B, L, p * p * 3)."""
+        """Tokens of the visible patches (B, 1 + L_visible, C) to predictions for all (B, L, p * p * 3).
+
+        Those of visible patches are zeros, unless ``predict_visible``.
+        """
         if ids_restore.shape[1] != self.num_patches:
             raise UserError(
                 f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
                 f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.'
             )
-        return super().forward(x, ids_restore)
+        # Attention does not mind the order of tokens: visible ones stay in front, and only the result is put in order.
+        visible = x.shape[1] - 1
+        ids_keep, ids_hidden = ids_restore.argsort(1).tensor_split((visible,), 1)
+        cls_position, positions = self.decoder_pos_embed[0].tensor_split((1,))
+        x = self.decoder_embed(x)
+        x = x + torch.cat((cls_position.expand(len(x), 1, -1), F.embedding(ids_keep, positions)), 1)
+        mask_tokens = self.mask_token[0] + positions
+        for number, block in enumerate(self.decoder_blocks, 1):
+            unused = 0 if self.predict_visible or number < len(self.decoder_blocks) else 1 + visible
+            x = block(x, (mask_tokens, ids_hidden) if number == 1 else None, unused)
+        pred = self.decoder_pred(self.decoder_norm(x))
+        if self.predict_visible:
+            return take_tokens(pred[:, 1:], ids_restore)
+        ids_hidden = ids_hidden.unsqueeze(-1).expand_as(pred)
+        return pred.new_zeros(len(pred), self.num_patches, pred.shape[-1]).scatter(1, ids_hidden, pred)
+
+
+class DecoderLayer(TransformerEncoderLayer):
+    """mmpretrain's layer as MAE's decoder has it, without the work that the first and the last can leave out."""
+
+    def forward(self, x: torch.Tensor, shared=None, unused: int = 0) -> torch.Tensor:
+        """Tokens to tokens.
+
+        Args:
+            x: Tokens, (B, N, C).
+            shared: Tokens that follow them, a table (L, C) and ids (B, H): projected once, not for each image.
+            unused: Of how many of the first tokens no result is wanted.
+
+        Returns:
+            (B, N + H - unused, C).
+        """
+        qkv = self.attn.qkv(self.ln1(x))
+        if shared is not None:
+            table, ids = shared
+            x = torch.cat((x, F.embedding(ids, table)), 1)
+            qkv = torch.cat((qkv, F.embedding(ids, self.attn.qkv(self.ln1(table)))), 1)
+        query, key, value = qkv.unflatten(-1, (3, self.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = self.attn.scaled_dot_product_attention(query[:, :, unused:], key, value)
+        x = x[:, unused:] + self.attn.proj(attended.transpose(1, 2).flatten(2))
+        return self.ffn(self.ln2(x), identity=x)
 
 
 @MODELS.register_module()

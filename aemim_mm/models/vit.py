@@ -122,8 +122,8 @@ class AEMIMViT(MAEViT):
 
         ids_keep, ids_restore, mask = self.random_ids(len(x), grid[0] * grid[1], x.device)
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
-        tokens = self._embed(_take(patchify(x, self.patch_size), ids_keep))
-        tokens = tokens + _take(positions[:, 1:].expand(len(x), -1, -1), ids_keep)
+        tokens = self._embed(take_tokens(patchify(x, self.patch_size), ids_keep))
+        tokens = tokens + take_tokens(positions[:, 1:].expand(len(x), -1, -1), ids_keep)
         cls_token = (self.cls_token + positions[:, :1]).expand(len(x), -1, -1)
         latent = torch.cat((cls_token, tokens), dim=1)
         for layer in self.layers:
@@ -159,7 +159,8 @@ class AEMIMViT(MAEViT):
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
 
-def _take(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+def take_tokens(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Of tokens (B, N, C), those of ``ids`` (B, M): (B, M, C)."""
     return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 

@@ -55,10 +55,36 @@ def test_unnormalize_inverts_construct_target(tiny, norm_pix):
     torch.testing.assert_close(ours.unpatchify(pred, (32, 48)), images, atol=1e-5, rtol=1e-5)
 
 
-def test_decoder_equals_the_stock_one_on_a_square(tiny):
-    stock, ours = tiny.build(tiny.mae()['neck'], seed=2), tiny.build(tiny.aemim()['neck'], seed=2)
-    latent, ids_restore = torch.randn(2, 5, 32), torch.rand(2, 16).argsort(1)
-    assert torch.equal(ours(latent, ids_restore), stock(latent, ids_restore))
+@pytest.mark.parametrize('predict_visible', [True, False])
+@pytest.mark.parametrize('visible', [0, 4, 15])
+@pytest.mark.parametrize('depth', [1, 2, 3])
+def test_decoder_equals_the_stock_one_on_a_square(tiny, depth, visible, predict_visible):
+    """What it leaves out changes nothing: predictions, and gradients of all parameters and inputs."""
+    stock = tiny.build(tiny.mae(neck=dict(decoder_depth=depth))['neck'], seed=2)
+    ours = tiny.build(tiny.aemim(neck=dict(decoder_depth=depth, predict_visible=predict_visible))['neck'], seed=2)
+    latent = torch.randn(2, 1 + visible, 32, requires_grad=True)
+    ids_restore, weight = torch.rand(2, 16).argsort(1), torch.randn(2, 16, 192)
+    hidden = (ids_restore >= visible)[..., None]
+    got, expected = ours(latent, ids_restore), stock(latent, ids_restore)
+    if not predict_visible:
+        assert not got.masked_select(~hidden).any()
+        expected = expected * hidden
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+    parts = {
+        decoder: torch.autograd.grad((out * weight).sum(), [latent, *trained(decoder)])
+        for decoder, out in ((ours, got), (stock, expected))
+    }
+    for got, expected in zip(parts[ours], parts[stock]):
+        torch.testing.assert_close(got, expected, atol=2e-5, rtol=1e-4)
+
+
+def trained(module):
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def test_a_decoder_without_layers(tiny):
+    with pytest.raises(UserError, match='set decoder_depth to 1 or more'):
+        tiny.build(tiny.aemim(neck=dict(decoder_depth=0))['neck'])
 
 
 def test_decoder_has_the_positions_of_the_encoder(tiny):
@@ -68,13 +94,15 @@ def test_decoder_has_the_positions_of_the_encoder(tiny):
 
 
 def test_decoder_puts_tokens_back_in_their_places(tiny):
-    """With blocks, norm and positions out of the way, each visible token must come out where its patch was."""
+    """With what blocks add, norm and positions out of the way, each visible token must come out where its patch was."""
     neck = tiny.build(tiny.aemim_of_size((32, 48), (8, 16), channels=1)['neck'])
-    neck.decoder_blocks = torch.nn.ModuleList()
+    neck.predict_visible = True
     neck.ln1 = torch.nn.Identity()
     neck.decoder_embed, neck.decoder_pred = torch.nn.Identity(), torch.nn.Identity()
     with torch.no_grad():
         neck.decoder_pos_embed.zero_(), neck.mask_token.fill_(-1)
+        for parameter in neck.decoder_blocks.parameters():  # What a block adds is then nothing.
+            parameter.zero_()
     shuffle = torch.rand(1, 12).argsort(1)
     tokens = shuffle[0, :5].float()[None, :, None].expand(1, 5, 32)
     out = neck(torch.cat([torch.full((1, 1, 32), 99.0), tokens], dim=1), shuffle.argsort(1))
