@@ -23,7 +23,9 @@ def free_port() -> int:
 
 def on_ranks(function, *args, ranks=2) -> None:
     """Call ``function(rank, *args)``, of a module's top level, in as many processes of one group."""
-    rest = (function, args, ranks, free_port())
+    # The store is of this process: a port chosen here for a rank to open may be another's by then.
+    store = distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    rest = (function, args, ranks, store.port)
     processes = torch.multiprocessing.start_processes(_rank, rest, ranks, join=False, start_method='spawn')
     deadline = time.monotonic() + TIMEOUT
     try:
@@ -37,9 +39,9 @@ def on_ranks(function, *args, ranks=2) -> None:
 
 def _rank(rank, function, args, ranks, port):
     torch.set_num_threads(1)
-    address = f'tcp://127.0.0.1:{port}'
     timeout = timedelta(seconds=TIMEOUT / 3)
-    distributed.init_process_group('gloo', init_method=address, rank=rank, world_size=ranks, timeout=timeout)
+    store = distributed.TCPStore('127.0.0.1', port, is_master=False, timeout=timeout)
+    distributed.init_process_group('gloo', store=store, rank=rank, world_size=ranks, timeout=timeout)
     function(rank, *args)
     distributed.barrier()
     sys.stdout.flush()

@@ -190,9 +190,8 @@ class AdversarialMIM:
                 end = self.distance(self.features(adv_calls[-1].output), self.features(call.output)) / len(images)
         start = end if start is None else start
         gain = torch.where(start > 0, end / start, torch.zeros_like(start))
-        return TwoPasses(
-            clean_again(), adv, x_adv, dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
-        )
+        attack = dict(attack_start=start, attack_end=end, attack_gain=gain, attack_zero_grad=zeros)
+        return TwoPasses(clean_again(), adv, x_adv, attack)
 
     def _free_graph(self, loss):
         """A function that gives ``loss`` again; until then, its activations are freed where that is possible."""
