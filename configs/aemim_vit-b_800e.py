@@ -19,7 +19,7 @@ data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
 # Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
-optim_wrapper = dict(type='Bfloat16OptimWrapper')
+optim_wrapper = dict(type='Bfloat16OptimWrapper', optimizer=dict(type='FusedAdamW'))
 
 # Nothing lost: see docs/scaling.md.
 train_cfg = dict(type='ResumableEpochLoop')

@@ -55,5 +55,7 @@ class _Given(torch.autograd.Function):
                 'second time (retain_graph=True), set model.early_backward=False.'
             )
         gradients, ctx.gradients = ctx.gradients[::-1], None
+        if scale.device.type == 'cpu' and scale == 1:  # On an accelerator, to look would be to wait.
+            return None, None, *gradients[::-1]
         # One by one, so that there is never a second copy of all.
         return None, None, *(gradients.pop() * scale for _ in range(len(gradients)))

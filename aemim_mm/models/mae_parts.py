@@ -5,11 +5,11 @@ import math
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
-from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS
 
 from ..errors import UserError
+from .layers import make_vit_layers
 from .vit import patch_grid, patchify, sincos_positions, take_tokens
 
 
@@ -40,8 +40,7 @@ class AEMIMDecoder(MAEPretrainDecoder):
         self.predict_visible = predict_visible
         if not self.decoder_blocks:
             raise UserError('The decoder needs a layer: set decoder_depth to 1 or more.')
-        for block in self.decoder_blocks:  # Not built anew, which would draw other random numbers.
-            block.__class__ = DecoderLayer
+        make_vit_layers(self.decoder_blocks)
 
     def init_weights(self) -> None:
         """As MAE, with positions that are right on non-square grids."""
@@ -75,31 +74,6 @@ class AEMIMDecoder(MAEPretrainDecoder):
             return take_tokens(pred[:, 1:], ids_restore)
         ids_hidden = ids_hidden.unsqueeze(-1).expand_as(pred)
         return pred.new_zeros(len(pred), self.num_patches, pred.shape[-1]).scatter(1, ids_hidden, pred)
-
-
-class DecoderLayer(TransformerEncoderLayer):
-    """mmpretrain's layer as MAE's decoder has it, without the work that the first and the last can leave out."""
-
-    def forward(self, x: torch.Tensor, shared=None, unused: int = 0) -> torch.Tensor:
-        """Tokens to tokens.
-
-        Args:
-            x: Tokens, (B, N, C).
-            shared: Tokens that follow them, a table (L, C) and ids (B, H): projected once, not for each image.
-            unused: Of how many of the first tokens no result is wanted.
-
-        Returns:
-            (B, N + H - unused, C).
-        """
-        qkv = self.attn.qkv(self.ln1(x))
-        if shared is not None:
-            table, ids = shared
-            x = torch.cat((x, F.embedding(ids, table)), 1)
-            qkv = torch.cat((qkv, F.embedding(ids, self.attn.qkv(self.ln1(table)))), 1)
-        query, key, value = qkv.unflatten(-1, (3, self.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = self.attn.scaled_dot_product_attention(query[:, :, unused:], key, value)
-        x = x[:, unused:] + self.attn.proj(attended.transpose(1, 2).flatten(2))
-        return self.ffn(self.ln2(x), identity=x)
 
 
 @MODELS.register_module()

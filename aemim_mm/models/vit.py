@@ -9,6 +9,7 @@ from torch import nn
 
 from ..adapters import is_pretrained, split_adapters, sync_adapters
 from ..errors import UserError
+from .layers import make_vit_layers
 
 
 def patch_grid(img_size, patch_size) -> tuple[int, int]:
@@ -80,6 +81,7 @@ class AEMIMViT(MAEViT):
         patch_grid(img_size, patch_size)
         super().__init__(*args, img_size=img_size, patch_size=patch_size, **kwargs)
         self.patch_size = to_2tuple(patch_size)
+        make_vit_layers(self.layers)
         if adapters:
             split_adapters(self, adapters)
 

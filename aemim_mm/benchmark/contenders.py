@@ -1,0 +1,110 @@
+"""What takes part in a benchmark: a config of mmpretrain or this project, or MAE of another library."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from itertools import chain, repeat
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+from ..errors import UserError
+from ..launch import load_config
+from . import peers
+from .laps import Laps, watch
+
+# Steps do not go anywhere: without a warm-up of the learning rate, a real one would diverge.
+LEARNING_RATE = 1e-6
+
+
+@dataclass
+class Contender:
+    """A model with all that its training step needs."""
+
+    name: str
+    model: BaseModel
+    optim_wrapper: OptimWrapper
+    batches: object
+    laps: Laps
+
+    def step(self) -> dict:
+        """One training step of mmengine; gives what it would log."""
+        self.laps.start()
+        batch = next(self.batches)
+        return self.model.train_step(batch, self.optim_wrapper)
+
+
+def from_config(name, config, options, *, data_root, batch_size, precision, device) -> Contender:
+    """A contender from a config file.
+
+    Args:
+        name: For the table.
+        config: Path of the config.
+        options: As of ``--cfg-options``.
+        data_root: Takes the place of the data sets' own.
+        batch_size: Of one process.
+        precision: ``float32``, ``bfloat16``, or ``config`` for what the config says.
+        device: A torch device.
+
+    Raises:
+        UserError: There is no such config, it has no training, or an option is none.
+    """
+    cfg = _read(config, options, data_root, batch_size, precision, device)
+    torch.manual_seed(0)
+    return _assemble(name, MODELS.build(cfg.model), cfg, device)
+
+
+def from_peer(name, config, *, data_root, batch_size, precision, device) -> Contender:
+    """MAE of another library (see :mod:`.peers`), on the data and with the optimizer of a config.
+
+    Raises:
+        UserError: The library is not installed, or unknown.
+    """
+    cfg = _read(config, [], data_root, batch_size, precision, device)
+    preprocessor = MODELS.build({**cfg.model.data_preprocessor, 'type': 'SelfSupDataPreprocessor'})
+    torch.manual_seed(0)
+    return _assemble(name, peers.build(name, preprocessor), cfg, device)
+
+
+def _read(config, options, data_root, batch_size, precision, device):
+    cfg = load_config(
+        Namespace(config=str(config), cfg_options=list(options), work_dir=None, data_root=data_root, launcher='none')
+    )
+    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+        raise UserError(f'{config} has nothing to benchmark: it has no train_dataloader or no optim_wrapper.')
+    if cfg.get('data_preprocessor'):
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    loader = cfg.train_dataloader
+    loader.batch_size = batch_size
+    if device.type == 'cpu':  # The cores are busy with the step.
+        loader.num_workers, loader.persistent_workers = 0, False
+    cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
+    if precision != 'config':
+        types = dict(float32='OptimWrapper', bfloat16='Bfloat16OptimWrapper')
+        cfg.optim_wrapper.type = types[precision]
+        for name in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(name, None)
+    return cfg
+
+
+def _assemble(name, model, cfg, device) -> Contender:
+    if hasattr(model, 'init_weights'):
+        model.init_weights()
+    model = model.to(device).train()
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    if not len(loader):
+        raise UserError(
+            f'The training data, {len(loader.dataset)} images, do not fill a batch of {loader.batch_size}. Lower '
+            '--batch-size, or choose other data with --data-root.'
+        )
+    contender = Contender(
+        name=name,
+        model=model,
+        optim_wrapper=build_optim_wrapper(model, cfg.optim_wrapper),
+        batches=chain.from_iterable(repeat(loader)),
+        laps=Laps(device),
+    )
+    watch(contender.laps, contender.model, contender.optim_wrapper)
+    return contender

@@ -1,0 +1,85 @@
+"""MAE, ViT-B/16, as other libraries have it, behind mmengine's model interface."""
+
+from importlib.util import find_spec
+
+import torch
+from mmengine.model import BaseModel
+
+from ..errors import UserError
+
+IMAGE, PATCH, HIDDEN = 224, 16, 0.75
+
+
+class _Peer(BaseModel):
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return dict(loss=self.loss(inputs))
+
+
+class HuggingFace(_Peer):
+    """``ViTMAEForPreTraining`` of transformers, with its default sizes, which are those of ViT-B/16."""
+
+    def __init__(self, data_preprocessor):
+        super().__init__(data_preprocessor)
+        from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+        self.mae = ViTMAEForPreTraining(ViTMAEConfig(norm_pix_loss=True))
+
+    def loss(self, images):
+        return self.mae(pixel_values=images).loss
+
+
+class Lightly(_Peer):
+    """The parts of MAE that lightly has, on timm's ViT-B/16, put together as its documentation says."""
+
+    def __init__(self, data_preprocessor):
+        super().__init__(data_preprocessor)
+        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        from timm.models.vision_transformer import vit_base_patch16_224
+
+        self.encoder = MaskedVisionTransformerTIMM(vit=vit_base_patch16_224())
+        self.length = (IMAGE // PATCH) ** 2 + 1
+        self.decoder = MAEDecoderTIMM(
+            num_patches=self.length - 1,
+            patch_size=PATCH,
+            embed_dim=768,
+            decoder_embed_dim=512,
+            decoder_depth=8,
+            decoder_num_heads=16,
+            mlp_ratio=4.0,
+            proj_drop_rate=0.0,
+            attn_drop_rate=0.0,
+        )
+
+    def loss(self, images):
+        from lightly.models import utils
+
+        keep, hidden = utils.random_token_mask((len(images), self.length), mask_ratio=HIDDEN, device=images.device)
+        visible = self.decoder.embed(self.encoder.encode(images=images, idx_keep=keep))
+        tokens = utils.repeat_token(self.decoder.mask_token, (len(images), self.length))
+        tokens = self.decoder.decode(utils.set_at_index(tokens, keep, visible.type_as(tokens)))
+        pred = self.decoder.predict(utils.get_at_index(tokens, hidden))
+        target = utils.get_at_index(utils.patchify(images, PATCH), hidden - 1)
+        target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
+        return torch.nn.functional.mse_loss(pred, target)
+
+
+# By the name of the package.
+PEERS = {'transformers': HuggingFace, 'lightly': Lightly}
+
+
+def installed() -> list[str]:
+    """Those that can be built here."""
+    return [name for name in PEERS if find_spec(name) and (name != 'lightly' or find_spec('timm'))]
+
+
+def build(name: str, data_preprocessor) -> BaseModel:
+    """A peer's model.
+
+    Raises:
+        UserError: An unknown name, or a package that is not installed.
+    """
+    if name not in PEERS:
+        raise UserError(f'--peers takes {", ".join(PEERS)}, but got {name!r}.')
+    if name not in installed():
+        raise UserError(f'{name} is not installed. Install it with: pip install {name} timm')
+    return PEERS[name](data_preprocessor)
