@@ -5,7 +5,6 @@ import ctypes
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 

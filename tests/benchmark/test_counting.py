@@ -5,7 +5,7 @@ import tiny
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aemim_mm.counting import cost_of, largest_share
+from aemim_mm.benchmark.counting import cost_of, largest_share
 
 
 def test_a_linear_layer_with_an_attack_in_its_loss():
