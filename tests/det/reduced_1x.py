@@ -37,7 +37,6 @@ model = dict(
 )
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(layer_decay_rate=0.9),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

@@ -1,7 +1,7 @@
 """Mask R-CNN from pre-training to pycocotools, through tools/train.py and tools/test.py, on data in COCO's format.
 
-One seed of the detectors, from scratch and pre-trained. For five:
-AEMIM_SEEDS=5 python -m pytest -s tests/det/test_train_coco.py -k transfer
+One seed, of the pre-training and of the detectors. For four:
+AEMIM_SEEDS=4 python -m pytest -s tests/det/test_train_coco.py -k transfer
 """
 
 import json
@@ -20,8 +20,8 @@ from aemim_mm.stack import stack_report
 HERE = Path(__file__).parent
 CURRENT = any(row.distribution.startswith('onedl-') for row in stack_report())
 PRETRAINED = 'model.backbone.init_cfg.checkpoint'
-# Seed 11 also served to choose the settings.
-SEEDS = [11 + number for number in range(int(os.environ.get('AEMIM_SEEDS', 1)))]
+# The settings were chosen on seeds below 10.
+SEEDS = [101 + number for number in range(int(os.environ.get('AEMIM_SEEDS', 1)))]
 
 
 @pytest.fixture(scope='module')
@@ -49,6 +49,13 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def pretrained_encoder(work_dir, images, *options) -> Path:
+    """Pre-train by AEMIM; give the checkpoint."""
+    losses, _ = train(HERE / 'reduced_pretraining.py', work_dir, images, *options)
+    assert mean(losses[-5:]) < 0.9 * mean(losses[:5])
+    return work_dir / 'epoch_12.pth'
+
+
 def detector(work_dir, root, *options) -> dict:
     """Train Mask R-CNN; give its metrics on held-out images."""
     losses, metrics = train(HERE / 'reduced_1x.py', work_dir, root, *options)
@@ -62,19 +69,17 @@ def detector(work_dir, root, *options) -> dict:
 @pytest.mark.skipif(not CURRENT, reason='once is enough: the classic stack has a shorter run')
 def test_pre_training_and_transfer_to_held_out_images(coco, tmp_path):
     # The first 96 of these are those that the detector learns from.
-    coco_shapes.make_split(tmp_path / 'unlabelled', 'train', 160, seed=0)
-    pretraining, _ = train(HERE / 'reduced_pretraining.py', tmp_path / 'pretraining', tmp_path / 'unlabelled/train2017')
-    assert mean(pretraining[-5:]) < 0.9 * mean(pretraining[:5])
-    encoder = tmp_path / 'pretraining/epoch_32.pth'
-
-    starts = dict(scratch='model.backbone.init_cfg=None', transferred=f'{PRETRAINED}={encoder}')
-    found = {
-        start: [detector(tmp_path / f'{start}{seed}', coco, option, f'randomness.seed={seed}') for seed in SEEDS]
-        for start, option in starts.items()
-    }
+    coco_shapes.make_split(tmp_path / 'unlabelled', 'train', 320, seed=0)
+    found = dict(scratch=[], transferred=[])
+    for seed in SEEDS:
+        option = f'randomness.seed={seed}'
+        encoder = pretrained_encoder(tmp_path / f'pretraining{seed}', tmp_path / 'unlabelled/train2017', option)
+        starts = dict(scratch='model.backbone.init_cfg=None', transferred=f'{PRETRAINED}={encoder}')
+        for start, init in starts.items():
+            found[start].append(detector(tmp_path / f'{start}{seed}', coco, init, option))
     scores = {start: [metrics['coco/segm_mAP_50'] for metrics in rows] for start, rows in found.items()}
     assert min(scores['scratch'] + scores['transferred']) > 0.5
-    # Of the means; the settings were chosen on this seed, so that it passes proves little: see docs/detection.md.
+    # Of the means, by no more than the seeds differ by: see docs/detection.md.
     assert mean(scores['transferred']) > mean(scores['scratch']) - 0.03
     work_dir, trained = tmp_path / f'transferred{SEEDS[0]}', found['transferred'][0]
     log = runs.log_of(work_dir)
