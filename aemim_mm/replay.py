@@ -80,6 +80,27 @@ def recorded_calls(module: nn.Module):
             handle.remove()
 
 
+class _Answered(Exception):
+    pass
+
+
+def first_call(module: nn.Module, run) -> RecordedCall:
+    """What ``run()`` calls ``module`` with first, and what it gets: there, ``run`` ends."""
+
+    def stop(*_):
+        raise _Answered
+
+    with recorded_calls(module) as calls:
+        handle = module.register_forward_hook(stop)
+        try:
+            run()
+        except _Answered:
+            pass
+        finally:
+            handle.remove()
+    return calls[0]
+
+
 @contextmanager
 def only_inputs_need_gradients(model: nn.Module):
     """Inside, no parameter takes part in autograd and no batch statistics are kept: an attack leaves no trace.

@@ -19,7 +19,13 @@ from ..adapters import SplitLayer, split_adapters, split_layer, sync_adapters
 from ..attacks import feature_distance
 from ..domain import Domain, use_domain
 from ..errors import UserError, one_of
-from ..replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
+from ..replay import (
+    RecordedRandomness,
+    first_call,
+    only_inputs_need_gradients,
+    recorded_calls,
+    substituted_argument,
+)
 from .diagnosis import non_finite_loss
 from .early_backward import can_take_gradients, take_gradients
 from .objectives import OBJECTIVES
@@ -62,7 +68,8 @@ class AdversarialMIM:
         adv_target: What the adversarial branch reconstructs: ``adv`` (the adversarial image) or ``clean`` (denoising).
         adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
             progress from 0 to 1, linear in between.
-        adv_share: Share of the batch that is attacked, in (0, 1].
+        adv_share: Share of the batch that is attacked, in (0, 1]. Below 1, masks that the algorithm draws (MAE) are
+            drawn anew for those images; masks that come with the data (SimMIM) stay.
         early_backward: Take the gradients of the clean pass before the attack, which frees its activations. The results
             are the same; only a second backward pass through one loss is refused.
         **kwargs: Of the algorithm. ``data_preprocessor`` is an ``AdvDataPreprocessor``.
@@ -147,44 +154,46 @@ class AdversarialMIM:
             ``attack_mask='same'`` MAE's share is its mask ratio. A larger one is numerical underflow.)
         """
         count = max(round(self.adv_share * len(inputs)), 1)
-        rest = count < len(inputs) and (inputs[count:], data_samples and data_samples[count:])
-        passes = self.two_passes(inputs[:count], data_samples and data_samples[:count], rest, **kwargs)
+        passes = self.two_passes(inputs, data_samples, count, **kwargs)
         return dict(loss_clean=passes.clean, loss_adv=self.adv_weight * passes.adv, **passes.attack)
 
-    def two_passes(self, images, data_samples, rest=None, **kwargs) -> TwoPasses:
+    def two_passes(self, inputs, data_samples, count=None, **kwargs) -> TwoPasses:
         """The clean pass, the attack on its features, and the adversarial pass.
 
         Args:
-            images, data_samples: What is attacked.
-            rest: Other images and their data samples, which only take part in the clean loss.
+            inputs, data_samples: As in :meth:`loss`.
+            count: How many of the images, from the first on, are attacked. None: all.
         """
         algorithm_loss = super().loss
-        rest_loss = _total(algorithm_loss(*rest, **kwargs)) if rest else None
-        randomness = RecordedRandomness()
+        randomness = clean_randomness = RecordedRandomness()
 
         def run_clean():
-            return _total(algorithm_loss(images, data_samples, **kwargs))
+            return _total(algorithm_loss(inputs, data_samples, **kwargs))
 
         with recorded_calls(self.backbone) as calls:
             clean = run_clean()
-        if rest:
-            share = len(images) / (len(images) + len(rest[0]))
-            clean = share * clean + (1 - share) * rest_loss
-        clean_again = self._free_graph(clean)
-        call = calls[-1]
+        clean_again, call = self._free_graph(clean), calls[-1]
+        images, samples = inputs, data_samples
+        if count is not None and count < len(inputs):
+            images, samples = inputs[:count], data_samples and data_samples[:count]
+            # The clean pass stays whole, and the encoder goes once more over those that are attacked: cheaper than two
+            # passes over parts of the batch, and the mask, where the algorithm draws it, is known for these alone.
+            randomness = RecordedRandomness()
+            with torch.no_grad(), only_inputs_need_gradients(self):
+                call = first_call(self.backbone, lambda: algorithm_loss(images, samples, **kwargs))
         x_adv, start, end, zeros = self.attack(images, call)
 
         def run_adv():
             denoising = substituted_argument(self.head, 'loss', x_adv, images)
             with use_domain(self, Domain.ADV), randomness.replayed(), _when(self.adv_target == 'clean', denoising):
-                return _total(algorithm_loss(x_adv, data_samples, **kwargs))
+                return _total(algorithm_loss(x_adv, samples, **kwargs))
 
         with recorded_calls(self.backbone) as adv_calls:
             adv = run_adv()
         # This waits for the device once a step, as mmengine's logging does; later, the weights would be lost.
         if not torch.isfinite(clean + adv):
-            passes = dict(clean=lambda: replay(randomness, run_clean), adversarial=run_adv)
-            raise non_finite_loss(self, dict(loss_clean=clean, loss_adv=adv), images, passes)
+            passes = dict(clean=lambda: replay(clean_randomness, run_clean), adversarial=run_adv)
+            raise non_finite_loss(self, dict(loss_clean=clean, loss_adv=adv), inputs, passes)
         if end is None:  # The adversarial pass has just computed it.
             with torch.no_grad():
                 end = self.distance(self.features(adv_calls[-1].output), self.features(call.output)) / len(images)
