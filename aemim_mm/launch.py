@@ -198,6 +198,8 @@ def train(args) -> None:
         if not cfg.get('auto_scale_lr'):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
+        # mmengine takes one iteration for the whole batch.
+        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _set_classes(cfg, args.classes, ('train_dataloader', 'val_dataloader'))
     with checkpoint_loading(args.trust_checkpoint):

@@ -1,5 +1,5 @@
-"""AEMIM on MAE, ViT-B/16, 800 epochs, with one-step adversarial examples of a quarter of each
-batch: less than the paper does.
+"""AEMIM on MAE, ViT-B/16, 800 epochs, with one-step adversarial examples of a quarter of each batch:
+less than the paper does.
 
 Run:       tools/dist_train.sh configs/aemim-fast_vit-b_800e.py 8 --data-root DIR
 Needs:     as aemim_vit-b_800e.py, in about 0.55 times its time: see docs/performance.md

@@ -109,7 +109,8 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
     assert expected <= losses.keys() and torch.isfinite(losses['loss'])
     if name in ADVERSARIAL:
         assert losses['attack_gain'] > 1.5
-        assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 2)
+        cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
+        assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 1 if cheaper else 2)
 
 
 @pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])

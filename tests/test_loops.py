@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.utils.data import Dataset, IterableDataset
 
@@ -170,6 +171,31 @@ def test_a_change_of_the_batches_inside_an_epoch_is_refused(tmp_path):
 def test_it_stops_between_accumulations(tmp_path):
     stop_at(runner(tmp_path, EPOCHS, 0, accumulate=3), 4)
     assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_6.pth']
+
+
+@pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS])
+def test_what_is_left_of_an_accumulation_is_the_last_update(tmp_path, monkeypatch, loop):
+    """15 iterations in fours: three updates from four batches, over the ends of epochs, and one from three."""
+    run, gradients, updates = runner(tmp_path, loop, 0, accumulate=4), [], []
+    scale, step = OptimWrapper.scale_loss, torch.optim.AdamW.step
+
+    def scale_loss(self, loss):
+        (gradient,) = torch.autograd.grad(loss, run.model.weight, retain_graph=True)
+        gradients.append(gradient)
+        return scale(self, loss)
+
+    def counted(self, *args, **kwargs):
+        updates.append((len(gradients), run.model.weight.grad.clone()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(OptimWrapper, 'scale_loss', scale_loss)
+    monkeypatch.setattr(torch.optim.AdamW, 'step', counted)
+    train(run)
+    assert [done for done, _ in updates] == [4, 8, 12, 15]
+    begin = 0
+    for done, gradient in updates:
+        torch.testing.assert_close(gradient, sum(gradients[begin:done]) / (done - begin))
+        begin = done
 
 
 def test_stopped_twice_in_an_epoch_it_keeps_one_such_checkpoint(tmp_path):

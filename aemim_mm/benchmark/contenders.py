@@ -3,10 +3,12 @@
 from argparse import Namespace
 from dataclasses import dataclass
 from itertools import chain, repeat
+from pathlib import Path
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
@@ -36,42 +38,42 @@ class Contender:
         return self.model.train_step(batch, self.optim_wrapper)
 
 
-def from_config(name, config, options, *, data_root, batch_size, precision, device) -> Contender:
+def from_config(name, config, options, **settings) -> Contender:
     """A contender from a config file.
 
     Args:
         name: For the table.
         config: Path of the config.
         options: As of ``--cfg-options``.
-        data_root: Takes the place of the data sets' own.
-        batch_size: Of one process.
-        precision: ``float32``, ``bfloat16``, or ``config`` for what the config says.
-        device: A torch device.
+        **settings: ``data_root``, in place of the data sets' own, or None; ``stand_in``, a folder in the place of
+            ImageNet where that is not there; ``batch_size``; ``precision``: ``float32``, ``bfloat16``, or ``config``
+            for what the config says; ``device``, of torch.
 
     Raises:
         UserError: There is no such config, it has no training, or an option is none.
     """
-    cfg = _read(config, options, data_root, batch_size, precision, device)
-    torch.manual_seed(0)
-    return _assemble(name, MODELS.build(cfg.model), cfg, device)
+    cfg = _read(config, options, **settings)
+    return _assemble(name, lambda: MODELS.build(cfg.model), cfg, settings['device'])
 
 
-def from_peer(name, config, *, data_root, batch_size, precision, device) -> Contender:
+def from_peer(name, config, **settings) -> Contender:
     """MAE of another library (see :mod:`.peers`), on the data and with the optimizer of a config.
 
     Raises:
         UserError: The library is not installed, or unknown.
     """
-    cfg = _read(config, [], data_root, batch_size, precision, device)
+    cfg = _read(config, [], **settings)
     preprocessor = MODELS.build({**cfg.model.data_preprocessor, 'type': 'SelfSupDataPreprocessor'})
-    torch.manual_seed(0)
-    return _assemble(name, peers.build(name, preprocessor), cfg, device)
+    return _assemble(name, lambda: peers.build(name, preprocessor), cfg, settings['device'])
 
 
-def _read(config, options, data_root, batch_size, precision, device):
-    cfg = load_config(
-        Namespace(config=str(config), cfg_options=list(options), work_dir=None, data_root=data_root, launcher='none')
-    )
+def _read(config, options, *, data_root, stand_in, batch_size, precision, device):
+    args = Namespace(config=str(config), cfg_options=list(options), work_dir=None, data_root=data_root, launcher='none')
+    cfg = load_config(args)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
+    if dataset.get('type') == 'ImageNet' and not Path(dataset.get('data_root', '')).is_dir():
+        args.data_root = args.data_root or stand_in
+        cfg = load_config(args)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise UserError(f'{config} has nothing to benchmark: it has no train_dataloader or no optim_wrapper.')
     if cfg.get('data_preprocessor'):
@@ -89,11 +91,14 @@ def _read(config, options, data_root, batch_size, precision, device):
     return cfg
 
 
-def _assemble(name, model, cfg, device) -> Contender:
-    if hasattr(model, 'init_weights'):
+def _assemble(name, build, cfg, device) -> Contender:
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        model = build()
         model.init_weights()
-    model = model.to(device).train()
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+        model = model.to(device)
+        model.train()  # mmpretrain's backbones return nothing here.
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     if not len(loader):
         raise UserError(
             f'The training data, {len(loader.dataset)} images, do not fill a batch of {loader.batch_size}. Lower '

@@ -11,7 +11,7 @@ custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 
 # Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
-optim_wrapper = dict(type='Bfloat16OptimWrapper')
+optim_wrapper = dict(type='Bfloat16OptimWrapper', optimizer=dict(type='FusedAdamW'))
 
 # As in the method: see docs/scaling.md.
 train_cfg = dict(type='ResumableEpochLoop')

@@ -117,7 +117,8 @@ def seen(monkeypatch):
             return loss(model, *args, **kwargs)
 
     def spy_update(wrapper, *args, **kwargs):
-        wrappers.append((type(wrapper).__name__, wrapper.optimizer.param_groups[0]['initial_lr']))
+        group = wrapper.optimizer.param_groups[0]
+        wrappers.append((type(wrapper).__name__, group.get('initial_lr', group['lr'])))
         return update(wrapper, *args, **kwargs)
 
     monkeypatch.setattr(AEMIM, 'loss', spy_loss)
@@ -135,9 +136,13 @@ def test_amp_runs_in_bfloat16_and_keeps_float32_weights(seen, tmp_path):
     )
 
 
-@pytest.mark.parametrize(('flags', 'lr'), [([], 1e-3), (['--auto-scale-lr'], 1e-3 * 16 / 125)])
-def test_auto_scale_lr_scales_by_the_real_batch_over_the_base(seen, tmp_path, flags, lr):
-    runs.train(runs.AEMIM, tmp_path, *flags)
+@pytest.mark.parametrize(
+    ('flags', 'accumulate', 'lr'),
+    [([], 1, 1e-3), (['--auto-scale-lr'], 1, 1e-3 * 16 / 125), (['--auto-scale-lr'], 2, 1e-3 * 32 / 125)],
+)
+def test_auto_scale_lr_scales_by_the_real_batch_over_the_base(seen, tmp_path, flags, accumulate, lr):
+    options = ['optim_wrapper.accumulative_counts=2', 'param_scheduler=None'] if accumulate == 2 else []
+    runs.train(runs.AEMIM, tmp_path, *flags, options=options)
     types, wrappers = seen
     assert types == {torch.float32}
     assert wrappers == [('OptimWrapper', pytest.approx(lr))] * 4

@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 MAE, AEMIM = CONFIGS / 'baselines/mae_vit-b_800e.py', CONFIGS / 'aemim_vit-b_800e.py'
 OURS = ('model.backbone.type=AEMIMViT', 'model.neck.type=AEMIMDecoder', 'model.head.type=AEMIMHead')
 DEFAULT = [
-    ('MAE of mmpretrain', MAE, ()),
+    ('MAE of mmpretrain', MAE, ('optim_wrapper.optimizer.type=AdamW',)),
     ('MAE on our backbone', MAE, OURS),
     ('AEMIM', AEMIM, ()),
     ('AEMIM, attack in bfloat16', AEMIM, ('model.attack_precision=bfloat16',)),
@@ -46,7 +46,9 @@ def parse_args():
     )
     parser.add_argument('--device', default=None, help='cpu, cuda, cuda:1 (default: cuda where there is one)')
     parser.add_argument(
-        '--data-root', metavar='DIR', help='data in the layout that the configs expect (default: made-up photographs)'
+        '--data-root',
+        metavar='DIR',
+        help='data in place of that of the configs (default: theirs; made-up photographs where ImageNet is missing)',
     )
     parser.add_argument(
         '--peers', nargs='*', metavar='NAME', help='MAE of transformers and lightly too; without names, the installed'
@@ -79,8 +81,8 @@ def main():
     MMLogger.get_current_instance().setLevel('WARNING')
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     with one_clear_error(), tempfile.TemporaryDirectory() as folder:
-        data_root = args.data_root or benchmark.photographs(Path(folder))
-        settings = dict(data_root=data_root, batch_size=args.batch_size, precision=args.precision, device=device)
+        settings = dict(data_root=args.data_root, stand_in=benchmark.photographs(Path(folder)), device=device)
+        settings.update(batch_size=args.batch_size, precision=args.precision)
         chosen = entrants(args.contenders)
         contenders = [benchmark.from_config(*entrant, **settings) for entrant in chosen]
         if args.peers is not None:
