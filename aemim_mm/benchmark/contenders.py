@@ -98,6 +98,7 @@ def _assemble(name, build, cfg, device) -> Contender:
         model.init_weights()
         model = model.to(device)
         model.train()  # mmpretrain's backbones return nothing here.
+        optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     if not len(loader):
         raise UserError(
@@ -107,7 +108,7 @@ def _assemble(name, build, cfg, device) -> Contender:
     contender = Contender(
         name=name,
         model=model,
-        optim_wrapper=build_optim_wrapper(model, cfg.optim_wrapper),
+        optim_wrapper=optim_wrapper,
         batches=chain.from_iterable(repeat(loader)),
         laps=Laps(device),
     )

@@ -109,7 +109,7 @@ def test_the_table_takes_ratios_round_by_round(monkeypatch):
     [
         ('gone.py', (), 'There is no config gone.py'),
         (f'{runs.AEMIM} model.nothing', (), '--cfg-options takes KEY=VALUE'),
-        (f'{runs.CONFIGS}/demo/vit-tiny_knn_fashion-mnist.py', (), 'has nothing to benchmark'),
+        (f'{runs.MAE} train_dataloader=None', (), 'has nothing to benchmark'),
         (runs.MAE, ('--peers', 'timm'), "--peers takes transformers, lightly, but got 'timm'"),
     ],
 )
