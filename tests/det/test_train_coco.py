@@ -1,7 +1,7 @@
 """Mask R-CNN from pre-training to pycocotools, through tools/train.py and tools/test.py, on data in COCO's format.
 
-One seed, of the pre-training and of the detectors. For four:
-AEMIM_SEEDS=4 python -m pytest -s tests/det/test_train_coco.py -k transfer
+One seed, of the pre-training and of the detectors. For five:
+AEMIM_SEEDS=5 python -m pytest -s --timeout=3000 tests/det/test_train_coco.py -k transfer
 """
 
 import json

@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 
+from aemim_mm.benchmark.memory import most_allocated
 from aemim_mm.models.early_backward import can_take_gradients, take_gradients
 
 SHARES = [1.0, 0.5]
@@ -119,3 +120,23 @@ def test_not_where_small_gradients_would_be_lost(dtype, expected):
     with torch.no_grad():
         assert not can_take_gradients(parameter.sum(), [parameter])
     assert not can_take_gradients(parameter.sum(), [parameter * 1])
+
+
+def test_the_most_memory_is_near_that_of_mae(tiny):
+    """With images that outweigh the weights: without it, both passes' activations are held at one time."""
+    changes = dict(backbone=dict(arch=dict(embed_dims=64, feedforward_channels=256)), neck=dict(embed_dim=64))
+
+    def most(config):
+        model = tiny.build(config)
+        images = tiny.images(model, 64)
+
+        def step():
+            model.parse_losses(model.loss(images, None))[0].backward()
+
+        step()
+        model.zero_grad()
+        return most_allocated(step, images.device)
+
+    mae = most(tiny.mae(**changes))
+    early, joint = (most(tiny.aemim(early_backward=value, **changes)) for value in (True, False))
+    assert early < 1.3 * mae and joint > 1.4 * mae

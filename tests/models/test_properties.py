@@ -27,6 +27,8 @@ SETTINGS = st.fixed_dictionaries(
                 'decoder': st.sampled_from(['two_heads', 'shared', 'split_norm']),
                 'distance': st.sampled_from(['l2', 'l1', 'cosine', 'kl']),
                 'adv_share': st.floats(0.01, 1),
+                'early_backward': st.booleans(),
+                'neck': st.fixed_dictionaries({'decoder_depth': st.integers(1, 2), 'predict_visible': st.booleans()}),
             }
         ),
     }

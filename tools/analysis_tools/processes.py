@@ -24,6 +24,7 @@ def parse_args():
     parser.add_argument('config', help='config file')
     parser.add_argument('--processes', type=int, nargs='+', default=[1, 2], help='to compare (default: 1 2)')
     parser.add_argument('--rounds', type=int, default=3, help='runs of each (default: 3)')
+    parser.add_argument('--threads', type=int, default=1, help='of each process, on a CPU (default: 1)')
     parser.add_argument('--skip', type=int, default=5, help='iterations that warm up (default: 5)')
     parser.add_argument('--data-root', metavar='DIR', help='as of tools/train.py')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as of tools/train.py')
@@ -39,7 +40,8 @@ def iteration_times(args, processes: int, work_dir: str) -> list[float]:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    env = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(port)}
+    # One process must not have the cores of two.
+    env = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(port), 'OMP_NUM_THREADS': str(args.threads)}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f'error: {" ".join(map(str, command))} ended with {done.returncode}:\n{done.stderr[-2000:]}')
