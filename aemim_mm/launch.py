@@ -195,7 +195,7 @@ def train(args) -> None:
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     if args.auto_scale_lr:
-        if not cfg.get('auto_scale_lr'):
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
         # mmengine takes one iteration for the whole batch.

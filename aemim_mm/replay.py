@@ -84,11 +84,12 @@ class _Answered(Exception):
     pass
 
 
-def first_call(module: nn.Module, run) -> RecordedCall:
-    """What ``run()`` calls ``module`` with first, and what it gets: there, ``run`` ends."""
+def run_until_call(module: nn.Module, run, number: int) -> RecordedCall:
+    """What ``run()`` calls ``module`` with for the ``number``-th time, and what it gets: there, ``run`` ends."""
 
     def stop(*_):
-        raise _Answered
+        if len(calls) == number:
+            raise _Answered
 
     with recorded_calls(module) as calls:
         handle = module.register_forward_hook(stop)
@@ -98,7 +99,7 @@ def first_call(module: nn.Module, run) -> RecordedCall:
             pass
         finally:
             handle.remove()
-    return calls[0]
+    return calls[number - 1]
 
 
 @contextmanager

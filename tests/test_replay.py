@@ -6,7 +6,13 @@ from mmcv.cnn.bricks import DropPath
 from torch import nn
 
 from aemim_mm.errors import UserError
-from aemim_mm.replay import RecordedRandomness, only_inputs_need_gradients, recorded_calls, substituted_argument
+from aemim_mm.replay import (
+    RecordedRandomness,
+    only_inputs_need_gradients,
+    recorded_calls,
+    run_until_call,
+    substituted_argument,
+)
 
 
 class MaskedEncoder(nn.Module):
@@ -167,3 +173,19 @@ def test_only_inputs_need_gradients_changes_no_output():
     assert torch.equal(attacked, expected)
     (expected_gradient,) = torch.autograd.grad(expected.square().sum(), expected_images)
     torch.testing.assert_close(gradient, expected_gradient)
+
+
+def test_a_run_ends_at_the_call_that_was_asked_for():
+    layer, done = torch.nn.Linear(2, 2), []
+
+    def run():
+        for value in range(3):
+            layer(torch.full((1, 2), float(value)))
+            done.append(value)
+
+    call = run_until_call(layer, run, 2)
+    assert call.args[0].tolist() == [[1.0, 1.0]] and torch.equal(call.output, layer(call.args[0]))
+    assert done == [0] and not layer._forward_hooks and not layer._forward_pre_hooks
+    with pytest.raises(ZeroDivisionError):
+        run_until_call(layer, lambda: 1 / 0, 1)
+    assert not layer._forward_hooks

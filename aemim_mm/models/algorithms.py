@@ -9,6 +9,7 @@ Source: AEMIM, arXiv 2407.11537.
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 
 import torch
@@ -21,9 +22,9 @@ from ..domain import Domain, use_domain
 from ..errors import UserError, one_of
 from ..replay import (
     RecordedRandomness,
-    first_call,
     only_inputs_need_gradients,
     recorded_calls,
+    run_until_call,
     substituted_argument,
 )
 from .diagnosis import non_finite_loss
@@ -180,7 +181,8 @@ class AdversarialMIM:
             # passes over parts of the batch, and the mask, where the algorithm draws it, is known for these alone.
             randomness = RecordedRandomness()
             with torch.no_grad(), only_inputs_need_gradients(self):
-                call = first_call(self.backbone, lambda: algorithm_loss(images, samples, **kwargs))
+                again = partial(algorithm_loss, images, samples, **kwargs)
+                call = run_until_call(self.backbone, again, len(calls))
         x_adv, start, end, zeros = self.attack(images, call)
 
         def run_adv():

@@ -9,8 +9,8 @@ from .precision import autocast_dtype
 def take_gradients(loss: torch.Tensor, parameters):
     """Compute the gradients of ``loss`` now, and free its graph.
 
-    No hook of a parameter is called for it. The gradients come with the ordinary backward pass, scaled by what reaches
-    ``loss`` there: so accumulation, clipping and DDP see what they would have seen.
+    Nothing is accumulated in ``grad``, nor are DDP's hooks called. The gradients come with the ordinary backward pass,
+    scaled by what reaches ``loss`` there: so accumulation, clipping and DDP see what they would have seen.
 
     Args:
         loss: A scalar.

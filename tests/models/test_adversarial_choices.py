@@ -154,3 +154,20 @@ def test_adapters_chosen_twice_are_a_clear_error(tiny):
 def test_a_preprocessor_that_cannot_perturb_is_a_clear_error(tiny):
     with pytest.raises(UserError, match="SelfSupDataPreprocessor, which cannot perturb.*type='AdvDataPreprocessor'"):
         tiny.build(tiny.aemim(data_preprocessor=dict(type='SelfSupDataPreprocessor')))
+
+
+def test_a_share_keeps_the_clean_pass_of_mae_whole_and_masks_its_images_anew(tiny):
+    """The clean loss is that of stock MAE; attack and adversarial pass share one mask, of the part alone."""
+    model, stock = tiny.build(tiny.aemim(adv_share=0.5)), tiny.build(tiny.mae())
+    images = tiny.images(model)
+    stock.load_state_dict({name: value for name, value in model.state_dict().items() if not name.endswith('_adv')})
+    masks = []
+    model.backbone.register_forward_hook(lambda _module, args, output: masks.append((len(args[0]), output[1])))
+    torch.manual_seed(4)
+    losses = model.loss(images, None)
+    torch.manual_seed(4)
+    torch.testing.assert_close(losses['loss_clean'], stock.loss(images, None)['loss'])
+    # Clean, target, two steps of the attack, adversarial.
+    assert [count for count, _ in masks] == [4, 2, 2, 2, 2]
+    assert all(torch.equal(mask, masks[1][1]) for _, mask in masks[2:])
+    assert losses['attack_gain'] > 1
