@@ -2,7 +2,7 @@
 
 Run:       python tools/test.py configs/demo/vit-tiny_knn_fashion-mnist.py work_dirs/demo/aemim/epoch_16.pth
 Needs:     a checkpoint of a pre-training in this folder
-Expected:  what tools/analysis_tools/probe.py says, 72.6 for AEMIM
+Expected:  what tools/analysis_tools/probe.py says, 72.9 for AEMIM
 """
 
 _base_ = './vit-tiny-linear_16e_fashion-mnist.py'
