@@ -127,7 +127,9 @@ def fsdp(rank):
     count = sum(parameter.numel() for parameter in reference.parameters())
     assert sum(parameter.numel() for parameter in sharded.parameters()) < 0.51 * count
     logs = [steps(model, rank) for model in (reference, sharded)]
-    assert logs[0] == logs[1]
+    # The decoder's first layer uses its weights twice, and FSDP adds the two gradients in another order.
+    for got, expected in zip(logs[1], logs[0]):
+        assert got == pytest.approx(expected, rel=1e-5)
     with sharded.summon_full_params(sharded):
         for (name, got), (_, expected) in zip(sharded.named_parameters(), reference.named_parameters()):
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=0, msg=name)

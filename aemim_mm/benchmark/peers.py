@@ -33,7 +33,10 @@ class Lightly(_Peer):
 
     def __init__(self, data_preprocessor):
         super().__init__(data_preprocessor)
-        from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        try:
+            from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+        except ImportError as error:
+            raise UserError(f'lightly has no MAEDecoderTIMM ({error}). Install one that has: lightly<1.7') from error
         from timm.models.vision_transformer import vit_base_patch16_224
 
         self.encoder = MaskedVisionTransformerTIMM(vit=vit_base_patch16_224())

@@ -206,9 +206,8 @@ class AdversarialMIM:
 
     def _free_graph(self, loss):
         """A function that gives ``loss`` again; until then, its activations are freed where that is possible."""
-        parameters = list(self.parameters())
-        if self.early_backward and can_take_gradients(loss, parameters):
-            return take_gradients(loss, parameters)
+        if self.early_backward and can_take_gradients(loss, self):
+            return take_gradients(loss, self.parameters())
         return lambda: loss
 
     def attack(self, images, call):

@@ -27,16 +27,22 @@ def take_gradients(loss: torch.Tensor, parameters):
     return lambda: _Given.apply(value, gradients, *parameters)
 
 
-def can_take_gradients(loss: torch.Tensor, parameters) -> bool:
+# By name: not every torch has both.
+SHARDED = {'FullyShardedDataParallel', 'FSDPModule'}
+
+
+def can_take_gradients(loss: torch.Tensor, model: torch.nn.Module) -> bool:
     """Whether :func:`take_gradients` is right here.
 
-    Not with float16, whose gradients are lost where the loss is not scaled; nor with the parameters of FSDP, which are
-    views of others and get their gradients by hooks.
+    Not with float16, whose gradients are lost where the loss is not scaled. Nor with FSDP, which computes with other
+    tensors than the model's parameters, and sends gradients from one to the other by hooks: some would be lost.
     """
     return (
         loss.requires_grad
         and autocast_dtype(loss.device.type) is not torch.float16
-        and all(parameter.is_leaf for parameter in parameters)
+        # Where FSDP wraps the model as a whole, this sees views; where it wraps parts, modules of its kind.
+        and all(parameter.is_leaf for parameter in model.parameters())
+        and not any(kind.__name__ in SHARDED for module in model.modules() for kind in type(module).__mro__)
     )
 
 

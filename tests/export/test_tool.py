@@ -54,7 +54,7 @@ def test_a_trained_model_in_timm(trained, export, tmp_path):
 
 
 @torch.no_grad()
-def test_a_trained_model_in_transformers(trained, export, tmp_path):
+def test_a_trained_model_in_transformers(trained, export, tmp_path, monkeypatch):
     transformers = pytest.importorskip('transformers')
     transformers.utils.logging.set_verbosity_error()
     model, checkpoint = trained
@@ -67,6 +67,7 @@ def test_a_trained_model_in_transformers(trained, export, tmp_path):
     torch.manual_seed(0)
     noise = torch.rand(2, 16)
     torch.manual_seed(0)
+    monkeypatch.setattr(model.neck, 'predict_visible', True)
     with use_domain(model, Domain.ADV):
         latent, _, restore = model.backbone(images)
         assert_close(vit(images, noise=noise).logits, model.neck(latent, restore))

@@ -114,12 +114,23 @@ def test_frozen_and_unused_parameters_are_left_alone():
 
 @pytest.mark.parametrize(('dtype', 'expected'), [(torch.bfloat16, True), needs_cpu_float16])
 def test_not_where_small_gradients_would_be_lost(dtype, expected):
-    parameter = torch.nn.Parameter(torch.ones(2))
+    model = torch.nn.Linear(2, 2)
     with torch.autocast('cpu', dtype):
-        assert can_take_gradients(parameter.sum(), [parameter]) == expected
+        assert can_take_gradients(model.weight.sum(), model) == expected
     with torch.no_grad():
-        assert not can_take_gradients(parameter.sum(), [parameter])
-    assert not can_take_gradients(parameter.sum(), [parameter * 1])
+        assert not can_take_gradients(model.weight.sum(), model)
+
+
+@pytest.mark.parametrize('name', ['FullyShardedDataParallel', 'FSDPModule'])
+def test_not_where_fsdp_computes_with_other_tensors(name):
+    """tests/test_sharding.py has the real one."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert can_take_gradients(model[0].weight.sum(), model)
+    part = torch.nn.Sequential(type('Layer', (type(name, (torch.nn.Linear,), {}),), {})(2, 2))
+    assert not can_take_gradients(part[0].weight.sum(), part)
+    whole = model[0].weight * 1
+    model[0]._parameters['weight'] = whole
+    assert not can_take_gradients(whole.sum(), model)
 
 
 def test_the_most_memory_is_near_that_of_mae(tiny):
