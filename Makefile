@@ -29,7 +29,7 @@ lint: .venv/.installed  ## Check style and formatting
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
 	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format .venv/bin/pre-commit run --all-files; fi
 
-bench: .venv/.installed  ## Measure speed and memory of MAE, AEMIM and its presets, side by side: six minutes
+bench: .venv/.installed  ## Measure speed and memory of MAE, AEMIM and its presets, side by side: five minutes
 	.venv/bin/python tools/analysis_tools/benchmark.py
 
 docs: .venv/.installed  ## Check the links and the file names in the documentation

@@ -2,7 +2,7 @@
 
 from . import peers
 from .contenders import Contender, from_config, from_peer
-from .machine import Machine
+from .machine import Machine, choose_device
 from .memory import keep_freed_memory
 from .photographs import photographs
 from .rounds import Result, compare
@@ -12,6 +12,7 @@ __all__ = [
     'Contender',
     'Machine',
     'Result',
+    'choose_device',
     'compare',
     'from_config',
     'from_peer',

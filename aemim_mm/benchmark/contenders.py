@@ -63,7 +63,7 @@ def from_peer(name, config, **settings) -> Contender:
         UserError: The library is not installed, or unknown.
     """
     cfg = _read(config, [], **settings)
-    preprocessor = MODELS.build({**cfg.model.data_preprocessor, 'type': 'SelfSupDataPreprocessor'})
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
     return _assemble(name, lambda: peers.build(name, preprocessor), cfg, settings['device'])
 
 

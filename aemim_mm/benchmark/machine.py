@@ -7,7 +7,23 @@ from pathlib import Path
 
 import torch
 
+from ..errors import UserError
+
 SIDE = 2048
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name; without one, a GPU where there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'--device takes a device of this machine, such as cpu, but got {name!r}.') from error
+    return device
 
 
 @dataclass

@@ -110,6 +110,7 @@ def test_the_table_takes_ratios_round_by_round(monkeypatch):
         ('gone.py', (), 'There is no config gone.py'),
         (f'{runs.AEMIM} model.nothing', (), '--cfg-options takes KEY=VALUE'),
         (f'{runs.MAE} train_dataloader=None', (), 'has nothing to benchmark'),
+        (runs.MAE, ('--device', 'abacus'), "--device takes a device of this machine, such as cpu, but got 'abacus'"),
         (runs.MAE, ('--peers', 'timm'), "--peers takes transformers, lightly, but got 'timm'"),
     ],
 )

@@ -79,8 +79,8 @@ def main():
 
     benchmark.keep_freed_memory()
     MMLogger.get_current_instance().setLevel('WARNING')
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     with one_clear_error(), tempfile.TemporaryDirectory() as folder:
+        device = benchmark.choose_device(args.device)
         settings = dict(data_root=args.data_root, stand_in=benchmark.photographs(Path(folder)), device=device)
         settings.update(batch_size=args.batch_size, precision=args.precision)
         chosen = entrants(args.contenders)
