@@ -7,11 +7,12 @@ from .stack import check_stack
 
 check_stack()
 
-from . import datasets, evaluation, hooks, loops, optim  # noqa: E402
+from . import datasets, engine, evaluation, robustness  # noqa: E402
 from .adapters import split_adapters  # noqa: E402
+from .apis.encoder import load_encoder  # noqa: E402
+from .apis.model_index import register_models  # noqa: E402
 from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
 from .domain import Domain, use_domain  # noqa: E402
-from .inference import load_encoder, register_models  # noqa: E402
 from .models import AEMIM, AEMIMViT, AESimMIM  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -25,11 +26,10 @@ __all__ = [
     'Domain',
     '__version__',
     'datasets',
+    'engine',
     'evaluation',
-    'hooks',
     'load_encoder',
-    'loops',
-    'optim',
+    'robustness',
     'split_adapters',
     'use_domain',
 ]

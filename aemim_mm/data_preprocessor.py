@@ -7,7 +7,7 @@ from mmpretrain.models import SelfSupDataPreprocessor
 from mmpretrain.registry import MODELS
 
 from .attacks import STARTS, pgd
-from .errors import UserError, one_of
+from .errors import UserError, unknown_name
 
 
 @MODELS.register_module()
@@ -38,7 +38,7 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
         self.steps = steps
         self.step_size = self.eps / max(steps, 1) if step_size is None else _pixels('step_size', step_size)
         if start not in STARTS:
-            raise one_of('start', start, STARTS)
+            raise unknown_name('start', start, STARTS)
         self.start = start
         self.pixel_range = pixel_range
 

@@ -13,6 +13,6 @@ class UserError(ValueError):
     everywhere = False
 
 
-def one_of(kind: str, got, known) -> UserError:
+def unknown_name(kind: str, got, known) -> UserError:
     """The error for an unknown name, with the known ones listed."""
     return UserError(f'Unknown {kind} {got!r}. Known: {", ".join(sorted(known))}.')

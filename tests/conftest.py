@@ -2,26 +2,21 @@
 
 import logging
 import os
-import sys
-from pathlib import Path
 
 # Before torch is imported, and for the processes that tests start: on tiny tensors, threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
+from helpers import tiny as tiny_models
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny as tiny_models
 
 import aemim_mm  # noqa: F401  registers the models
 
 
 @pytest.fixture
 def tiny():
-    """The module ``tests/tiny.py``."""
+    """The module ``tests/helpers/tiny.py``."""
     return tiny_models
 
 

@@ -251,7 +251,7 @@ def main():
             print(f'{job.name}: done already, in {os.path.relpath(job.folder)}')
     run_all(todo, progress)
 
-    from aemim_mm.demo import write_demo_report  # seconds to import: not before --help
+    from demo_report import write_demo_report  # seconds to import: not before --help
 
     page = write_demo_report(CONFIGS, FINE_TUNING, out, args.robust)
     progress.show(REPORT, 1, 'wrote the report')

@@ -61,8 +61,8 @@ def parse_args():
 def main():
     args = parse_args()
     # Only now: importing the stack takes seconds, and --help should not.
-    from aemim_mm.evaluation.run import robustness
     from aemim_mm.launch import one_clear_error
+    from aemim_mm.robustness.run import robustness
 
     with one_clear_error():
         complete = robustness(args)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..domain import Domain, DomainModule
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
@@ -106,7 +106,7 @@ def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Modu
     adapters = (adapters,) if isinstance(adapters, str) else tuple(adapters)
     for kind in adapters:
         if kind not in ADAPTERS:
-            raise one_of('adapter', kind, ADAPTERS)
+            raise unknown_name('adapter', kind, ADAPTERS)
     if any(getattr(layer, 'with_cp', False) for layer in module.modules()):
         raise UserError(
             'with_cp=True recomputes activations in the backward pass, when the domain has been left: the adversarial '

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..errors import one_of
+from ..errors import unknown_name
 
 STARTS = {
     'uniform': lambda x, eps: (torch.rand_like(x) * 2 - 1) * eps,
@@ -79,7 +79,7 @@ def ball_around(x, *, norm, eps, lower, upper):
         UserError: An unknown norm.
     """
     if norm not in BALLS:
-        raise one_of('norm', norm, BALLS)
+        raise unknown_name('norm', norm, BALLS)
     lower, upper = (bound if isinstance(bound, torch.Tensor) else x.new_tensor(bound) for bound in (lower, upper))
     return BALLS[norm](x, eps, lower, upper)
 

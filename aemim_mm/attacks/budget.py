@@ -5,7 +5,7 @@ from numbers import Real
 
 import torch
 
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 from .balls import BALLS, ball_around
 
 PIXELS = (0.0, 255.0)
@@ -29,7 +29,7 @@ class Budget:
 
     def __post_init__(self):
         if self.norm not in BALLS:
-            raise one_of('norm', self.norm, BALLS)
+            raise unknown_name('norm', self.norm, BALLS)
         if self.norm == 'linf':
             check_pixels('eps', self.eps)
         elif not _is_number(self.eps) or not 0 <= self.eps < float('inf'):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ..errors import one_of
+from ..errors import unknown_name
 
 
 def squared_l2(features, target):
@@ -40,7 +40,7 @@ def feature_distance(name: str):
         UserError: An unknown name.
     """
     if name not in DISTANCES:
-        raise one_of('distance', name, DISTANCES)
+        raise unknown_name('distance', name, DISTANCES)
 
     def distance(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         # Sums over 10^7 bfloat16 numbers need more bits than those numbers have.

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ..errors import one_of
+from ..errors import unknown_name
 
 
 def cross_entropy(logits, labels):
@@ -39,7 +39,7 @@ def classification_loss(name: str):
         UserError: An unknown name.
     """
     if name not in LOSSES:
-        raise one_of('loss', name, LOSSES)
+        raise unknown_name('loss', name, LOSSES)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return LOSSES[name](logits.float(), labels)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..errors import one_of
+from ..errors import unknown_name
 from .balls import STARTS, ball_around
 
 
@@ -30,7 +30,7 @@ def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', o
     Source: Madry et al., arXiv 1706.06083, eq. 2; momentum: Dong et al., arXiv 1710.06081, eq. 6.
     """
     if start not in STARTS:
-        raise one_of('start', start, STARTS)
+        raise unknown_name('start', start, STARTS)
     ball = ball_around(x.detach(), norm=norm, eps=eps, lower=lower, upper=upper)
     x_adv, velocity = ball.start(start), 0
     for _ in range(steps):

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 from ..errors import UserError
-from ..launch import load_config
+from ..launch.config import load_config
 from . import peers
 from .laps import Laps, watch
 

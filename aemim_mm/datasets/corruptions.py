@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 
 # In the order of ImageNet-C: noise, blur, weather, digital.
 CORRUPTIONS = (
@@ -70,12 +70,12 @@ class Corrupt(BaseTransform):
 
     def __init__(self, corruption, severity=1, seed=0, channel_order='bgr'):
         if corruption not in CORRUPTIONS:
-            raise one_of('corruption', corruption, CORRUPTIONS)
+            raise unknown_name('corruption', corruption, CORRUPTIONS)
         check_severity(severity)
         if not isinstance(seed, int) or seed < 0:
             raise UserError(f'seed is an integer, at least 0, but got {seed!r}.')
         if channel_order not in ('bgr', 'rgb'):
-            raise one_of('channel_order', channel_order, ('bgr', 'rgb'))
+            raise unknown_name('channel_order', channel_order, ('bgr', 'rgb'))
         functions()
         self.corruption, self.severity, self.seed, self.channel_order = corruption, severity, seed, channel_order
 

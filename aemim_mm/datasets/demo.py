@@ -3,6 +3,7 @@
 import os.path as osp
 import warnings
 
+from mmengine.config import Config
 from mmengine.fileio import exists, join_path
 from mmpretrain.datasets import FashionMNIST
 from mmpretrain.registry import DATASETS
@@ -60,3 +61,11 @@ class DemoFashionMNIST(FashionMNIST):
                 f'{", ".join(names)}, unpacked, in one folder DIR, set by --data-root DIR; without the flag, '
                 'the copy inside the package is used.'
             )
+
+
+def embedded_data(config, split: str):
+    """The embedded images as they are, without augmentation."""
+    dataset = Config.fromfile(config).train_dataloader.dataset
+    return DATASETS.build(
+        {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
+    )

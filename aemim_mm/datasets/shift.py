@@ -12,7 +12,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 from .corruptions import CORRUPTIONS, check_severity
 from .shift_classes import class_folders, imagenet_wnids, labels_of_folders
 
@@ -155,7 +155,7 @@ class ImageNetC(ShiftedImageNet):
 
     def __init__(self, data_root='', pipeline=(), corruption='', severity=1, **kwargs):
         if corruption not in CORRUPTIONS:
-            raise one_of('corruption', corruption, CORRUPTIONS)
+            raise unknown_name('corruption', corruption, CORRUPTIONS)
         check_severity(severity)
         root = osp.expanduser(data_root)
         group = next((name for name in self.GROUPS if osp.isdir(osp.join(root, name, corruption))), '')

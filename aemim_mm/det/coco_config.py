@@ -10,7 +10,7 @@ from mmengine import list_from_file
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..data_checks import annotation_file, datasets
+from ..datasets.of_config import annotation_file, datasets
 from ..errors import UserError
 
 LAYOUT = (

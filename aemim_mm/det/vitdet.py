@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
-from ..models.vit import checkpoint_grid
+from ..models.patches import checkpoint_grid
 
 # Of a pre-trained encoder, but not of this one: no token stands for the image, and the pyramid has norms of its own.
 UNUSED = ('cls_token', 'ln1.weight', 'ln1.bias')

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .files import refuse_overwriting, write_json, write_weights
 from .source import METADATA, read_source
@@ -77,7 +77,7 @@ def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None,
         UserError: The checkpoint cannot be read or converted, or the output is there already.
     """
     if to not in TARGETS:
-        raise one_of('target', to, TARGETS)
+        raise unknown_name('target', to, TARGETS)
     out = _out(str(path), to, domain, img_size) if out is None else Path(out)
     files = _files(out, to)
     refuse_overwriting(files, force)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..checkpoint import read_checkpoint
-from ..errors import UserError, one_of
+from ..checkpoints.fit import read_checkpoint
+from ..errors import UserError, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .spec import EncoderSpec, describe
 from .stored import fields_of_config
@@ -67,7 +67,7 @@ def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Sourc
         UserError: No such file, unknown names, a part of a model, or one without the adapters asked for.
     """
     if domain not in DOMAINS:
-        raise one_of('domain', domain, DOMAINS)
+        raise unknown_name('domain', domain, DOMAINS)
     file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
     state, left_out = _tensors(checkpoint)

@@ -8,7 +8,7 @@ from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 
 from ..errors import UserError
-from ..models.vit import patch_grid
+from ..models.patches import patch_grid
 from .huggingface import count_layers
 from .stored import valid
 

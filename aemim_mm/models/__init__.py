@@ -2,7 +2,8 @@ from .adversarial_training import AdversarialClassifier
 from .algorithms import AEMIM, AdversarialMIM, AESimMIM
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead
-from .vit import AEMIMViT, SimMIMViT
+from .simmim_vit import SimMIMViT
+from .vit import AEMIMViT
 
 __all__ = [
     'AEMIM',

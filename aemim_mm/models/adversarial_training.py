@@ -9,7 +9,7 @@ from mmpretrain.registry import MODELS
 
 from ..attacks import STARTS, check_pixels, classification_loss, pgd
 from ..attacks.budget import PIXELS
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 from ..replay import only_inputs_need_gradients
 from .precision import attack_precision
 
@@ -61,7 +61,7 @@ class AdversarialClassifier(ImageClassifier):
         )
         for name, (got, known) in choices.items():
             if got not in known:
-                raise one_of(name, got, known)
+                raise unknown_name(name, got, known)
         if loss == 'trades' and start == 'zero':
             raise UserError("start='zero' has no gradient with loss='trades': set start='uniform' or 'gaussian'.")
         if not isinstance(steps, int) or steps < 1:

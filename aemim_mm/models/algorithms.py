@@ -19,7 +19,7 @@ from mmpretrain.registry import MODELS
 from ..adapters import SplitLayer, split_adapters, split_layer, sync_adapters
 from ..attacks import feature_distance
 from ..domain import Domain, use_domain
-from ..errors import UserError, one_of
+from ..errors import UserError, unknown_name
 from ..replay import (
     RecordedRandomness,
     only_inputs_need_gradients,
@@ -30,9 +30,9 @@ from ..replay import (
 from .diagnosis import non_finite_loss
 from .early_backward import can_take_gradients, take_gradients
 from .objectives import OBJECTIVES
+from .patches import patch_grid
 from .precision import PRECISIONS, attack_precision
 from .schedule import Schedule
-from .vit import patch_grid
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
@@ -101,7 +101,7 @@ class AdversarialMIM:
         )
         for name, got in chosen.items():
             if got not in CHOICES[name]:
-                raise one_of(name, got, CHOICES[name])
+                raise unknown_name(name, got, CHOICES[name])
         if not hasattr(self.data_preprocessor, 'perturb'):
             raise UserError(
                 f'The data preprocessor is a {type(self.data_preprocessor).__name__}, which cannot perturb images. '

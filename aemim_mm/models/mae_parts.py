@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 
 from ..errors import UserError
 from .layers import make_vit_layers
-from .vit import patch_grid, patchify, sincos_positions, take_tokens
+from .patches import patch_grid, patchify, sincos_positions, take_tokens
 
 
 @MODELS.register_module()

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import torch
 
-from ..errors import one_of
+from ..errors import unknown_name
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -34,7 +34,7 @@ def attack_precision(name: str, device_type: str):
             return nullcontext()
         name = 'float32'
     if name not in PRECISIONS:
-        raise one_of('attack_precision', name, ('auto', *PRECISIONS))
+        raise unknown_name('attack_precision', name, ('auto', *PRECISIONS))
     if name == 'float32':
         return torch.autocast(device_type, enabled=False)
     return torch.autocast(device_type, dtype=PRECISIONS[name])

@@ -2,63 +2,15 @@
 
 import torch
 import torch.nn.functional as F
-from mmpretrain.models import MAEViT, VisionTransformer
-from mmpretrain.models.utils import build_2d_sincos_position_embedding, resize_pos_embed, to_2tuple
+from mmpretrain.models import MAEViT
+from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from ..adapters import is_pretrained, split_adapters, sync_adapters
 from ..errors import UserError
 from .layers import make_vit_layers
-
-
-def patch_grid(img_size, patch_size) -> tuple[int, int]:
-    """Rows and columns of patches; sizes are a number or (height, width), in pixels.
-
-    Raises:
-        UserError: The image is not a whole number of patches.
-    """
-    (height, width), (patch_height, patch_width) = to_2tuple(img_size), to_2tuple(patch_size)
-    if height % patch_height or width % patch_width:
-        raise UserError(
-            f'An image of {height}x{width} pixels is not a whole number of {patch_height}x{patch_width} patches. '
-            'Change the crop or resize of the pipeline, img_size, or patch_size, so that it is.'
-        )
-    return height // patch_height, width // patch_width
-
-
-def checkpoint_grid(length: int, model_grid: tuple[int, int], name: str) -> tuple[int, int]:
-    """Rows and columns of the ``length`` positions that a checkpoint holds as ``name``.
-
-    Raises:
-        UserError: They are no square, and not as many as the model has.
-    """
-    if length == model_grid[0] * model_grid[1]:
-        return model_grid
-    side = int(length**0.5)
-    if side * side != length:
-        raise UserError(
-            f'{name} of the checkpoint holds {length} patches, which is no square, and this model has '
-            f'{model_grid[0]}x{model_grid[1]}: the rows and columns of the checkpoint cannot be known. Build the model '
-            'with the img_size of the checkpoint, and give it images of another size.'
-        )
-    return side, side
-
-
-def sincos_positions(grid: tuple[int, int], channels: int) -> torch.Tensor:
-    """Fixed sine-cosine positions of a class token and a grid of patches, row by row: (1, 1 + rows * columns, C).
-
-    Equals mmpretrain's on square grids. There, upstream takes the grid column by column, so it is given the transpose.
-    """
-    return build_2d_sincos_position_embedding(grid[::-1], channels, cls_token=True)
-
-
-def patchify(images: torch.Tensor, patch_size) -> torch.Tensor:
-    """(B, C, H, W) to (B, L, C * p * p), each patch in the memory order of a convolution kernel."""
-    rows, columns = patch_grid(images.shape[-2:], patch_size)
-    patch_height, patch_width = to_2tuple(patch_size)
-    patches = images.reshape(len(images), -1, rows, patch_height, columns, patch_width)
-    return patches.permute(0, 2, 4, 1, 3, 5).reshape(len(images), rows * columns, -1)
+from .patches import checkpoint_grid, patch_grid, patchify, sincos_positions, take_tokens
 
 
 @MODELS.register_module()
@@ -159,56 +111,3 @@ class AEMIMViT(MAEViT):
             return
         checkpoint_grid(positions.shape[1] - self.num_extra_tokens, self.patch_resolution, f'{prefix}pos_embed')
         super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
-
-
-def take_tokens(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Of tokens (B, N, C), those of ``ids`` (B, M): (B, M, C)."""
-    return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-
-
-@MODELS.register_module()
-class SimMIMViT(VisionTransformer):
-    """mmpretrain's ``VisionTransformer`` for SimMIM pre-training, which mmpretrain has for Swin only.
-
-    A hidden patch's token is replaced by a learned one, before positions are added. Parameter names are those of
-    ``VisionTransformer``, plus ``mask_token``.
-
-    Args:
-        **kwargs: Of ``VisionTransformer``. ``out_type`` is ``featmap``.
-
-    Source: SimMIM, arXiv 2111.09886, section 3.
-    """
-
-    def __init__(self, *args, img_size=224, patch_size=16, **kwargs):
-        patch_grid(img_size, patch_size)
-        super().__init__(*args, img_size=img_size, patch_size=patch_size, out_type='featmap', **kwargs)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        if not is_pretrained(self):
-            nn.init.trunc_normal_(self.mask_token, std=0.02)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None):
-        """Feature map of an image, with the patches of ``mask`` hidden.
-
-        Args:
-            x: Normalised images, (B, 3, H, W).
-            mask: (B, rows, columns), 1 = hidden. None hides nothing.
-
-        Returns:
-            A tuple of one feature map, (B, C, rows, columns).
-        """
-        if mask is None:
-            return super().forward(x)
-
-        def hide(_module, _args, output):
-            tokens, grid = output
-            hidden = mask.flatten(1).unsqueeze(-1).type_as(tokens)
-            return tokens * (1 - hidden) + self.mask_token * hidden, grid
-
-        handle = self.patch_embed.register_forward_hook(hide)
-        try:
-            return super().forward(x)
-        finally:
-            handle.remove()

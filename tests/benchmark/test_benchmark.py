@@ -5,8 +5,8 @@ import json
 import time
 
 import pytest
-import runs
 import torch
+from helpers import runs
 
 from aemim_mm.benchmark import Result, machine, peers, table
 from aemim_mm.benchmark.laps import PARTS, Laps

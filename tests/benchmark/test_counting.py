@@ -1,8 +1,8 @@
 """What a step costs: against arithmetic, and torch's own counter."""
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from aemim_mm.benchmark.counting import cost_of, largest_share

@@ -1,7 +1,7 @@
 """The other tools that measure."""
 
 import pytest
-import runs
+from helpers import runs
 
 
 def test_costs_of_an_image(capsys):

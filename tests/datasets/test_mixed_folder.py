@@ -2,14 +2,13 @@
 
 from collections import Counter
 
-import faults
 import numpy as np
-import runs
+from helpers import faults, runs
 from PIL import Image
 
 CONFIG = """
 _base_ = {base!r}
-custom_imports = dict(imports=['aemim_mm', 'seen_images'], allow_failed_imports=False)
+custom_imports = dict(imports=['aemim_mm', 'helpers.seen_images'], allow_failed_imports=False)
 model = dict(
     backbone=dict(
         arch=dict(embed_dims=48, num_layers=1, num_heads=3, feedforward_channels=96), patch_cfg=dict(in_channels=3)

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import torch
+from helpers import processes
 from mmengine.dataset import DefaultSampler, default_collate, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmpretrain.registry import DATASETS, METRICS

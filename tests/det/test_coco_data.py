@@ -4,13 +4,12 @@ import json
 import shutil
 from types import SimpleNamespace
 
-import coco_shapes
 import pytest
-import runs
+from helpers import coco_shapes, runs
 from mmdet.registry import DATASETS
 
-from aemim_mm import data_checks, launch
-from aemim_mm.datasets import UnreadableImageError
+from aemim_mm import launch
+from aemim_mm.datasets import UnreadableImageError, of_config
 from aemim_mm.det.coco_config import read_categories, set_classes
 from aemim_mm.errors import UserError
 
@@ -69,7 +68,7 @@ def test_classes_reach_heads_and_data_sets(root, tmp_path, model, given, expecte
     cfg = load(tmp_path, root, model)
     before = cfg.model.to_dict()
     set_classes(cfg, given, TRAINING)
-    assert [dataset.metainfo['classes'] for dataset in data_checks.datasets(cfg)] == [expected] * 3
+    assert [dataset.metainfo['classes'] for dataset in of_config.datasets(cfg)] == [expected] * 3
     for name in HEADS[model]:
         *parents, last = [int(part) if part.isdigit() else part for part in name.split('.')]
         old, new = before, cfg.model
@@ -128,7 +127,7 @@ test_evaluator = dict(ann_file='elsewhere.json')
 
 def test_the_data_root_reaches_wrappers_and_evaluators(tmp_path):
     cfg = load(tmp_path, '/some/where', text=WRAPPED)
-    assert [dataset.data_root for dataset in data_checks.datasets(cfg)] == ['/some/where'] * 3
+    assert [dataset.data_root for dataset in of_config.datasets(cfg)] == ['/some/where'] * 3
     inner = cfg.train_dataloader.dataset.dataset.dataset
     assert inner.ann_file == 'annotations/instances_train2017.json'
     assert cfg.val_evaluator[0].ann_file == '/some/where/annotations/instances_val2017.json'
@@ -148,7 +147,7 @@ def test_the_simple_layout(tmp_path, root):
         annotations(root, split).rename(root / f'annotations/{split}.json')
         (root / f'{split}2017').rename(root / split)
     cfg = load(tmp_path, root)
-    data_checks.check_data(cfg, TRAINING)
+    of_config.check_data(cfg, TRAINING)
     set_classes(cfg, None, TRAINING)
     assert cfg.val_evaluator.ann_file == f'{root}/annotations/val.json'
     dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, filter_cfg=None))

@@ -4,11 +4,10 @@ import json
 import re
 import shutil
 
-import coco_shapes
 import numpy as np
 import pytest
-import runs
 import torch
+from helpers import coco_shapes, runs
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import MODELS
 from mmengine.model import BaseDataPreprocessor, BaseModel

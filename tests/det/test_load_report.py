@@ -1,11 +1,11 @@
 """What the load report says of pre-trained encoders, for detectors and other networks."""
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from mmdet.registry import MODELS
 
-from aemim_mm.checkpoint import check_checkpoint
+from aemim_mm.checkpoints.fit import check_checkpoint
 from aemim_mm.errors import UserError
 
 VITDET = dict(

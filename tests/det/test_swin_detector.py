@@ -2,12 +2,12 @@
 
 from copy import deepcopy
 
-import tiny
 import torch
+from helpers import tiny
 from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
-from aemim_mm.checkpoint import check_checkpoint
+from aemim_mm.checkpoints.fit import check_checkpoint
 
 
 def test_it_starts_from_the_clean_encoder(tmp_path):

@@ -8,11 +8,9 @@ import json
 import os
 from pathlib import Path
 
-import coco_shapes
-import processes
 import pytest
-import runs
 import torch
+from helpers import coco_shapes, processes, runs
 from mmengine.config import Config
 
 from aemim_mm.stack import stack_report

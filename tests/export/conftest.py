@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from encoders import mae_config, randomized, saved
-from tiny import build
+from helpers.encoders import mae_config, randomized, saved
+from helpers.tiny import build
 
 
 @pytest.fixture(scope='module')

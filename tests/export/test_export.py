@@ -5,10 +5,10 @@ import pickle
 
 import pytest
 import torch
-from encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.tiny import build
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file
-from tiny import build
 
 from aemim_mm.errors import UserError
 from aemim_mm.export import TARGETS, export, read_source

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from encoders import assert_close, features, mae_config, randomized, saved
+from helpers.encoders import assert_close, features, mae_config, randomized, saved
+from helpers.tiny import build, merged
 from PIL import Image
-from tiny import build, merged
 
 from aemim_mm import Domain, load_encoder, use_domain
 from aemim_mm.errors import UserError

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.tiny import build, merged
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file, safe_open
-from tiny import build, merged
 
 from aemim_mm.errors import UserError
 from aemim_mm.export import export, read_source

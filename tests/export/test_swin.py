@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from encoders import assert_close, randomized, saved
+from helpers.encoders import assert_close, randomized, saved
+from helpers.tiny import aesimmim, build
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file
-from tiny import aesimmim, build
 
 from aemim_mm import Domain, load_encoder, use_domain
 from aemim_mm.errors import UserError

@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.encoders import ARCH, assert_close, features, mae_config, randomized, saved
+from helpers.tiny import aesimmim_vit, build
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file
-from tiny import aesimmim_vit, build
 
 from aemim_mm import Domain, use_domain
 from aemim_mm.export import export, read_source

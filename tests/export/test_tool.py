@@ -1,9 +1,9 @@
 """tools/export.py, on a checkpoint that tools/train.py made."""
 
 import pytest
-import runs
 import torch
-from encoders import assert_close
+from helpers import runs
+from helpers.encoders import assert_close
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file

@@ -3,22 +3,21 @@
 import sys
 from copy import deepcopy
 
-import processes
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
+from helpers import processes, tiny
+from helpers.trained import NORMALIZE, SmallConvNet, batch, images_and_labels, train, trained_classifier
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
-from trained import NORMALIZE, SmallConvNet, batch, images_and_labels, train, trained_classifier
 
 from aemim_mm.errors import UserError
-from aemim_mm.evaluation.sanity import accuracy_under, clean_accuracy
-from aemim_mm.evaluation.whitebox import PGD
 from aemim_mm.models import AdversarialClassifier
+from aemim_mm.robustness.sanity import accuracy_under, clean_accuracy
+from aemim_mm.robustness.whitebox import PGD
 
 
 def adversarial(seed=0, normalize=NORMALIZE, channels=1, **changes):

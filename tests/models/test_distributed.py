@@ -1,9 +1,9 @@
 """Two processes over gloo do what one process does with their batches together."""
 
-import processes
 import pytest
-import tiny as tiny_models
 import torch
+from helpers import processes
+from helpers import tiny as tiny_models
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS

@@ -1,7 +1,7 @@
 """The mixin asks of an algorithm only that it calls its backbone with the images: MixMIM, as docs/usage.md has it."""
 
-import tiny
 import torch
+from helpers import tiny
 from mmpretrain.models import MixMIM
 
 from aemim_mm.models import AdversarialMIM

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import skimage.data
-import tiny
 import torch
+from helpers import tiny
 
 SIZE = 64
 

@@ -1,7 +1,7 @@
 """A training step on whatever shapes and budgets hypothesis thinks of."""
 
-import tiny as tiny_models
 import torch
+from helpers import tiny as tiny_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

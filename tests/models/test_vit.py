@@ -8,7 +8,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch.nn import functional as F
 
 from aemim_mm.errors import UserError
-from aemim_mm.models.vit import patch_grid, patchify, sincos_positions
+from aemim_mm.models.patches import patch_grid, patchify, sincos_positions
 
 
 def encoder(tiny, kind='AEMIMViT', seed=0, init=True, **changes):

@@ -1,7 +1,7 @@
 """Runs that must fail, and one that did not."""
 
 import pytest
-import runs
+from helpers import runs
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pickle
 
 import pytest
-import runs
 import torch
+from helpers import runs
 
 NARROW = ('model.backbone.arch.embed_dims=96', 'model.neck.embed_dim=96')
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-import runs
+from helpers import runs
 from PIL import Image
 
 FOLDER = runs.CONFIGS / 'aemim_vit-b_folder.py'

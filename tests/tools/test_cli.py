@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-import runs
 import torch
+from helpers import runs
 from mmengine.config import Config
 
 SCRIPTS = (

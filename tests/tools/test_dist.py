@@ -4,9 +4,8 @@ import os
 import shlex
 import subprocess
 
-import processes
 import pytest
-import runs
+from helpers import processes, runs
 
 TOOLS = runs.REPO / 'tools'
 SHOW = '#!/usr/bin/env bash\nprintf "%s\\n" "$(basename "$0")" "$@"\nprintf "MASTER_PORT=%s\\n" "${MASTER_PORT:-}"\n'

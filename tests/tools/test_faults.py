@@ -14,11 +14,10 @@ import sys
 import time
 from contextlib import contextmanager
 
-import faults
 import pytest
-import runs
+from helpers import faults, runs
 
-from aemim_mm.safe_files import latest_intact
+from aemim_mm.checkpoints.files import latest_intact
 
 KILLS = int(os.environ.get('AEMIM_KILLS', 3))
 WORKERS = 'train_dataloader.num_workers=2'

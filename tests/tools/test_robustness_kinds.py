@@ -3,14 +3,14 @@
 import json
 
 import pytest
-import runs
 import torch
+from helpers import runs
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
-import aemim_mm.evaluation.robustness as robustness
 from aemim_mm.datasets.shift_classes import imagenet_wnids
+from aemim_mm.robustness import measurement as robustness
 
 CLASSIFIER = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
 SMALL = dict(num_layers=1, embed_dims=48, num_heads=2, feedforward_channels=96)
@@ -145,7 +145,7 @@ def test_rounding_changes_attacked_parts_only(classifier, tmp_path, monkeypatch)
         return original(*args, **kwargs)
 
     monkeypatch.setattr(robustness, 'AttackedModel', spy)
-    monkeypatch.setattr('aemim_mm.evaluation.suites.EPS', (2,))
+    monkeypatch.setattr('aemim_mm.robustness.suites.EPS', (2,))
     flags = ('--suite', 'encoder', '--limit', 8, '--no-checks')
     for extra in ((), ('--quantize',), ('--quantize',)):
         measure(CLASSIFIER, f'x={classifier}', tmp_path, *flags, *extra, options=[*options(), *HEAD])

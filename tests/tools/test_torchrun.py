@@ -6,9 +6,8 @@ import sys
 import time
 from unittest import mock
 
-import faults
 import pytest
-import runs
+from helpers import faults, runs
 
 RANK_1_IS_KILLED = """
 if rank == 1:

@@ -24,7 +24,8 @@ def main():
 
 
 def probe(args):
-    from aemim_mm.demo import build_model, embedded_data
+    from aemim_mm.apis.pretrained import build_model
+    from aemim_mm.datasets.demo import embedded_data
     from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 
     found = {}

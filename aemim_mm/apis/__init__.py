@@ -1,0 +1,1 @@
+"""Encoders and models by name, for code that uses this package as a library."""

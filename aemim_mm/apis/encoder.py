@@ -1,0 +1,200 @@
+"""A frozen encoder with its preprocessing, from any checkpoint."""
+
+from collections.abc import Iterable
+from os import PathLike
+
+import numpy as np
+import torch
+from mmpretrain.models import SwinTransformer, VisionTransformer
+from PIL import Image, ImageOps
+from torch import nn
+
+from ..errors import UserError, unknown_name
+from ..export import EncoderSpec, read_source
+from ..export.spec import resize_positions
+from ..models.patches import patch_grid
+from .model_index import weights_of_name
+
+OUT_TYPES = {'vit': ('cls_token', 'avg_featmap', 'featmap', 'raw'), 'swin': ('avg_featmap', 'featmap')}
+
+
+class Encoder(nn.Module):
+    """A frozen encoder. :func:`load_encoder` makes it.
+
+    Attributes:
+        backbone: mmpretrain's ``VisionTransformer`` or ``SwinTransformer``.
+        embed_dims: Width of the features.
+        patch_size, img_size: (height, width) in pixels; ``img_size`` is what :meth:`preprocess` gives. Images of
+            another size work, with interpolated positions.
+        in_channels: Channels of an image.
+        mean, std: In pixels, 0-255, by channel; None where the checkpoint does not say.
+        out_type: What :meth:`forward` returns.
+        spec: All that is known of the encoder.
+    """
+
+    def __init__(self, state: dict, spec: EncoderSpec, out_type=None):
+        super().__init__()
+        has_pooled_norm = 'backbone.ln2.weight' in state
+        usual = 'avg_featmap' if has_pooled_norm or spec.kind == 'swin' else 'cls_token'
+        out_type = out_type or usual
+        if out_type not in OUT_TYPES[spec.kind]:
+            raise unknown_name('out_type', out_type, OUT_TYPES[spec.kind])
+        self.spec, self.out_type = spec, out_type
+        self.patch_size, self.img_size, self.in_channels = spec.patch_size, spec.img_size, spec.in_channels
+        self.mean, self.std = spec.mean, spec.std
+        # The mean over patches has a norm of its own where the encoder was fine-tuned with it.
+        self._takes_mean = out_type == 'avg_featmap' and not has_pooled_norm
+        build = _build_vit if spec.kind == 'vit' else _build_swin
+        self.backbone = build(state, spec, 'featmap' if self._takes_mean else out_type)
+        self.embed_dims = spec.embed_dims * 2 ** max(len(spec.depths) - 1, 0)
+        own = self.backbone.state_dict()
+        given = {name.removeprefix('backbone.'): value for name, value in state.items()}
+        computed = {name: value for name, value in own.items() if name.endswith('relative_position_index')}
+        given = {name: value for name, value in given.items() if name in own}
+        self.backbone.load_state_dict({**computed, **given}, strict=True)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of normalised images, as :meth:`preprocess` gives them.
+
+        Args:
+            images: (B, C, H, W), with H and W a whole number of patches.
+
+        Returns:
+            For ``cls_token`` and ``avg_featmap`` (B, D); for ``featmap`` (B, D, rows, columns); for ``raw``
+            (B, 1 + rows * columns, D).
+        """
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise UserError(f'Expected images (B, {self.in_channels}, H, W), but got {tuple(images.shape)}.')
+        patch_grid(images.shape[-2:], self.patch_size)
+        features = self.backbone(images)[-1]
+        return features.mean(dim=(2, 3)) if self._takes_mean else features
+
+    def preprocess(self, images, crop_ratio=0.875) -> torch.Tensor:
+        """Images as the encoder sees them.
+
+        An image of the encoder's size stays as it is. Others are resized (bicubic), their short side to
+        ``img_size / crop_ratio``, and the middle is cropped, as mmpretrain evaluates.
+
+        Args:
+            images: A path, a PIL image or an array (H, W, 3) of RGB, or (H, W), 0-255; or a list of these.
+            crop_ratio: In (0, 1].
+
+        Returns:
+            (B, C, H, W), on the encoder's device.
+        """
+        if self.mean is None:
+            raise UserError(
+                f'The checkpoint does not say how its images of {self.in_channels} channels were normalised. Set mean '
+                'and std of the encoder, in pixels, 0-255.'
+            )
+        if not 0 < crop_ratio <= 1:
+            raise UserError(f'crop_ratio is in (0, 1], but got {crop_ratio}.')
+        if isinstance(images, torch.Tensor):
+            raise UserError('preprocess takes paths, PIL images and arrays of uint8, not tensors. Call .numpy() first.')
+        is_one = isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable)
+        arrays = [self._pixels(image, crop_ratio) for image in ([images] if is_one else images)]
+        if not arrays:
+            raise UserError('Expected images to preprocess, but got no image.')
+        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
+        if not self.spec.to_rgb and self.in_channels == 3:
+            pixels = pixels.flip(1)
+        return ((pixels - mean) / std).to(next(self.parameters()).device)
+
+    def _pixels(self, image, crop_ratio: float) -> np.ndarray:
+        """One image, (H, W, C), of the encoder's size."""
+        modes = {1: 'L', 3: 'RGB'}
+        if self.in_channels not in modes:
+            raise UserError(f'preprocess knows images of 1 and 3 channels, and this encoder takes {self.in_channels}.')
+        image = _open(image).convert(modes[self.in_channels])
+        height, width = self.img_size
+        if image.size != (width, height):
+            scale = max(width / image.width, height / image.height) / crop_ratio
+            size = (max(round(image.width * scale), width), max(round(image.height * scale), height))
+            image = image.resize(size, Image.Resampling.BICUBIC)
+            left, top = (size[0] - width) // 2, (size[1] - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        array = np.array(image)
+        return array if array.ndim == 3 else array[..., None]
+
+
+def load_encoder(
+    path_or_name, *, domain='clean', img_size=None, out_type=None, num_heads=None, device='cpu', trusted=False
+) -> Encoder:
+    """A frozen encoder with its preprocessing.
+
+    Example:
+        >>> encoder = aemim_mm.load_encoder('work_dirs/aemim_vit-b_800e/epoch_800.pth')
+        >>> features = encoder(encoder.preprocess(['cat.jpg', 'dog.jpg']))  # (2, 768)
+
+    Args:
+        path_or_name: A checkpoint of this project, of mmpretrain, timm, facebookresearch/mae or Hugging Face (file or
+            folder); or a name in configs/metafile.yml that has weights.
+        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain.
+        img_size: For images of this size, in pixels: a number or (height, width). Default: that of its training.
+        out_type: ``cls_token``, ``avg_featmap`` (mean over patches), ``featmap`` or ``raw`` (all tokens), after the
+            final norm. Default: ``cls_token``; ``avg_featmap`` for Swin, and after fine-tuning with it.
+        num_heads: Attention heads, where the checkpoint does not say.
+        device: Where it computes.
+        trusted: Let a pickle run code: only if you trust the file.
+
+    Raises:
+        UserError: No such checkpoint or name; a file of unknown names.
+    """
+    path = weights_of_name(str(path_or_name))
+    source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
+    if img_size is not None:
+        resize_positions(source.state, source.spec, img_size)
+    return Encoder(source.state, source.spec, out_type).to(device)
+
+
+def _build_vit(state: dict, spec: EncoderSpec, out_type: str) -> VisionTransformer:
+    arch = dict(
+        embed_dims=spec.embed_dims,
+        num_layers=spec.num_layers,
+        num_heads=spec.heads(),
+        feedforward_channels=spec.feedforward_channels,
+    )
+    return VisionTransformer(
+        arch=arch,
+        img_size=spec.img_size,
+        patch_size=spec.patch_size,
+        in_channels=spec.in_channels,
+        qkv_bias='backbone.layers.0.attn.qkv.bias' in state,
+        norm_cfg=dict(type='LN', eps=spec.eps),
+        final_norm='backbone.ln1.weight' in state,
+        out_type=out_type,
+    )
+
+
+def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransformer:
+    return SwinTransformer(
+        arch=dict(embed_dims=spec.embed_dims, depths=list(spec.depths), num_heads=list(spec.stage_heads)),
+        img_size=spec.img_size,
+        patch_size=spec.patch_size[0],
+        in_channels=spec.in_channels,
+        window_size=spec.window_size,
+        drop_path_rate=0.0,
+        pad_small_map=True,
+        out_indices=(len(spec.depths) - 1,),
+        norm_cfg=dict(type='LN', eps=spec.eps),
+    )
+
+
+def _open(image) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):
+            raise UserError(
+                f'Expected an array (H, W) or (H, W, 3) of uint8, 0-255, but got {image.shape} of {image.dtype}.'
+            )
+        return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+    try:
+        with Image.open(image) as opened:
+            return ImageOps.exif_transpose(opened)
+    # Pillow's decoders raise almost anything at a broken file.
+    except Exception as error:
+        raise UserError(f'Cannot read the image {image} ({type(error).__name__}: {error}).') from error

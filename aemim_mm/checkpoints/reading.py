@@ -1,0 +1,165 @@
+"""Read checkpoints without running the code that a pickle may hold."""
+
+import pickle
+import re
+import sys
+import tarfile
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlparse
+
+import torch
+from mmengine import dist
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import UserError
+from .unpickling import RESTRICTED_PICKLE, allowed_globals, number_types
+
+ASK = 'Pass --trust-checkpoint only if you trust where the file comes from: it runs whatever code the file contains.'
+
+
+class RefusedError(UserError):
+    """A checkpoint needs code that is not on the short list."""
+
+
+def read_checkpoint(path, *, trusted=False) -> dict:
+    """The content of a checkpoint, on the CPU.
+
+    Args:
+        path: A file made by ``torch.save``, or a ``.safetensors`` file; its path, its http(s) URL, or a name such as
+            ``torchvision://resnet50``. A download is kept in torch.hub's folder.
+        trusted: Load whatever the file contains, and run the code in it.
+
+    Returns:
+        A dict: mmengine's, with ``state_dict``; another project's; or names and tensors.
+
+    Raises:
+        UserError: There is no such file, or it is no whole checkpoint.
+        RefusedError: It needs code that is not on the short list; a UserError.
+    """
+    file = _local_file(str(path))
+    if not file.is_file():
+        raise UserError(f'There is no checkpoint {path}.')
+    try:
+        checkpoint = load_file(file) if file.suffix == '.safetensors' else _load(file, trusted)
+    # With a file of another kind, torch.load raises almost anything.
+    except Exception as error:
+        raise _explained(path, error) from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f'The checkpoint {path} holds a {type(checkpoint).__name__}. Expected a file by mmengine, or a dict of '
+            'names and tensors.'
+        )
+    return checkpoint
+
+
+def _load(file: Path, trusted: bool):
+    if trusted:
+        return torch.load(file, map_location='cpu', weights_only=False)
+    # torch before 2.6 unpacks both without restrictions, even with weights_only=True.
+    if tarfile.is_tarfile(file) or _is_torchscript(file):
+        raise pickle.UnpicklingError('GLOBAL a TorchScript or tar archive')
+    if torch.__version__ >= (2, 6):
+        allowed = [(value, name) for name, value in allowed_globals().items()]
+        with torch.serialization.safe_globals([*allowed, *number_types()]):
+            return torch.load(file, map_location='cpu', weights_only=True)
+    return torch.load(file, map_location='cpu', pickle_module=RESTRICTED_PICKLE)
+
+
+def _is_torchscript(file: Path) -> bool:
+    # By torch's own reader: Python's may see another content in the same bytes.
+    with open(file, 'rb') as stream:
+        if not torch.serialization._is_zipfile(stream):
+            return False
+    return 'constants.pkl' in torch._C.PyTorchFileReader(str(file)).get_all_records()
+
+
+# How torch and RestrictedUnpickler say that they refuse.
+REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can only (?:create|build) .*?)(?:\n|$)')
+
+
+def _explained(path: str, error: Exception) -> UserError:
+    refused = isinstance(error, pickle.UnpicklingError) and REFUSED.search(str(error))
+    if refused:
+        return RefusedError(
+            f'The checkpoint {path} needs code that is no part of a checkpoint: {refused[1] or refused[2]}. '
+            f'It was not run. Take a file with weights alone. {ASK}'
+        )
+    kind = 'made by safetensors' if isinstance(error, SafetensorError) else 'made by torch.save'
+    reason = (str(error).splitlines() or [''])[0]
+    return UserError(
+        f'The checkpoint {path} cannot be read ({type(error).__name__}: {reason}). Expected a whole file {kind}; take '
+        'another one, or copy it again.'
+    )
+
+
+@contextmanager
+def checkpoint_loading(trusted=False):
+    """Within, mmengine reads every checkpoint by ``read_checkpoint``: load_from, resume, and init_cfg=Pretrained.
+
+    Loaders that others registered, for storage of their own, stay.
+    """
+
+    def load_from_file_or_url(filename, map_location=None):
+        checkpoint = read_checkpoint(filename, trusted=trusted)
+        # Some hooks expect the weights where mmengine puts them.
+        return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
+
+    before = CheckpointLoader._schemes
+    own = [scheme for scheme, loader in before.items() if loader.__module__ == mmengine_checkpoint.__name__]
+    CheckpointLoader._schemes = before.copy()
+    CheckpointLoader.register_scheme(own, load_from_file_or_url, force=True)
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes = before
+
+
+def _local_file(path: str) -> Path:
+    scheme, _, name = path.rpartition('://')
+    urls = {}
+    if scheme in ('torchvision', 'modelzoo'):
+        urls = mmengine_checkpoint.get_torchvision_models()
+    elif scheme in ('openmmlab', 'open-mmlab'):
+        urls = mmengine_checkpoint.get_external_models()
+        name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
+    elif scheme in ('http', 'https'):
+        return _download(path)
+    elif not scheme:
+        return Path(path).expanduser()
+    if name not in urls:
+        raise UserError(
+            f'The checkpoint {path} is no file, no http(s) URL and no known name. Download it, and pass the file.'
+        )
+    return _download(urls[name])
+
+
+def _download(url: str) -> Path:
+    """The file of a URL, in torch.hub's folder; one process of each machine fetches it."""
+    name = Path(urlparse(url).path).name or 'checkpoint'
+    # Names without a hash, such as model.safetensors, are the same for many models.
+    if not re.search(r'-[0-9a-f]{8,}\.', name):
+        name = f'{sha256(url.encode()).hexdigest()[:16]}-{name}'
+    file = Path(torch.hub.get_dir(), 'checkpoints', name)
+    failure = None
+    if dist.get_local_rank() == 0 and not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
+        # Not only URLError: http.client's, ssl's, or a full disk.
+        except Exception as error:
+            failure = error
+            if isinstance(error, HTTPError):  # An open response.
+                error.close()
+    dist.barrier()
+    if not file.is_file():
+        reason = f'{type(failure).__name__}: {failure}' if failure else 'see rank 0'
+        raise UserError(
+            f'The checkpoint {url} cannot be downloaded ({reason}). Download it by other means, and pass the file.'
+        ) from failure
+    return file

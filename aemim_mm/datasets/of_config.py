@@ -1,0 +1,127 @@
+"""Where a config's data are: found by --data-root, and checked before any work."""
+
+import os
+import os.path as osp
+import re
+
+from mmengine.config import Config
+
+from ..errors import UserError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LAYOUTS = {
+    'ImageNet': '{train,val}/<class>/*.JPEG with 1000 classes',
+    'CustomDataset': '<class>/*.jpg',
+    'UnlabelledFolder': 'any/depth/*.jpg',
+    'FashionMNIST': 'train-images-idx3-ubyte and the three files beside it',
+    'CocoDataset': 'annotations/instances_{train,val}2017.json and {train,val}2017/*.jpg, or '
+    'annotations/{train,val}.json and {train,val}/*.jpg',
+}
+LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
+LAYOUTS['SkippingCocoDataset'] = LAYOUTS['CocoDataset']
+
+
+def datasets(cfg: Config, loaders=LOADERS):
+    """The dataset configs in these data loaders that have, or may have, a ``data_root``; those inside wrappers too."""
+    pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
+    while pending:
+        dataset = pending.pop()
+        inner = dataset.get('datasets') or ([dataset.dataset] if 'dataset' in dataset else [])
+        pending.extend(inner)
+        if not inner:
+            yield dataset
+
+
+def set_data_root(cfg: Config, root: str) -> None:
+    """Put ``root`` in place of ``data_root`` in every data set; paths that repeat the old one follow."""
+    for dataset in datasets(cfg):
+        old = dataset.get('data_root')
+        dataset.data_root = root
+        for name in ('ann_file', 'proposal_file'):
+            path = dataset.get(name)
+            if old and isinstance(path, str) and path.startswith(osp.join(old, '')):
+                dataset[name] = osp.relpath(path, old)
+
+
+def annotation_file(dataset) -> str:
+    """The path of a data set's annotation file, as mmengine joins it."""
+    return osp.join(osp.expanduser(dataset.get('data_root') or ''), dataset.get('ann_file') or '')
+
+
+def paired_evaluators(cfg: Config) -> list:
+    """Evaluators that read the annotation file of their data set: (name of the loader, number of the evaluator)."""
+    pairs = []
+    for name, evaluator in ((name, cfg.get(name.replace('dataloader', 'evaluator'))) for name in LOADERS):
+        files = [annotation_file(dataset) for dataset in datasets(cfg, (name,))]
+        for number, item in enumerate(evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]):
+            if len(files) == 1 and item.get('ann_file') == files[0]:
+                pairs.append((name, number))
+    return pairs
+
+
+def follow_datasets(cfg: Config, pairs: list) -> None:
+    """Give these evaluators the annotation files that their data sets have now."""
+    for name, number in pairs:
+        evaluator = cfg.get(name.replace('dataloader', 'evaluator'))
+        items = list(datasets(cfg, (name,)))
+        if evaluator and len(items) == 1:
+            evaluator = evaluator[number] if isinstance(evaluator, (list, tuple)) else evaluator
+            evaluator['ann_file'] = annotation_file(items[0])
+
+
+def take_simple_layout(cfg: Config) -> None:
+    """Where COCO's own layout is absent, take ``annotations/train.json`` and ``train/``, and the same for val."""
+    for dataset in datasets(cfg):
+        root = osp.expanduser(dataset.get('data_root') or '')
+        found = re.fullmatch(r'annotations/instances_(train|val)2017\.json', str(dataset.get('ann_file')))
+        if not found or osp.exists(annotation_file(dataset)):
+            continue
+        split = found[1]
+        if osp.isfile(osp.join(root, f'annotations/{split}.json')):
+            dataset.ann_file = f'annotations/{split}.json'
+            prefix = dataset.get('data_prefix') or {}
+            if prefix.get('img') == f'{split}2017/' and osp.isdir(osp.join(root, split)):
+                prefix.img = f'{split}/'
+
+
+def check_data(cfg: Config, loaders) -> None:
+    """Fail early, and in one line, where a data folder is missing.
+
+    Raises:
+        UserError: Names the folder, the layout expected in it, and the flag that sets it.
+    """
+    for dataset in datasets(cfg, loaders):
+        root = dataset.get('data_root')
+        if not root or '://' in root:
+            continue
+        kind = str(dataset.get('type')).split('.')[-1]
+        expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
+        for folder in _folders(kind, dataset):
+            if not osp.isdir(folder):
+                raise UserError(
+                    f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
+                    'Put the data there, or say where they are with --data-root DIR.'
+                )
+        if kind == 'ImageNet' and not _has_list(dataset):
+            classes = sum(entry.is_dir() for entry in os.scandir(folder))
+            if classes != 1000:
+                raise UserError(
+                    f'The data folder {osp.abspath(folder)} has {classes} class folders, not 1000 ({kind}, '
+                    f'data_root={root!r}).{expected} Put the data there, or say where they are with --data-root DIR. '
+                    'For images of another kind, take configs/aemim_vit-b_folder.py.'
+                )
+
+
+def _folders(kind: str, dataset):
+    """The folders that a data set reads: its root, then those inside it that it names."""
+    root, prefix = osp.expanduser(dataset.data_root), dataset.get('data_prefix')
+    if not prefix and kind == 'ImageNet':
+        prefix = dataset.get('split')
+    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
+    return [root, *[osp.join(root, name) for name in prefixes if isinstance(name, str) and name]]
+
+
+def _has_list(dataset) -> bool:
+    """Whether this ImageNet goes by a list of its images, or has classes of its own."""
+    listed = osp.join(osp.expanduser(dataset.data_root), 'meta', f'{dataset.get("split")}.txt')
+    return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))

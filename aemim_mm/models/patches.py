@@ -1,0 +1,60 @@
+"""Grids of patches: their size, their positions, and images cut into patches."""
+
+import torch
+from mmpretrain.models.utils import build_2d_sincos_position_embedding, to_2tuple
+
+from ..errors import UserError
+
+
+def patch_grid(img_size, patch_size) -> tuple[int, int]:
+    """Rows and columns of patches; sizes are a number or (height, width), in pixels.
+
+    Raises:
+        UserError: The image is not a whole number of patches.
+    """
+    (height, width), (patch_height, patch_width) = to_2tuple(img_size), to_2tuple(patch_size)
+    if height % patch_height or width % patch_width:
+        raise UserError(
+            f'An image of {height}x{width} pixels is not a whole number of {patch_height}x{patch_width} patches. '
+            'Change the crop or resize of the pipeline, img_size, or patch_size, so that it is.'
+        )
+    return height // patch_height, width // patch_width
+
+
+def checkpoint_grid(length: int, model_grid: tuple[int, int], name: str) -> tuple[int, int]:
+    """Rows and columns of the ``length`` positions that a checkpoint holds as ``name``.
+
+    Raises:
+        UserError: They are no square, and not as many as the model has.
+    """
+    if length == model_grid[0] * model_grid[1]:
+        return model_grid
+    side = int(length**0.5)
+    if side * side != length:
+        raise UserError(
+            f'{name} of the checkpoint holds {length} patches, which is no square, and this model has '
+            f'{model_grid[0]}x{model_grid[1]}: the rows and columns of the checkpoint cannot be known. Build the model '
+            'with the img_size of the checkpoint, and give it images of another size.'
+        )
+    return side, side
+
+
+def sincos_positions(grid: tuple[int, int], channels: int) -> torch.Tensor:
+    """Fixed sine-cosine positions of a class token and a grid of patches, row by row: (1, 1 + rows * columns, C).
+
+    Equals mmpretrain's on square grids. There, upstream takes the grid column by column, so it is given the transpose.
+    """
+    return build_2d_sincos_position_embedding(grid[::-1], channels, cls_token=True)
+
+
+def patchify(images: torch.Tensor, patch_size) -> torch.Tensor:
+    """(B, C, H, W) to (B, L, C * p * p), each patch in the memory order of a convolution kernel."""
+    rows, columns = patch_grid(images.shape[-2:], patch_size)
+    patch_height, patch_width = to_2tuple(patch_size)
+    patches = images.reshape(len(images), -1, rows, patch_height, columns, patch_width)
+    return patches.permute(0, 2, 4, 1, 3, 5).reshape(len(images), rows * columns, -1)
+
+
+def take_tokens(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Of tokens (B, N, C), those of ``ids`` (B, M): (B, M, C)."""
+    return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

@@ -1,0 +1,57 @@
+"""A plain ViT as the encoder of SimMIM."""
+
+import torch
+from mmpretrain.models import VisionTransformer
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from ..adapters import is_pretrained
+from .patches import patch_grid
+
+
+@MODELS.register_module()
+class SimMIMViT(VisionTransformer):
+    """mmpretrain's ``VisionTransformer`` for SimMIM pre-training, which mmpretrain has for Swin only.
+
+    A hidden patch's token is replaced by a learned one, before positions are added. Parameter names are those of
+    ``VisionTransformer``, plus ``mask_token``.
+
+    Args:
+        **kwargs: Of ``VisionTransformer``. ``out_type`` is ``featmap``.
+
+    Source: SimMIM, arXiv 2111.09886, section 3.
+    """
+
+    def __init__(self, *args, img_size=224, patch_size=16, **kwargs):
+        patch_grid(img_size, patch_size)
+        super().__init__(*args, img_size=img_size, patch_size=patch_size, out_type='featmap', **kwargs)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        if not is_pretrained(self):
+            nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None):
+        """Feature map of an image, with the patches of ``mask`` hidden.
+
+        Args:
+            x: Normalised images, (B, 3, H, W).
+            mask: (B, rows, columns), 1 = hidden. None hides nothing.
+
+        Returns:
+            A tuple of one feature map, (B, C, rows, columns).
+        """
+        if mask is None:
+            return super().forward(x)
+
+        def hide(_module, _args, output):
+            tokens, grid = output
+            hidden = mask.flatten(1).unsqueeze(-1).type_as(tokens)
+            return tokens * (1 - hidden) + self.mask_token * hidden, grid
+
+        handle = self.patch_embed.register_forward_hook(hide)
+        try:
+            return super().forward(x)
+        finally:
+            handle.remove()

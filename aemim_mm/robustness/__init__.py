@@ -1,0 +1,5 @@
+"""Accuracy under attack, corruption and shift. Registers ``AttackedModel`` and ``RobustAccuracy``."""
+
+from .attacked_classifier import AttackedModel, RobustAccuracy
+
+__all__ = ['AttackedModel', 'RobustAccuracy']

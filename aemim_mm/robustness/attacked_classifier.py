@@ -1,0 +1,177 @@
+"""A classifier under attack, as a model that mmengine's TestLoop runs, on one process or many."""
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmpretrain.registry import METRICS, MODELS
+
+from ..attacks import AttackResult, keep_first_success
+from ..errors import UserError, unknown_name
+from .autoattack import AutoAttack
+from .pixels import PixelClassifier, left_as_it_was
+from .whitebox import FGSM, PGD, FeatureAttack
+
+ATTACKS = {'fgsm': FGSM, 'pgd': PGD, 'feature': FeatureAttack, 'autoattack': AutoAttack}
+
+
+def build_attack(config):
+    """The attack of a config, such as ``dict(type='pgd', eps=4, steps=20)``; an attack is returned as it is.
+
+    Raises:
+        UserError: An unknown type or field, or a value out of its range.
+    """
+    if not isinstance(config, dict):
+        return config
+    fields = dict(config)
+    name = fields.pop('type', None)
+    if name not in ATTACKS:
+        raise unknown_name('attack', name, ATTACKS)
+    unknown = set(fields) - set(ATTACKS[name].__dataclass_fields__)
+    if unknown:
+        raise unknown_name(f'field of attack {name}', sorted(unknown)[0], ATTACKS[name].__dataclass_fields__)
+    if 'eps' not in fields:
+        raise UserError(f'The attack {name} has no eps. Expected: a radius in pixels, 0-255, such as eps=4.')
+    return ATTACKS[name](**fields)
+
+
+@MODELS.register_module()
+class AttackedModel(BaseModel):
+    """A classifier that sees each image of the test perturbed against it.
+
+    The attack runs in float32 on the model in eval mode, and leaves it as it was; the predictions are then those of the
+    classifier itself, in whatever precision the test runs. Images that are misclassified without an attack stay as
+    they are. A checkpoint of the classifier loads as into the classifier.
+
+    Args:
+        classifier: A classifier of mmpretrain, or its config.
+        attack: An attack, or its config: ``type`` (``fgsm``, ``pgd``, ``feature``, ``autoattack``), ``eps``, ``norm``
+            and more; see ``aemim_mm.robustness.whitebox`` and ``autoattack``.
+        quantize: Round the perturbed images to 8 bits, inside the budget; see ``aemim_mm.attacks.Budget.quantize``.
+        seed: Of random starts. Each batch begins with it, so that a result does not depend on what ran before.
+
+    Raises:
+        UserError: The attack is none, or the classifier's data preprocessor does not normalise.
+    """
+
+    def __init__(self, classifier, attack, quantize=False, seed=0):
+        if isinstance(classifier, dict):
+            classifier = MODELS.build(classifier)
+        super().__init__(data_preprocessor=classifier.data_preprocessor)
+        self.classifier = classifier
+        self.attack = build_attack(attack)
+        self.quantize, self.seed = quantize, seed
+        self._register_load_state_dict_pre_hook(_into_classifier)
+
+    def test_step(self, data):
+        """Predictions for perturbed images.
+
+        Args:
+            data: A batch of the data loader, with ``gt_label`` in its data samples.
+
+        Returns:
+            The classifier's data samples, with ``broken_by`` added: the name of the attempt that broke the image;
+            ``clean`` if it was misclassified already; ``none`` if it withstood. ``attempts`` names all of them.
+        """
+        data = self.data_preprocessor(data, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        pixels = PixelClassifier(self.classifier).space.to_pixels(inputs)
+        result = self.perturb(inputs, labels_of(samples).to(pixels.device))
+        # What no attack has changed goes in as it came, bit for bit.
+        changed = (result.x_adv != pixels).flatten(1).any(dim=1)
+        perturbed = PixelClassifier(self.classifier).space.to_inputs(result.x_adv)
+        inputs = torch.where(changed[:, None, None, None], perturbed, inputs)
+        with left_as_it_was(self.classifier, float32=False), torch.no_grad():
+            predictions = self.classifier(inputs, samples, mode='predict')
+        names = ('clean', *self.attack.names, 'none')
+        for sample, attempt in zip(predictions, result.attempt.tolist()):
+            sample.set_metainfo(dict(broken_by=names[attempt], attempts=names[1:-1]))
+        return predictions
+
+    val_step = test_step
+
+    def perturb(self, inputs, labels) -> AttackResult:
+        """Attack one batch.
+
+        Args:
+            inputs: Images as the classifier sees them, (B, C, H, W).
+            labels: Their classes, (B,).
+
+        Returns:
+            ``x_adv`` in pixels, 0-255, within the budget; and which attempt was the first to break each image.
+
+        Raises:
+            UserError: A label is no class of the classifier.
+        """
+        target, budget = PixelClassifier(self.classifier), self.attack.budget
+        pixels = target.space.to_pixels(inputs)
+
+        def within_budget(attack):
+            def attempt(x, labels):
+                x_adv = budget.ball(x).project(attack(x, labels))
+                return budget.quantize(x_adv, x) if self.quantize else x_adv
+
+            return attempt
+
+        with left_as_it_was(self.classifier, seed=self.seed):
+            labels = labels.clone()  # A normal tensor, also where the caller is in inference mode.
+            with torch.no_grad():
+                classes = target.logits(pixels[:1]).shape[1]
+            if int(labels.min()) < 0 or int(labels.max()) >= classes:
+                raise UserError(
+                    f'The data set has the label {int(labels.max())}, but the classifier has {classes} classes, from 0 '
+                    f'to {classes - 1}. Test it on the data set that it was trained for.'
+                )
+            attempts = [within_budget(attack) for attack in self.attack.attempts(target)]
+            if budget.eps == 0:
+                attempts = []
+            return keep_first_success(attempts, target.classes, pixels, labels)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """The classifier's own, without an attack."""
+        return self.classifier(inputs, data_samples, mode=mode)
+
+
+@METRICS.register_module()
+class RobustAccuracy(BaseMetric):
+    """What an ``AttackedModel`` withstood, in percent: ``clean``, ``after_NAME`` for each attempt, and ``robust``.
+
+    Unlike ``Accuracy``, which judges the predictions of the test, it counts by the attack's own passes in float32. An
+    image counts as robust if it is classified correctly and no attempt broke it.
+    """
+
+    default_prefix = 'robust_accuracy'
+
+    def process(self, data_batch, data_samples) -> None:
+        """Remember what broke each image."""
+        self.results.extend((sample['broken_by'], tuple(sample['attempts'])) for sample in data_samples)
+
+    def compute_metrics(self, results) -> dict:
+        """The share of images that are left after each attempt."""
+        broken = [by for by, _ in results]
+        names = ('clean', *results[0][1])
+        left = [100 * sum(by not in names[:count] for by in broken) / len(broken) for count in range(1, len(names) + 1)]
+        after = {f'after_{name}': value for name, value in zip(names[1:], left[1:])}
+        return dict(clean=left[0], **after, robust=left[-1])
+
+
+def labels_of(data_samples) -> torch.Tensor:
+    """The classes of a batch, (B,).
+
+    Raises:
+        UserError: A data sample has not exactly one label.
+    """
+    if not data_samples or any('gt_label' not in sample or len(sample.gt_label) != 1 for sample in data_samples):
+        raise UserError(
+            'An attack needs one label for each image, but a data sample has none, or several. '
+            'Attack on a data set with single labels, and end its pipeline with PackInputs.'
+        )
+    return torch.cat([sample.gt_label for sample in data_samples])
+
+
+def _into_classifier(state_dict, prefix, *_):
+    """Rename a classifier's own entries, in place, to where the classifier is in an ``AttackedModel``."""
+    names = [name[len(prefix) :] for name in state_dict if name.startswith(prefix)]
+    names = [name for name in names if not name.startswith('data_preprocessor.')]
+    if not all(name.startswith('classifier.') for name in names):
+        for name in names:
+            state_dict[f'{prefix}classifier.{name}'] = state_dict.pop(prefix + name)

@@ -1,0 +1,132 @@
+"""An encoder under attack, as a model that mmengine's TestLoop runs, and what is counted of it."""
+
+from dataclasses import replace
+
+import numpy as np
+from mmengine.dist import get_rank
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmpretrain.models import BaseSelfSupervisor
+from mmpretrain.registry import METRICS
+from torch.utils.data import Dataset
+
+from ..engine.randomness import data_randomness, folded
+from ..errors import UserError, unknown_name
+from ..evaluation.metrics import grouped_interval
+from .encoder_attacks import feature_attack, features_in_training, reconstruction_attack
+from .whitebox import PGD, FeatureAttack
+
+ENCODER_ATTACKS = {'features': FeatureAttack, 'reconstruction': PGD}
+
+
+class AttackedEncoder(BaseModel):
+    """A classifier or pre-training model whose encoder is attacked, with no use of labels.
+
+    Each batch is measured three times: as it is, under uniform noise of the same size, and under attack.
+
+    * ``features``: how far the features are from those of the clean images, in percent of the length of these. Of a
+      classifier, what its head gets; of a pre-training model, what its backbone gives in training, under a fixed mask.
+    * ``reconstruction``: the reconstruction loss of a pre-training model under a fixed mask; the target is the clean
+      image. As it is a mean over the batch, all images of a batch have the same.
+
+    Args:
+        model: A classifier or MIM algorithm of mmpretrain.
+        attack: ``dict(type=..., eps=..., ...)``: one of the names above, and the fields of ``PGD``.
+        quantize: Round the perturbed images to 8 bits, inside the budget.
+        seed: Of masks and random starts.
+
+    Raises:
+        UserError: An unknown type of attack, or one that the model has no loss for.
+    """
+
+    def __init__(self, model, attack: dict, quantize=False, seed=0):
+        super().__init__(data_preprocessor=model.data_preprocessor)
+        self.model, self.quantize, self.seed = model, quantize, seed
+        fields = dict(attack)
+        self.kind = fields.pop('type')
+        if self.kind not in ENCODER_ATTACKS:
+            raise unknown_name('attack on an encoder', self.kind, ENCODER_ATTACKS)
+        self.pretraining = isinstance(model, BaseSelfSupervisor)
+        if self.kind == 'reconstruction' and not self.pretraining:
+            raise UserError(f'A {type(model).__name__} reconstructs nothing. Attack its features.')
+        self.attack = ENCODER_ATTACKS[self.kind](**fields)
+        self.batches = 0
+
+    def test_step(self, data) -> list:
+        """``before``, ``noise`` and ``attack`` of each image, and the ``group`` of images that share them."""
+        data = self.data_preprocessor(data, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        noise = replace(self.attack, steps=0, start='uniform')
+        measure = self._features if self.kind == 'features' else self._reconstruction
+        before, by_noise, by_attack = measure(inputs, samples, (noise, self.attack))
+        self.batches += 1
+        # Masks and the sums of a loss tie the images of a batch together.
+        group = f'{get_rank()}-{self.batches}'
+        return [
+            dict(before=a, noise=b, attack=c, group=group if self.kind == 'reconstruction' else f'{group}-{number}')
+            for number, (a, b, c) in enumerate(zip(before, by_noise, by_attack))
+        ]
+
+    val_step = test_step
+
+    def _features(self, inputs, samples, attacks):
+        features = features_in_training(self.model, inputs, samples) if self.pretraining else None
+        noise, attack = (
+            feature_attack(self.model, inputs, one, features=features, seed=self.seed, quantize=self.quantize)
+            for one in attacks
+        )
+        return [0.0] * len(inputs), (100 * noise.moved).tolist(), (100 * attack.moved).tolist()
+
+    def _reconstruction(self, inputs, samples, attacks):
+        noise, attack = (
+            reconstruction_attack(self.model, inputs, samples, one, seed=self.seed, quantize=self.quantize)
+            for one in attacks
+        )
+        return ([value] * len(inputs) for value in (attack.before, noise.after, attack.after))
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """The model's own, without an attack."""
+        return self.model(inputs, data_samples, mode=mode)
+
+
+@METRICS.register_module()
+class EncoderMetric(BaseMetric):
+    """Means of what an :class:`AttackedEncoder` measured, over the images.
+
+    Attributes:
+        figures: Name to ``Interval``, once ``evaluate`` is done; on the main process only.
+    """
+
+    default_prefix = 'encoder'
+    figures = None
+
+    def process(self, data_batch, data_samples) -> None:
+        """Remember what was measured."""
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results) -> dict:
+        groups = [result['group'] for result in results]
+        self.figures = {
+            name: grouped_interval(np.array([result[name] for result in results]), groups)
+            for name in ('before', 'noise', 'attack')
+        }
+        return {name: interval.estimate for name, interval in self.figures.items()}
+
+
+class Seeded(Dataset):
+    """A data set whose augmentations are the same in every run, whatever the order and the worker.
+
+    Args:
+        dataset: A data set of mmengine.
+        seed: Of all images; each one's random numbers follow from it and from its index.
+    """
+
+    def __init__(self, dataset, seed: int = 0):
+        self.dataset, self.seed, self.metainfo = dataset, seed, dataset.metainfo
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        with data_randomness(folded(self.seed, index)):
+            return self.dataset[index]

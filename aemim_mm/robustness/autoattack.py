@@ -1,0 +1,155 @@
+"""AutoAttack, as the package ``pyautoattack`` has it: the field's reference for robust accuracy."""
+
+import logging
+import re
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mmengine.logging import print_log
+
+from ..attacks import Budget
+from ..errors import UserError, unknown_name
+
+REQUIREMENT = 'pyautoattack>=0.2.0'
+# The standard version. Each attack runs on the images that the ones before it left.
+STANDARD = ('apgd-ce', 'apgd-t', 'fab-t', 'square')
+KNOWN = (*STANDARD, 'apgd-dlr', 'fab')
+# The loss of these (difference of logits ratio) compares the true logit with the first, the third and the fourth one.
+LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4}
+NORMS = {'linf': 'Linf', 'l2': 'L2'}
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """APGD-CE, targeted APGD-DLR, targeted FAB and Square, with the parameters of the standard version.
+
+    Args:
+        eps, norm: See ``aemim_mm.attacks.Budget``: pixels, 0-255, in ``linf``; units of images from 0 to 1 in ``l2``.
+        attacks: Which, in this order. Default: the standard version, all four.
+        steps: Of APGD and FAB.
+        queries: Of Square.
+        seed: Of the random starts.
+
+    Raises:
+        UserError: ``pyautoattack`` is not installed, or a value is out of its range.
+
+    Source: Croce and Hein, arXiv 2003.01690.
+    """
+
+    eps: float
+    norm: str = 'linf'
+    attacks: tuple = STANDARD
+    steps: int = 100
+    queries: int = 5000
+    seed: int = 0
+
+    def __post_init__(self):
+        if Budget(self.eps, self.norm).eps == 0:
+            raise UserError('AutoAttack needs eps > 0, but got 0. For clean accuracy, run PGD with eps 0.')
+        for name in self.attacks:
+            if name not in KNOWN:
+                raise unknown_name('attack of AutoAttack', name, KNOWN)
+        for name in ('steps', 'queries'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f'{name} is a whole number >= 1, but got {value!r}.')
+        _pyautoattack()
+
+    @property
+    def budget(self) -> Budget:
+        """How far the attack may go."""
+        return Budget(self.eps, self.norm)
+
+    @property
+    def names(self):
+        """What the attacks are called in reports."""
+        return tuple(self.attacks)
+
+    def attempts(self, target):
+        """One function for each of ``names``, of images in pixels and labels, to perturbed images.
+
+        Args:
+            target: A ``PixelClassifier``.
+        """
+        return [self._attempt(target, name) for name in self.attacks]
+
+    def _attempt(self, target, name):
+        def attack(x, labels):
+            classes = target.logits(x[:1]).shape[1]
+            least = LEAST_CLASSES.get(name, 2)
+            if classes < least:
+                raise UserError(
+                    f'{name} needs a classifier with at least {least} classes, but got {classes}. '
+                    "Leave it out: attacks=('apgd-ce', 'fab', 'square')."
+                )
+            with _quiet():
+                x_adv, _ = self._library(target, name, classes, x.device).run_standard_evaluation(
+                    x / 255, labels, batch_size=len(x)
+                )
+            return x_adv.detach() * 255
+
+        return attack
+
+    def _library(self, target, name, classes, device):
+        """The library's object, running this attack alone with the parameters of the standard version."""
+        attack = _pyautoattack().AutoAttack(
+            target.unit_logits,
+            norm=NORMS[self.norm],
+            eps=self.budget.pixels / 255,
+            seed=self.seed,
+            device=device,
+            version='custom',
+            attacks=[name],
+        )
+        attack.apgd.n_restarts = attack.fab.n_restarts = 1
+        attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = self.steps
+        attack.square.n_queries = self.queries
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+        return attack
+
+
+def available() -> bool:
+    """Whether ``pyautoattack`` is installed."""
+    try:
+        _pyautoattack()
+    except UserError:
+        return False
+    return True
+
+
+def _pyautoattack():
+    try:
+        import pyautoattack
+    except ImportError as error:
+        raise UserError(
+            f"AutoAttack needs the package pyautoattack, which is not installed. Run: pip install '{REQUIREMENT}', or "
+            "pip install 'aemim-mm[robustness]'."
+        ) from error
+    return pyautoattack
+
+
+class _Once(logging.Filter):
+    """Passes each kind of warning on to the log of the run once: the library repeats itself at each batch."""
+
+    said: set = set()
+
+    def filter(self, record):
+        message = record.getMessage()
+        kind = re.sub(r'[\d.]+', '', message)
+        if record.levelno >= logging.WARNING and kind not in self.said:
+            self.said.add(kind)
+            print_log(f'AutoAttack: {message}', logger='current', level=logging.WARNING)
+        return False
+
+
+@contextmanager
+def _quiet():
+    """The library's warnings go to the log of the run, each once; a debugger's or coverage's trace stays on."""
+    logger, once, trace = logging.getLogger('auto-attack'), _Once(), sys.gettrace()
+    logger.addFilter(once)
+    try:
+        yield
+    finally:
+        logger.removeFilter(once)
+        sys.settrace(trace)

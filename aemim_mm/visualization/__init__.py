@@ -1,0 +1,1 @@
+"""Pictures of what a pre-training model sees and reconstructs."""

@@ -1,0 +1,1 @@
+"""What tests share: tiny models, trained networks, runs of tools, processes, and small data sets."""

@@ -1,0 +1,146 @@
+"""Real processes to kill, stop and starve: ``tools/train.py``, each in a process of its own.
+
+They fork from a server that has imported the stack once, so a start takes a fraction of a second.
+"""
+
+import atexit
+import multiprocessing
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+
+import torch
+
+from helpers import runs
+
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'helpers.faults'])
+# 3 epochs of 4 iterations.
+EPOCHS = 3
+TRAINS = 'Checkpoints will be saved to'
+LIMIT = 120
+
+
+def _train(argv, environment):
+    # The largest file that it may write: a disk that fails.
+    if 'FILE_SIZE' in environment:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment['FILE_SIZE']),) * 2)
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    runs.run('train.py', *argv)
+
+
+class Process:
+    """A function in a process of its own, and what it writes."""
+
+    def __init__(self, log, function, *args):
+        self.log = Path(log)
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
+        self.process = SERVER.Process(target=_redirected, args=(str(log), function, args))
+        self.process.start()
+        atexit.register(self.process.kill)
+
+    def wait(self, seconds: float = LIMIT) -> int:
+        """The exit code; negative for a signal. One that takes longer than this is killed, and an error."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise AssertionError(f'still running after {seconds} s:\n{self.output()}')
+        return self.process.exitcode
+
+    def until(self, text: str):
+        """Wait until it has written this."""
+        end = time.monotonic() + LIMIT
+        while text not in self.output():
+            if time.monotonic() > end or self.process.exitcode is not None:
+                raise AssertionError(f'{text!r} did not come:\n{self.output()}')
+            time.sleep(0.01)
+        return self
+
+    def output(self) -> str:
+        """What it wrote."""
+        return self.log.read_bytes()[self._begin :].decode() if self.log.exists() else ''
+
+
+def _redirected(log, function, args):
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    function(*args)
+
+
+class Training(Process):
+    """One run of ``tools/train.py`` on the demo's config, shrunk.
+
+    Args:
+        work_dir: Where it works; its output goes to ``output.txt`` there.
+        *flags: Of the tool.
+        options: Of ``--cfg-options``.
+        config: In place of the demo's, shrunk.
+        **environment: Variables.
+    """
+
+    def __init__(self, work_dir, *flags, options=(), config=None, **environment):
+        self.work_dir = Path(work_dir)
+        self.work_dir.mkdir(exist_ok=True)
+        if config is None:
+            options = (*runs.SHRUNK, f'train_cfg.max_epochs={EPOCHS}', *options)
+        argv = (config or runs.AEMIM, '--work-dir', self.work_dir, *flags, '--cfg-options', *options)
+        log = self.work_dir / f'output{environment.get("RANK", "")}.txt'
+        super().__init__(log, _train, [str(word) for word in argv], environment)
+
+
+def children(pid: int) -> list:
+    """Ids of the processes that a process started, in their order."""
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def train(work_dir, *flags, options=(), **environment) -> Training:
+    """A run to its end, without an error."""
+    training = Training(work_dir, *flags, options=options, **environment)
+    code = training.wait()
+    assert code == 0, training.output()
+    return training
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
+
+
+def two_processes(work_dir, *flags, options=(), config=None) -> list:
+    """The two processes of a distributed run, as torchrun would start them."""
+    common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
+    options = ('train_dataloader.batch_size=8', *options)
+    flags = ('--launcher', 'pytorch', *flags)
+    return [
+        Training(work_dir, *flags, options=options, config=config, RANK=rank, LOCAL_RANK=rank, **common)
+        for rank in ('0', '1')
+    ]
+
+
+def assert_same_training(path, expected) -> None:
+    """Weights and optimizer of two checkpoints are equal bit for bit."""
+    states = [torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected)]
+    assert states[0]['meta']['iter'] == states[1]['meta']['iter']
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        _assert_same(states[0][part], states[1][part], part)
+
+
+def _assert_same(got, expected, name):
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(got, expected), name
+    elif isinstance(expected, dict):
+        assert got.keys() == expected.keys(), name
+        for key in expected:
+            _assert_same(got[key], expected[key], f'{name}.{key}')
+    elif isinstance(expected, (list, tuple)):
+        assert len(got) == len(expected), name
+        for index, (one, other) in enumerate(zip(got, expected)):
+            _assert_same(one, other, f'{name}.{index}')
+    else:
+        assert got == expected, name

@@ -1,0 +1,222 @@
+"""`make demo`: what it reads from logs, when it trains anew, and the whole of it in small."""
+
+import json
+import re
+import shutil
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from demo_report import read_accuracy, read_probes, read_scalars
+from helpers import runs
+from PIL import Image
+
+from aemim_mm.apis.pretrained import build_model
+from aemim_mm.datasets.demo import embedded_data
+
+
+def write_log(folder, *rows):
+    (folder / 'vis_data').mkdir(parents=True)
+    (folder / 'vis_data/scalars.json').write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+
+
+def test_scalars_of_a_resumed_run_are_merged(tmp_path):
+    first = [dict(step=step, loss=float(step), lr=0.1) for step in (1, 2, 3, 4)]
+    second = [dict(step=step, loss=10.0 * step, attack_gain=3.0) for step in (3, 4, 5)]
+    write_log(tmp_path / '20260101_000000', *first, {'accuracy/top1': 50.0, 'step': 4})
+    write_log(tmp_path / '20260101_000100', *second)
+    scalars = read_scalars(tmp_path)
+    # What the interrupted run did beyond its last checkpoint was done anew.
+    assert scalars['loss'] == ((1, 2, 3, 4, 5), (1.0, 2.0, 30.0, 40.0, 50.0))
+    assert scalars['lr'] == ((1, 2), (0.1, 0.1)) and scalars['attack_gain'] == ((3, 4, 5), (3.0, 3.0, 3.0))
+    assert 'accuracy/top1' not in scalars
+    assert read_accuracy(tmp_path) == 50
+
+
+def test_the_accuracy_is_that_of_the_last_test(tmp_path):
+    write_log(tmp_path / '20260101_000000', {'accuracy/top1': 50.0, 'step': 4}, dict(step=5, loss=1.0))
+    write_log(tmp_path / '20260101_000100', {'accuracy/top1': 60.5, 'step': 8})
+    assert read_accuracy(tmp_path) == 60.5
+
+
+def test_the_untrained_encoder_is_the_same_each_time_and_the_checkpoint_is_loaded(tmp_path):
+    first, second = build_model(runs.AEMIM), build_model(runs.AEMIM)
+    assert not first.training
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+    torch.nn.init.ones_(first.backbone.cls_token)
+    torch.save(first.state_dict(), tmp_path / 'some.pth')
+    assert (build_model(runs.AEMIM, tmp_path / 'some.pth').backbone.cls_token == 1).all()
+
+
+@pytest.mark.parametrize(('split', 'count'), [('train', 5000), ('test', 2000)])
+def test_probes_see_whole_images_without_augmentation(split, count):
+    dataset = embedded_data(runs.AEMIM, split)
+    raw = np.stack([dataset.get_data_info(index)['img'] for index in range(20)])
+    assert len(dataset) == count
+    np.testing.assert_array_equal(torch.stack([dataset[index]['inputs'][0] for index in range(20)]).numpy(), raw)
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """The module tools/demo.py with a repository of its own, to be changed at will."""
+    module = runs.tool('demo.py')
+    shutil.copytree(runs.CONFIGS, tmp_path / 'configs')
+    (tmp_path / 'aemim_mm/data').mkdir(parents=True)
+    (tmp_path / 'aemim_mm/domain.py').write_text('code')
+    (tmp_path / 'aemim_mm/data/images-ubyte').write_bytes(b'data')
+    monkeypatch.setattr(module, 'REPOSITORY', tmp_path)
+    return module
+
+
+@pytest.fixture
+def training(demo, tmp_path):
+    """A pre-training, and a fine-tuning from its checkpoint."""
+    folder = tmp_path / 'configs/demo'
+    encoder = demo.Job('pre-training AEMIM', folder / runs.AEMIM.name, tmp_path / 'encoder', 0.5)
+    return demo.Job('fine-tuning AEMIM', folder / 'vit-tiny_16e_fashion-mnist.py', tmp_path / 'work', 0.1, (encoder,))
+
+
+def finish(training):
+    training.folder.mkdir(exist_ok=True)
+    training.result.touch()
+    (training.folder / 'done.json').write_text(json.dumps(dict(fingerprint=training.fingerprint(), seconds=1)))
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [
+        f'configs/demo/{runs.AEMIM.name}',
+        'configs/_base_/demo_vit.py',
+        'aemim_mm/domain.py',
+        'aemim_mm/data/images-ubyte',
+    ],
+)
+def test_a_change_of_what_the_result_depends_on_trains_anew(training, tmp_path, changed):
+    (encoder,) = training.needs
+    assert not encoder.is_done()
+    finish(encoder)
+    assert encoder.is_done()
+    encoder.result.unlink()
+    assert not encoder.is_done(), 'the checkpoint is gone'
+    encoder.result.touch()
+    (tmp_path / 'configs/aemim_vit-b_800e.py').write_text('# has nothing to do with it')
+    assert encoder.is_done()
+    with (tmp_path / changed).open('ab') as file:
+        file.write(b'\n# changed\n')
+    assert not encoder.is_done()
+
+
+def test_a_new_encoder_is_fine_tuned_anew(training):
+    assert not training.is_done(), 'there is no encoder'
+    finish(training.needs[0])
+    finish(training)
+    assert training.is_done()
+    training.needs[0].result.write_bytes(b'another one')
+    assert training.needs[0].is_done() and not training.is_done()
+    finish(training)
+    assert training.is_done()
+    (training.needs[0].folder / 'done.json').unlink()
+    assert not training.is_done(), 'the encoder is to be trained anew, and this after it'
+
+
+def test_a_failed_training_ends_with_its_last_words(demo, training, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text("import sys\nprint('so much for that')\nsys.exit(3)\n")
+    with pytest.raises(SystemExit, match='pre-training AEMIM failed with exit code 3(?s:.*)so much for that'):
+        demo.run_all([training.needs[0]], demo.Progress(0.5))
+    assert not (training.needs[0].folder / 'done.json').exists()
+
+
+SMALL = """
+_base_ = {base!r}
+model = dict(backbone=dict(arch=dict(num_layers=1)))
+train_dataloader = dict(batch_size=50, dataset=dict(limit=100))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
+"""
+
+
+@pytest.mark.slow
+def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
+    module = runs.tool('demo.py')
+    (tmp_path / 'configs/demo').mkdir(parents=True)
+    monkeypatch.setattr(module, 'ATTACKED', 20)
+    for names in ('CONFIGS', 'FINE_TUNING', 'ROBUST_FINE_TUNING'):
+        small = {name: tmp_path / 'configs/demo' / path.name for name, path in getattr(module, names).items()}
+        for name, path in small.items():
+            path.write_text(SMALL.format(base=str(getattr(module, names)[name])))
+        monkeypatch.setattr(module, names, small)
+    monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
+    monkeypatch.setenv('PYTHONWARNINGS', 'ignore')
+    monkeypatch.setattr(sys, 'argv', ['demo.py', '--robust', '--out', str(tmp_path / 'out')])
+    module.main()
+    shown, out = capsys.readouterr().out, tmp_path / 'out'
+    assert len([line for line in shown.splitlines() if line.startswith('[') and '] ETA ' in line]) >= 12
+    assert '[100%]' in shown and 'report.html' in shown and 'aemim/epoch_16.pth' in shown
+    assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
+    report = (out / 'report.html').read_text()
+    assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
+    for text in ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
+        assert text in report, text
+    # The figures of the fine-tuning are those that their trainings logged, and they began with their encoders.
+    table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]
+    assert 'trained with 100 labelled images for 16 epochs' in table
+    for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
+        log = (out / f'finetuned-{folder}/log.txt').read_text()
+        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table)
+        (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
+        assert float(shown) == pytest.approx(float(logged), abs=0.051)
+        assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
+    # Those of the attacks are what tools/robustness.py found.
+    table = report[report.index('<h2>Robustness</h2>') :].split('</section>')[0]
+    found = json.loads((out / 'attacked-pgd-at-mae/results.json').read_text())['results']['top-1']
+    (row,) = re.findall(r'MAE, 16 epochs, PGD-AT</th>(.*?)</tr>', table, re.DOTALL)
+    figures = [float(figure) for figure in re.findall(r'>(\d+\.\d)<', row)]
+    parts = ('clean', 'fgsm/4', 'pgd/2', 'pgd/4', 'pgd/8')
+    assert figures[:5] == [pytest.approx(found[part]['accuracy'], abs=0.051) for part in parts] and len(figures) == 6
+    with Image.open(out / 'panels.png') as panels:
+        assert panels.size[0] > 7 * 112
+    probe = read_probes(dict(AEMIM=None, MAE=None), out)
+    assert set(probe) == {'untrained', 'MAE', 'AEMIM'} and all(0 < row['linear'] <= 100 for row in probe.values())
+
+    before = (out / 'aemim/epoch_16.pth').stat().st_mtime_ns
+    with mock.patch.object(module, 'Running', side_effect=AssertionError('trained again')):
+        module.main()
+    shown = capsys.readouterr().out
+    assert shown.count('done already') == 16 and 'fine-tuning MAE: done already' in shown
+    assert (out / 'aemim/epoch_16.pth').stat().st_mtime_ns == before
+
+
+RECORD = """
+import json, sys
+from pathlib import Path
+work_dir = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+with (work_dir / 'calls').open('a') as file:
+    print('resume' if '--resume' in sys.argv else 'anew', len(list(work_dir.glob('*.pth'))), file=file)
+(work_dir / 'epoch_16.pth').touch()
+sys.exit(Path(__file__).with_name('code').read_text() == '1')
+"""
+
+
+def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, training, tmp_path):
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text(RECORD)
+    (training,) = training.needs
+
+    def train(code):
+        (tmp_path / 'tools/code').write_text(str(code))
+        try:
+            demo.run_all([training], demo.Progress(0.5))
+        except SystemExit:
+            return False
+        return training.is_done()
+
+    assert not train(1)
+    assert train(0), 'goes on from its checkpoint'
+    training.config.write_text(training.config.read_text() + '# changed\n')
+    assert not training.is_done() and train(0), 'starts in an empty folder'
+    training.result.unlink()
+    assert not training.is_done() and train(0), 'starts again, since there is nothing to resume'
+    assert (training.folder / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
