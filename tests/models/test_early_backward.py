@@ -77,9 +77,9 @@ def test_the_clean_activations_are_gone_during_the_attack(tiny):
             saved.add(box)
             return box
 
-        def spy(images, call, saved=saved, alive=alive, attack=attack):
+        def spy(clean, saved=saved, alive=alive, attack=attack):
             alive.append(len(saved))
-            return attack(images, call)
+            return attack(clean)
 
         model.attack = spy
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.value):

@@ -49,8 +49,8 @@ class TestLosses:
         passes = model.two_passes(images, samples)
         state = model.state_dict()
         stock.load_state_dict({name: state.get(f'{name}_adv', state[name]) for name in stock.state_dict()})
-        expected = seeded_loss(stock, passes.x_adv, samples)['loss']
-        torch.testing.assert_close(passes.adv, expected, atol=1e-6, rtol=0)
+        expected = seeded_loss(stock, passes.attack.x_adv, samples)['loss']
+        torch.testing.assert_close(passes.adv.loss, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(('ours', 'stock'), [('aemim', 'mae'), ('aesimmim', 'simmim')])

@@ -109,4 +109,4 @@ def test_inputs_keep_their_values_and_need_no_gradient(tiny, model):
     before = images.clone()
     passes = model.two_passes(images, None)
     assert torch.equal(images, before) and not images.requires_grad
-    assert not passes.x_adv.requires_grad and not torch.equal(passes.x_adv, images)
+    assert not passes.attack.x_adv.requires_grad and not torch.equal(passes.attack.x_adv, images)
