@@ -124,16 +124,15 @@ class AdversarialMIM:
         # 1. The algorithm's own loss. Its encoder call and its random numbers are recorded.
         with record_function('aemim::clean'):
             clean = Pass(super().loss, self.backbone, inputs, data_samples, **kwargs)
-            give_clean_loss = self._gradients_taken(clean.loss)
+            give_clean_loss = self._early_gradients(clean.loss)
 
         # 2. Images whose features, under the same mask, are as far from the clean ones as the budget allows.
         with record_function('aemim::attack'):
-            attacked = self._attacked(clean, share)
+            attacked = self._attacked_share(clean, share)
             attack = self.attack(attacked)
 
         # 3. The same loss of those images, in the ADV domain.
-        reconstructing = self._reconstructing(attacked.images, instead_of=attack.x_adv)
-        with record_function('aemim::adversarial'), use_domain(self, Domain.ADV), reconstructing:
+        with record_function('aemim::adversarial'), use_domain(self, Domain.ADV), self._denoising(attacked, attack):
             adv = attacked.again(attack.x_adv)
 
         check_finite(self, clean, adv)
@@ -161,7 +160,7 @@ class AdversarialMIM:
         with use_domain(self, Domain.ADV), only_inputs_need_gradients(self), precision:
             yield
 
-    def _attacked(self, clean: Pass, share: float) -> Pass:
+    def _attacked_share(self, clean: Pass, share: float) -> Pass:
         """The clean pass over the images that are attacked.
 
         The clean pass over the whole batch stays one, and the encoder alone runs once more on these images. That is
@@ -173,12 +172,13 @@ class AdversarialMIM:
         with torch.no_grad(), only_inputs_need_gradients(self):
             return clean.first(count)
 
-    def _reconstructing(self, images, instead_of):
-        """Inside, the head compares predictions with ``images`` if the adversarial branch is to denoise."""
-        denoise = self.adv_target == 'clean'
-        return substituted_argument(self.head, 'loss', instead_of, images) if denoise else nullcontext()
+    def _denoising(self, attacked: Pass, attack: Attack):
+        """Inside, the head compares predictions with the clean images, if ``adv_target`` is ``clean``."""
+        if self.adv_target != 'clean':
+            return nullcontext()
+        return substituted_argument(self.head, 'loss', attack.x_adv, attacked.images)
 
-    def _gradients_taken(self, loss):
+    def _early_gradients(self, loss):
         """Take the gradients of ``loss`` now, if possible; return a function that gives ``loss`` back."""
         if self.early_backward and can_take_gradients(loss, self):
             with record_function('aemim::early_backward'):
