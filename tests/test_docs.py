@@ -14,10 +14,10 @@ REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / name for name in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')] + sorted(REPO.glob('docs/**/*.md'))
 
 LINK = re.compile(r'!?\[[^\]]*\]\(\s*<?([^)\s>]+)[^)]*\)|<img[^>]*\ssrc="([^"]+)"')
-# A path, in backticks, alone or as the first word of a command; a bare file name says nothing about where it is.
+# A path in backticks, alone or as the first word of a command. A bare file name has no known folder.
 NAMED = re.compile(r'`(?:python |bash )?((?:[\w.-]+/)+[\w.-]+\.(?:py|sh|md))(?: [^`]*)?`')
 CODE_BLOCK = re.compile(r'^```.*?^```', re.MULTILINE | re.DOTALL)
-# Named in the documentation, but made by a run or found in another package.
+# Made by a run, or part of another package.
 ELSEWHERE = ('work_dirs/', '.venv', 'mmpretrain/', 'mmdet/', 'mmengine/', 'mmcv/')
 
 

@@ -1,4 +1,4 @@
-"""Imports flow one way, and detection is loaded only by those who ask for it."""
+"""Imports go down only, and detection is imported on demand only."""
 
 import ast
 import subprocess
@@ -29,7 +29,7 @@ MAY_IMPORT = {
 
 
 def imported_modules(path):
-    """Absolute dotted names that a file imports, wherever in the file; ``from a import b`` gives ``a.b``."""
+    """Yield the absolute dotted names that a file imports anywhere; ``from a import b`` gives ``a.b``."""
     package = ('aemim_mm', *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
@@ -86,7 +86,7 @@ def test_only_det_imports_mmdet():
 
 
 WITHOUT_MMDET = "import sys; sys.modules['mmdet'] = None; import aemim_mm"
-# mmpretrain itself imports mmdet where that is installed.
+# mmpretrain itself imports mmdet if mmdet is installed.
 NO_MORE_THAN_MMPRETRAIN = """
 import sys, mmpretrain.models
 def mmdet(): return {name for name in sys.modules if name.split('.')[0] == 'mmdet'}

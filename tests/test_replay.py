@@ -17,7 +17,7 @@ from aemim_mm.replay import (
 
 
 class MaskedEncoder(nn.Module):
-    """Hides random columns, and has all the layers that draw random numbers."""
+    """Hide random columns, and use all layers that draw random numbers."""
 
     def __init__(self):
         super().__init__()

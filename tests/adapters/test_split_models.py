@@ -124,7 +124,7 @@ def test_nothing_to_split_is_an_error(model, adapters):
 
 
 def forward_of_a_copy(data):
-    """In a process that has split nothing itself: the outputs of a pickled model in both domains."""
+    """Compute the outputs of a pickled model in both domains, in a process that has made no split layer."""
     model, x = pickle.loads(data)
     with use_domain(model, Domain.ADV):
         adv = model(x)[0]
@@ -133,7 +133,7 @@ def forward_of_a_copy(data):
 
 def test_a_split_model_is_copied_saved_and_sent_to_a_spawned_process(tiny, tmp_path):
     model = split_adapters(vit(tiny))
-    model.eval()  # It returns nothing.
+    model.eval()  # Returns None in mmpretrain.
     tiny.part_domains(model)
     x = torch.randn(2, 3, 32, 32)
     torch.save(model, tmp_path / 'model.pth')

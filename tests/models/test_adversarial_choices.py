@@ -1,4 +1,4 @@
-"""The fields that the paper leaves open: target, weight, share, decoder, adapters."""
+"""The choices that the paper leaves open: target, weight, share, decoder, adapters."""
 
 import pytest
 import torch
@@ -157,7 +157,7 @@ def test_a_preprocessor_that_cannot_perturb_is_a_clear_error(tiny):
 
 
 def test_a_share_keeps_the_clean_pass_of_mae_whole_and_masks_its_images_anew(tiny):
-    """The clean loss is that of stock MAE; attack and adversarial pass share one mask, of the part alone."""
+    """The clean loss equals stock MAE's. The attack and the adversarial pass share a mask of the attacked images."""
     model, stock = tiny.build(tiny.aemim(adv_share=0.5)), tiny.build(tiny.mae())
     images = tiny.images(model)
     stock.load_state_dict({name: value for name, value in model.state_dict().items() if not name.endswith('_adv')})

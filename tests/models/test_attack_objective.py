@@ -1,4 +1,4 @@
-"""What the attack sees and maximises, and what is logged of it."""
+"""The images that the attack sees, the objective that it maximises, and the figures that are logged."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from aemim_mm.replay import recorded_calls
 
 
 def step(tiny, seed=11, **changes):
-    """One step with domains apart: model, images, mask in pixels, what the attack saw, and the two passes."""
+    """Run one step with unequal domains; return the model, images, encoder calls, attacked images and passes."""
     model = tiny.build(tiny.aemim(**changes))
     tiny.part_domains(model)
     images, seen = tiny.images(model), []
@@ -36,7 +36,7 @@ def hidden_pixels(call):
 
 
 def encode(model, x, domain, seed=11, mask=True):
-    """The encoder's features; the mask is the first thing drawn after the seed."""
+    """Compute the encoder's features. The mask takes the first random numbers after the seed."""
     torch.manual_seed(seed)
     with torch.no_grad(), use_domain(model, domain):
         return model.backbone(x, mask=mask)[0]
@@ -84,11 +84,11 @@ def test_resampled_masks_differ_at_each_step_but_not_from_their_target(tiny):
     clean = clean.output[1]
     assert torch.equal(clean, adv)
     targets, tries = masks[::2], masks[1::2]
-    assert len(targets) == len(tries) == 2 + 1  # Two steps, and the value at the end.
+    assert len(targets) == len(tries) == 2 + 1  # Two steps and the end.
     assert all(torch.equal(target, attempt) for target, attempt in zip(targets, tries))
     different = [clean, *targets]
     assert all(not torch.equal(a, b) for i, a in enumerate(different) for b in different[:i])
-    # The target is of the clean images, what is compared with it is not.
+    # Clean images give the target; perturbed images are compared with it.
     assert all(torch.equal(call.args[0], images) for call in calls[::2])
     assert not any(torch.equal(call.args[0], images) for call in calls[1::2])
 
@@ -129,7 +129,7 @@ def test_start_and_end_are_distances_per_image_between_the_two_domains(tiny, dis
 
 
 def test_dropout_is_the_same_in_all_passes(tiny):
-    """Else the distance would be that of two dropouts: here it is zero, for equal domains and equal images."""
+    """With equal domains and equal images, the distance is zero only if the dropout is the same."""
     model = tiny.build(tiny.aemim(backbone=dict(drop_rate=0.5, drop_path_rate=0.5), data_preprocessor=dict(eps=0)))
     assert model.loss(tiny.images(model), None)['attack_end'] == 0
 
