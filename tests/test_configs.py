@@ -1,4 +1,4 @@
-"""Every config builds, reads its data, is documented and listed; a method and its baseline differ in the method only."""
+"""Every config builds, reads its data, is documented and listed; a baseline differs from its method only in the method."""
 
 import ast
 import re

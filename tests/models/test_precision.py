@@ -71,7 +71,7 @@ def test_a_step_in_half_precision_stays_close_to_float32(tiny, dtype, attack_mas
 
 
 def test_gradients_in_bfloat16_reach_weights_that_the_attack_used_too(tiny):
-    """autocast caches cast weights. Weights cast in the attack have no gradients, so the next pass must not use them."""
+    """autocast caches cast weights. Those cast in the attack have no gradients, so the next pass must not use them."""
     model, losses, _ = step(tiny, torch.bfloat16)
     model.parse_losses(losses)[0].backward()
     without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
