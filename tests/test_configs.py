@@ -1,4 +1,4 @@
-"""Every config builds, reads its data, is documented and listed; a baseline differs from its method only in the method."""
+"""Every config builds, reads its data, is documented and listed. A baseline differs only in the method."""
 
 import ast
 import re
