@@ -36,19 +36,15 @@ def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with (
-            recorded_calls(model.backbone) as backbone,
-            recorded_calls(model.neck) as neck,
-            use_domain(model, Domain.CLEAN),
-        ):
-            x_adv = model.two_passes(inputs, data_samples).x_adv
+        with recorded_calls(model.neck) as necks, use_domain(model, Domain.CLEAN):
+            step = model.two_passes(inputs, data_samples)
     finally:
         for module in training:  # Not model.train(): a part of the model may be in eval mode for good.
             module.training = True
-    # The first call of either is the clean pass, and the last the adversarial one; calls between them are the attack's.
+    passes = {Domain.CLEAN: step.clean, Domain.ADV: step.adv}
     return {
-        Domain.CLEAN: _pictures(model, inputs, backbone[0], neck[0].output),
-        Domain.ADV: _pictures(model, x_adv, backbone[-1], neck[-1].output),
+        domain: _pictures(model, one.images, one.call, neck.output)
+        for (domain, one), neck in zip(passes.items(), necks, strict=True)
     }
 
 

@@ -19,6 +19,7 @@ from mmpretrain.models import SwinTransformer, ViTSAM
 from test_configs import METAFILE
 
 from aemim_mm import launch
+from aemim_mm.datasets.of_config import check_data
 
 FOLDER = 'benchmarks/coco'
 NAMES = sorted(path.name for path in (runs.CONFIGS / FOLDER).glob('*.py'))
@@ -72,7 +73,7 @@ def build(cfg):
 @pytest.mark.parametrize('name', NAMES)
 def test_a_sample_through_the_model(name, coco):
     cfg = load(name, str(coco))
-    launch.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
     model = build(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
