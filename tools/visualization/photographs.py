@@ -6,19 +6,19 @@ Needs:     scikit-image, whose package contains the photographs, and one CPU cor
 
 _base_ = ['../../configs/_base_/demo_vit.py', '../../configs/_base_/demo_runtime.py']
 
-size = 96
+size, patch = 112, 14
 model = dict(
     type='AEMIM',
     backbone=dict(
         type='AEMIMViT',
         arch=dict(embed_dims=192, num_layers=6, num_heads=6, feedforward_channels=768),
         img_size=size,
-        patch_size=8,
+        patch_size=patch,
         patch_cfg=dict(in_channels=3),
     ),
-    neck=dict(type='AEMIMDecoder', img_size=size, patch_size=8, in_chans=3, decoder_depth=2),
+    neck=dict(type='AEMIMDecoder', img_size=size, patch_size=patch, in_chans=3, decoder_embed_dim=192, decoder_depth=2),
     # Pixels as they are: the reconstruction then has a brightness and a contrast of its own.
-    head=dict(type='AEMIMHead', norm_pix=False, patch_size=8, in_channels=3),
+    head=dict(type='AEMIMHead', norm_pix=False, patch_size=patch, in_channels=3),
     data_preprocessor=dict(
         type='AdvDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True,
         eps=2, steps=2,
@@ -27,8 +27,7 @@ model = dict(
 
 pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(0.5, 1.0), interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(0.8, 1.0), aspect_ratio_range=(0.95, 1.05)),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
@@ -39,7 +38,7 @@ train_dataloader = dict(
     dataset=dict(type='UnlabelledFolder', data_root='photographs', pipeline=pipeline),
 )
 
-max_iters = 2000
+max_iters = 3000
 train_cfg = dict(_delete_=True, type='ResumableIterLoop', max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
