@@ -19,7 +19,8 @@ from mmpretrain.models import SwinTransformer, VisionTransformer
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from aemim_mm import launch
+from aemim_mm.datasets.of_config import check_data
+from aemim_mm.launch import load_config
 
 # Those for COCO are tested with the detector.
 NAMES = sorted(
@@ -48,8 +49,7 @@ def mmpretrain_scope():
 
 
 def load(name, data_root=None):
-    args = dict(cfg_options=None, work_dir=None, data_root=data_root, launcher='none')
-    return launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / name), **args))
+    return load_config(runs.CONFIGS / name, data_root=data_root)
 
 
 def build(cfg, layers=1):
@@ -99,7 +99,7 @@ def size_of(name):
 def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
     cfg = load(name, None if name.startswith('demo/') else str(images))
     model = build(cfg)
-    launch.check_data(cfg, ('train_dataloader',))
+    check_data(cfg, ('train_dataloader',))
     batch = next(iter(loader(cfg, 'train_dataloader')))
     optim = build_optim_wrapper(model, cfg.optim_wrapper)
     assert type(optim).__name__ == ('OptimWrapper' if name.startswith('demo/') else 'Bfloat16OptimWrapper')
@@ -117,7 +117,7 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
 def test_a_classifier_learns_from_a_batch_and_tests_another(name, images):
     cfg = load(name, None if name.startswith('demo/') else str(images))
     model = build(cfg)
-    launch.check_data(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
+    check_data(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
     batch = next(iter(loader(cfg, 'train_dataloader')))
     shown = model.data_preprocessor(deepcopy(batch), True)
     assert shown['inputs'].shape[-2:] == (size_of(name),) * 2
