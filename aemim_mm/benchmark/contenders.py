@@ -1,6 +1,5 @@
 """What takes part in a benchmark: a config of mmpretrain or this project, or MAE of another library."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
@@ -68,12 +67,10 @@ def from_peer(name, config, **settings) -> Contender:
 
 
 def _read(config, options, *, data_root, stand_in, batch_size, precision, device):
-    args = Namespace(config=str(config), cfg_options=list(options), work_dir=None, data_root=data_root, launcher='none')
-    cfg = load_config(args)
+    cfg = load_config(config, options=options, data_root=data_root)
     dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
     if dataset.get('type') == 'ImageNet' and not Path(dataset.get('data_root', '')).is_dir():
-        args.data_root = args.data_root or stand_in
-        cfg = load_config(args)
+        cfg = load_config(config, options=options, data_root=data_root or stand_in)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise UserError(f'{config} has nothing to benchmark: it has no train_dataloader or no optim_wrapper.')
     if cfg.get('data_preprocessor'):

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import torch
 from mmengine import dist
+from mmengine.model import is_model_wrapper
 
 from ..errors import UserError
 
@@ -33,6 +34,11 @@ def start_processes(settings) -> None:
     if device:
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     torch.distributed.init_process_group(settings['backend'] if device else 'gloo', timeout=timeout, **place)
+
+
+def bare_model(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside the wrapper of distributed training; a model without a wrapper is returned as it is."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def on_main(make):

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
+from ..ranks import bare_model
 
 
 @contextmanager
@@ -48,7 +48,7 @@ class PanelHook(Hook):
 
     def write(self, runner) -> None:
         """Draw one panel now."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         loader = runner.train_dataloader
         with _seeded(self.seed):
             if self._batch is None:
