@@ -1,8 +1,8 @@
-"""Detection: everything that imports mmdet. A config asks for it with ``custom_imports``."""
+"""Everything that imports mmdet. Detection configs list this package in ``custom_imports``."""
 
 from .ops import install_stand_in
 
-# Before mmdet, whose import needs operators.
+# This has to precede the import of mmdet, which needs the operators.
 install_stand_in()
 
 from .coco import SkippingCocoDataset  # noqa: E402
