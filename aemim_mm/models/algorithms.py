@@ -15,6 +15,7 @@ from numbers import Real
 import torch
 from mmpretrain.models import MAE, SimMIM
 from mmpretrain.registry import MODELS
+from torch.profiler import record_function
 
 from ..adapters import SplitLayer, split_adapters, split_layer, sync_adapters
 from ..attacks import feature_distance
@@ -171,9 +172,11 @@ class AdversarialMIM:
         def run_clean():
             return _total(algorithm_loss(inputs, data_samples, **kwargs))
 
-        with recorded_calls(self.backbone) as calls:
-            clean = run_clean()
-        clean_again, call = self._free_graph(clean), calls[-1]
+        with record_function('aemim::clean'):
+            with recorded_calls(self.backbone) as calls:
+                clean = run_clean()
+            with record_function('aemim::early_backward'):
+                clean_again, call = self._free_graph(clean), calls[-1]
         images, samples = inputs, data_samples
         if count is not None and count < len(inputs):
             images, samples = inputs[:count], data_samples and data_samples[:count]
@@ -183,14 +186,15 @@ class AdversarialMIM:
             with torch.no_grad(), only_inputs_need_gradients(self):
                 again = partial(algorithm_loss, images, samples, **kwargs)
                 call = run_until_call(self.backbone, again, len(calls))
-        x_adv, start, end, zeros = self.attack(images, call)
+        with record_function('aemim::attack'):
+            x_adv, start, end, zeros = self.attack(images, call)
 
         def run_adv():
             denoising = substituted_argument(self.head, 'loss', x_adv, images)
             with use_domain(self, Domain.ADV), randomness.replayed(), _when(self.adv_target == 'clean', denoising):
                 return _total(algorithm_loss(x_adv, samples, **kwargs))
 
-        with recorded_calls(self.backbone) as adv_calls:
+        with record_function('aemim::adversarial'), recorded_calls(self.backbone) as adv_calls:
             adv = run_adv()
         # This waits for the device once a step, as mmengine's logging does; later, the weights would be lost.
         if not torch.isfinite(clean + adv):
