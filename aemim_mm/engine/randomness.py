@@ -1,7 +1,7 @@
 """Random numbers that depend only on the seed, the rank and the iteration."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,20 +24,23 @@ def seed_step(seed: int, iteration: int) -> None:
 
 
 @contextmanager
-def data_randomness(seed: int) -> Iterator[None]:
-    """Seed the random numbers of the CPU; restore the earlier state at the end.
+def data_randomness(seed: int, devices: Sequence[int] = ()) -> Iterator[None]:
+    """Seed the random numbers of the CPU and of some GPUs; restore the earlier states at the end.
 
-    The states of other devices do not change, because a data loader's worker must not use these devices.
+    Args:
+        seed: At least 0, below 2**64.
+        devices: Indices of the GPUs. Default: none, because a data loader's worker must not use one.
     """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, numpy = random.getstate(), np.random.get_state()
     try:
-        _seed_python_and_numpy(seed)
-        torch.default_generator.manual_seed(seed)
-        yield
+        with torch.random.fork_rng(devices):
+            _seed_python_and_numpy(seed)
+            for generator in [torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)]:
+                generator.manual_seed(seed)
+            yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _seed_python_and_numpy(seed: int) -> None:
