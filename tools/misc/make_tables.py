@@ -28,6 +28,7 @@ from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
 
 REPO = Path(__file__).resolve().parents[2]
+BEGIN = re.compile(r'<!-- (?:table|figure): ')
 MARKED = re.compile(r'(<!-- (table|figure): (.+?) -->)(.*?)(<!-- end -->)', re.DOTALL)
 
 
@@ -72,9 +73,9 @@ def filled(text: str, page: Path, results: Path) -> str:
         content = _table(name, page, results) if kind == 'table' else _figure(name, results)
         return f'{start}{content}{end}'
 
-    for match in MARKED.finditer(text):
-        if '<!-- table: ' in match[4] or '<!-- figure: ' in match[4]:
-            raise UserError(f'{page}: {match[1]} has no <!-- end --> of its own. Add it after the content.')
+    begun, ended = len(BEGIN.findall(text)), len(MARKED.findall(text))
+    if begun != ended:
+        raise UserError(f'{page}: {begun} tables and figures begin, but {ended} end. Add <!-- end --> after each.')
     return MARKED.sub(fill, text)
 
 
@@ -121,11 +122,12 @@ def main():
         if args.check:
             name = str(page.relative_to(REPO))
             diff = difflib.unified_diff(old.splitlines(), new.splitlines(), name, f'{name}, from results/', lineterm='')
-            print(*diff, sep='\n', end='')
+            print(*diff, sep='\n')
         elif old != new:
             page.write_text(new, encoding='utf-8')
         differ |= old != new
-    sys.exit(1 if args.check and differ else 0)
+    if args.check and differ:
+        sys.exit(1)
 
 
 if __name__ == '__main__':
