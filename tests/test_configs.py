@@ -19,8 +19,8 @@ from mmpretrain.models import SwinTransformer, VisionTransformer
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from aemim_mm import launch
 from aemim_mm.datasets.of_config import check_data
+from aemim_mm.launch import load_config
 
 # tests/det tests the configs for COCO.
 NAMES = sorted(
@@ -49,8 +49,7 @@ def mmpretrain_scope():
 
 
 def load(name, data_root=None):
-    args = dict(cfg_options=None, work_dir=None, data_root=data_root, launcher='none')
-    return launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / name), **args))
+    return load_config(runs.CONFIGS / name, data_root=data_root)
 
 
 def build(cfg, layers=1):

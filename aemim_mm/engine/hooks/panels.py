@@ -2,11 +2,11 @@
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from ..randomness import data_randomness
+from ..ranks import bare_model
 
 
 @HOOKS.register_module()
@@ -33,7 +33,7 @@ class PanelHook(Hook):
 
     def write(self, runner) -> None:
         """Write one panel now."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         loader = runner.train_dataloader
         if self._batch is None:
             with data_randomness(self.seed):
