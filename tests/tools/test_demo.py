@@ -215,7 +215,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     assert 'trained with 100 labelled images for 16 epochs' in table
     for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
         log = runs.log_of(out / f'finetuned-{folder}')
-        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table)
+        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table, re.DOTALL)
         (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
         assert float(shown) == pytest.approx(float(logged), abs=0.051)
         assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
