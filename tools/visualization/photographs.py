@@ -1,7 +1,8 @@
-"""AEMIM on MAE, a small ViT, four photographs: for the first picture of the README.
+"""AEMIM on MAE, a small ViT, four photographs, 3,000 iterations: the model of the README's first picture.
 
 Run:       python tools/visualization/photograph_panels.py
-Needs:     scikit-image, whose package contains the photographs, and one CPU core
+Needs:     scikit-image, whose package contains the photographs; 12 minutes of one CPU core
+Expected:  loss_clean falls from 1.8 to about 0.3
 """
 
 _base_ = ['../../configs/_base_/demo_vit.py', '../../configs/_base_/demo_runtime.py']
