@@ -1,6 +1,7 @@
-"""Imports flow one way, and detection is loaded only by those who ask for it."""
+"""Check what the package imports: lower layers only, mmdet only for detection, and without a message."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import aemim_mm
 
 PACKAGE = Path(aemim_mm.__file__).parent
-# What each layer may import of the package; the layers that are not listed stand on top of these.
+# Which layers of the package a layer may import. Layers that are not listed may import all of these.
 MAY_IMPORT = {
     'errors': set(),
     'domain': set(),
@@ -23,7 +24,7 @@ MAY_IMPORT = {
 
 
 def imported_modules(path):
-    """Absolute dotted names that a file imports, wherever in the file; ``from a import b`` gives ``a.b``."""
+    """Yield the absolute dotted names that a file imports anywhere; ``from a import b`` gives ``a.b``."""
     package = ('aemim_mm', *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
@@ -75,12 +76,26 @@ sys.exit(f'aemim_mm imported {mmdet() - before}' if mmdet() != before else 0)
 """
 
 
-@pytest.mark.parametrize('code', [WITHOUT_MMDET, NO_MORE_THAN_MMPRETRAIN], ids=['absent', 'present'])
-def test_importing_the_package_does_not_import_mmdet(code):
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=PACKAGE.parent)
+def in_a_new_process(code, warnings=''):
+    """Run Python code with this setting of ``PYTHONWARNINGS``."""
+    env = {**os.environ, 'PYTHONWARNINGS': warnings}
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=PACKAGE.parent, env=env)
+
+
+# A user may turn warnings into errors.
+@pytest.mark.parametrize(
+    ('code', 'warnings'), [(WITHOUT_MMDET, 'error'), (NO_MORE_THAN_MMPRETRAIN, '')], ids=['absent', 'present']
+)
+def test_importing_the_package_does_not_import_mmdet(code, warnings):
+    done = in_a_new_process(code, warnings)
     assert done.returncode == 0, done.stderr
 
 
 def test_public_names():
     for name in ('Domain', 'use_domain', 'split_adapters', 'AdvDataPreprocessor', 'AEMIM', 'AESimMIM', 'AEMIMViT'):
         assert name in aemim_mm.__all__ and hasattr(aemim_mm, name)
+
+
+def test_importing_the_package_prints_nothing():
+    done = in_a_new_process('import aemim_mm')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
