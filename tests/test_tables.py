@@ -28,6 +28,18 @@ def test_a_record_is_whole_and_names_no_folder_of_a_machine(path):
     assert not record.ABSOLUTE_PATH.search(path.read_text().replace('\\n', ' '))
 
 
+def test_arithmetic_on_costs(make_tables):
+    """Round numbers: 100 M parameters, of which an eighth is 100 MB; 1 TFLOP and 10 MB for an image."""
+    cost = dict(parameters_m=100, gflop_per_image=1000, activations_mb_per_image=10, optimizer_mb=800, zero1_mb=100)
+    costs = {'mae_vit-b_800e': cost, 'aemim_vit-b_800e': cost}
+    mae, aemim = make_tables.memory(costs).values()
+    assert (mae['fixed_gb'], aemim['fixed_gb']) == (2.2, 2.6) and mae['saved_images'] == pytest.approx(70)
+    # 800 x 1,281,167 TFLOP at 40 % and 30 % of 312 TFLOP/s take 8.2 and 10.9 million seconds.
+    assert make_tables.gpu_hours(costs)['A100']['aemim_vit-b_800e'] == '2281 to 3042'
+    # 90 % of 40 GB are 36 GB.
+    assert make_tables.largest_batches(costs)['40'] == {'mae_vit-b_800e': 3380, 'aemim_vit-b_800e': 3340}
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch, make_tables):
     """A project with a record and a page, and a function that runs the tool on it."""
