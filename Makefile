@@ -4,7 +4,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 export PIP_ROOT_USER_ACTION = ignore
 # One process for each core, up to four; tests start processes of their own.
-PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-classic lint bench tables docs clean

@@ -8,7 +8,7 @@ import argparse
 import os
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(
         description='Test a checkpoint with a config of mmpretrain, mmdet or this project.'
     )
@@ -28,7 +28,7 @@ def parse_args():
         help="detection: the classes, all in the annotation file (default: that file's categories)",
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--cfg-options', dest='options', nargs='+', metavar='KEY=VALUE', help='change the config')
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -37,18 +37,18 @@ def parse_args():
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    args = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     return args
 
 
 def main():
     args = parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import one_clear_error, test
 
     with one_clear_error():
-        test(args)
+        test(**args)
 
 
 if __name__ == '__main__':

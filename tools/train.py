@@ -8,7 +8,7 @@ import argparse
 import os
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(description='Train with a config of mmpretrain, mmdet or this project.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
@@ -37,9 +37,10 @@ def parse_args():
         action='store_true',
         help='scale the learning rate by the real batch size over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument('--no-validate', dest='validate', action='store_false', help='do not evaluate during training')
     parser.add_argument(
         '--cfg-options',
+        dest='options',
         nargs='+',
         metavar='KEY=VALUE',
         help='change the config, e.g. model.adv_weight=0.5 model.data_preprocessor.eps=4',
@@ -52,18 +53,18 @@ def parse_args():
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    args = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     return args
 
 
 def main():
     args = parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import one_clear_error, train
 
     with one_clear_error():
-        train(args)
+        train(**args)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,5 @@
 """The candidates of a benchmark: configs of mmpretrain or of this project, and MAE of other libraries."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
@@ -79,10 +78,10 @@ def from_peer(name, config, options, **settings) -> Candidate:
 
 
 def _read(config, options, *, data_root, stand_in, batch_size, precision, device):
-    cfg = _load(config, options, data_root)
+    cfg = load_config(config, options=options, data_root=data_root)
     dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
     if dataset.get('type') == 'ImageNet' and not Path(dataset.get('data_root', '')).is_dir():
-        cfg = _load(config, options, data_root or stand_in)
+        cfg = load_config(config, options=options, data_root=data_root or stand_in)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise UserError(
             f'{config} has no train_dataloader or no optim_wrapper, so it has no training step to measure. Choose a '
@@ -101,11 +100,6 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
         for name in ('loss_scale', 'dtype'):
             cfg.optim_wrapper.pop(name, None)
     return cfg
-
-
-def _load(config, options, data_root):
-    args = Namespace(config=str(config), cfg_options=list(options), work_dir=None, data_root=data_root, launcher='none')
-    return load_config(args)
 
 
 def _assemble(name, build, cfg, device) -> Candidate:

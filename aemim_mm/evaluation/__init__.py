@@ -1,9 +1,8 @@
-from .knn import FeatureBankHook, KNNClassifier
+from .knn import KNNClassifier
 from .subsets import CorrectMetric, RealAccuracy, SubsetAccuracy
 
 __all__ = [
     'CorrectMetric',
-    'FeatureBankHook',
     'KNNClassifier',
     'RealAccuracy',
     'SubsetAccuracy',

@@ -1,4 +1,4 @@
-"""From a config file and options to a run of mmengine's Runner; the command-line tools are thin above it."""
+"""Train and test with a config: from the file to a run of mmengine's Runner. The command-line tools call this."""
 
 from .config import load_config
 from .errors import one_clear_error

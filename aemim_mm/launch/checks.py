@@ -1,27 +1,39 @@
 """Checks of a built Runner before it trains or tests."""
 
-import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints.fit import check_checkpoint
+from ..engine.ranks import bare_model
 from ..errors import UserError
 
 
-def check_start(runner: Runner, need: str, trusted=False) -> None:
-    """Refuse to start from, or resume, a checkpoint that does not fit the model."""
+def check_start(runner: Runner, need: str, trusted: bool = False) -> None:
+    """Check that the checkpoint to start from, or to resume, fits the model.
+
+    Args:
+        runner: Before it trains or tests.
+        need: What the checkpoint must have, as in ``check_checkpoint``. A training to resume needs ``same``.
+        trusted: Let the checkpoint run code when it is loaded.
+
+    Raises:
+        UserError: It does not fit.
+    """
     path = runner._load_from
     if runner._resume and path is None:
         path = find_latest_checkpoint(runner.work_dir)
     if path:
-        report = check_checkpoint(_model(runner), path, 'same' if runner._resume else need, trusted=trusted)
+        report = check_checkpoint(bare_model(runner.model), path, 'same' if runner._resume else need, trusted=trusted)
         print_log(f'{path} is loaded: {report}', logger='current')
 
 
-def check_pretrained(runner: Runner, trusted=False) -> None:
-    """Refuse an ``init_cfg`` of type Pretrained with a checkpoint that does not fit, or with none."""
-    for name, module in _model(runner).named_modules():
+def check_pretrained(runner: Runner, trusted: bool = False) -> None:
+    """Check the checkpoint of each ``init_cfg`` of type Pretrained.
+
+    Raises:
+        UserError: It does not fit its module, or the ``init_cfg`` names none.
+    """
+    for name, module in bare_model(runner.model).named_modules():
         init_cfg = getattr(module, 'init_cfg', None) or []
         for init in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
             if init.get('type') != 'Pretrained':
@@ -29,7 +41,7 @@ def check_pretrained(runner: Runner, trusted=False) -> None:
             if not init.get('checkpoint'):
                 field = '.'.join(['model', *([name] if name else []), 'init_cfg'])
                 raise UserError(
-                    f'{field} has no checkpoint to start from. Say which with --cfg-options {field}.checkpoint=FILE, '
+                    f'{field} has no checkpoint to start from. Name one with --cfg-options {field}.checkpoint=FILE, '
                     f'or train from scratch with --cfg-options {field}=None.'
                 )
             prefix = init.get('prefix') or ''
@@ -38,14 +50,13 @@ def check_pretrained(runner: Runner, trusted=False) -> None:
             print_log(f'{name or "model"} is loaded from {init["checkpoint"]}: {report}', logger='current')
 
 
-def _model(runner: Runner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def check_image_size(runner: Runner) -> None:
-    """Refuse, when it comes, an image smaller than a patch, which OpenMMLab's models would pad without a word."""
-    for module in _model(runner).modules():
-        # mmpretrain and mmdet have one each.
+    """Let each patch embedding raise a UserError for an image smaller than a patch.
+
+    OpenMMLab's models would pad such an image silently.
+    """
+    for module in bare_model(runner.model).modules():
+        # By name: mmpretrain and mmdet each have a class PatchEmbed.
         if type(module).__name__ == 'PatchEmbed':
             module.register_forward_pre_hook(_refuse_small)
 
@@ -60,10 +71,10 @@ def _refuse_small(module, args) -> None:
 
 
 def check_batches(runner: Runner) -> None:
-    """Refuse a data set too small for a single batch."""
+    """Raise a UserError if the training data do not fill a single batch."""
     loader = runner.train_dataloader
     if len(loader) == 0:
         raise UserError(
             f'The training data, {len(loader.dataset)} images, do not fill one batch of {loader.batch_size} on each '
-            'rank. Lower it with --cfg-options train_dataloader.batch_size=N, or add images.'
+            'rank. Lower the batch size with --cfg-options train_dataloader.batch_size=N, or add images.'
         )

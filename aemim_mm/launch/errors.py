@@ -1,4 +1,4 @@
-"""How a command-line tool ends when something goes wrong."""
+"""How a command-line tool ends after an error."""
 
 import os
 import sys
@@ -13,18 +13,22 @@ from ..models import NonFiniteLossError
 
 @contextmanager
 def one_clear_error():
-    """Print the user's own mistakes as one line, and exit with code 2; leave a traceback to what is ours."""
+    """End the process with one line instead of a traceback, for errors that are not a bug.
+
+    The exit code is 2 for a UserError, and 1 for a loss that is not finite, a full disk or a lost process. All other
+    errors keep their traceback.
+    """
     try:
         yield
     except (UserError, NonFiniteLossError) as error:
-        # From a data loader's worker, the message is a traceback that ends with the message.
+        # A worker of a data loader puts its traceback in front of the message.
         message = str(error).split(f'{type(error).__name__}: ')[-1].strip()
         shared = getattr(error, 'everywhere', False)
         rank = f'rank {os.environ["RANK"]}: ' if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not shared else ''
         if not shared or dist.is_main_process():
             print(f'error: {rank}{message}', file=sys.stderr, flush=True)
         if shared:
-            # The first process to end has the launcher end the others: not before the message is out.
+            # When the first process ends, the launcher ends the others. So all wait until the message is printed.
             dist.barrier()
         sys.exit(2 if isinstance(error, UserError) else 1)
     except (OSError, RuntimeError) as error:
@@ -32,5 +36,5 @@ def one_clear_error():
         if not known:
             raise
         print(f'error: {known}', file=sys.stderr, flush=True)
-        # Not sys.exit: taking the process group down would wait for the lost process again.
+        # Not sys.exit: it would take down the process group, and wait for the lost process again.
         os._exit(1)

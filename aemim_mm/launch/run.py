@@ -1,4 +1,7 @@
-"""Train or test by a config: build mmengine's Runner, check everything first, then run it."""
+"""Train or test with a config: build mmengine's Runner, check everything, then run."""
+
+from collections.abc import Sequence
+from os import PathLike
 
 import torch
 from mmengine import dist
@@ -7,77 +10,132 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
-from ..datasets.of_config import check_data
 from ..engine.ranks import sigterm_restored, start_processes
-from ..engine.resumption import choose_checkpoint, make_resumable, wanted_resume
+from ..engine.resumption import choose_checkpoint, make_resumable
+from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..errors import UserError
 from .checks import check_batches, check_image_size, check_pretrained, check_start
-from .config import load_config, set_classes
+from .config import load_config, prepare_data, scale_learning_rate, set_resume
 
 
 def build_runner(cfg: Config) -> Runner:
-    """mmengine's Runner of this config; on machines without an accelerator, processes talk over gloo."""
+    """Build mmengine's Runner from a config; without CUDA, several processes communicate by gloo.
+
+    Raises:
+        UserError: The config has a field that nothing takes.
+    """
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
-        return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise
         raise UserError(
-            f'The config has a field that nothing takes: {error}. Mend its name, in the config or in --cfg-options.'
+            f'The config has a field that nothing takes: {error}. Correct its name, in the config or in --cfg-options.'
         ) from error
+    keep_parameter_lists_off_screen(runner.logger)
+    return runner
 
 
-def train(args) -> None:
-    """``tools/train.py``."""
-    cfg = load_config(args)
-    if args.no_validate:
+def train(
+    config: str | PathLike,
+    *,
+    options: Sequence[str] | None = (),
+    work_dir: str | PathLike | None = None,
+    data_root: str | PathLike | None = None,
+    classes: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    validate: bool = True,
+    trust_checkpoint: bool = False,
+    launcher: str = 'none',
+) -> Runner:
+    """Train with a config of mmpretrain, mmdet or this project.
+
+    Args:
+        config, options, work_dir, data_root, launcher: As in :func:`load_config`.
+        classes: Detection: the classes to learn, separated by commas. Default: all categories of the annotation files.
+        resume: A checkpoint to go on from; ``auto`` for the latest intact one in the work dir.
+        amp: Compute in bfloat16 mixed precision.
+        auto_scale_lr: Scale the learning rate by the real batch size over that of the config.
+        validate: Evaluate during training.
+        trust_checkpoint: Let checkpoints run code when they are loaded.
+
+    Returns:
+        The Runner, with the trained model.
+
+    Raises:
+        UserError: The config, the data or a checkpoint is wrong.
+    """
+    cfg = load_config(config, options=options, data_root=data_root, work_dir=work_dir, launcher=launcher)
+    # What edits the config:
+    if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    if amp:
         cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    if auto_scale_lr:
+        scale_learning_rate(cfg)
     make_resumable(cfg)
+    set_resume(cfg, resume)
+    prepare_data(cfg, ('train_dataloader', 'val_dataloader'), classes)
+    # What is checked before training:
     check_optimizer(cfg)
-    resume = wanted_resume(args.resume, cfg.work_dir)
-    if resume:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
-    if args.auto_scale_lr:
-        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
-            raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
-        cfg.auto_scale_lr.enable = True
-        # mmengine takes one iteration for the whole batch.
-        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
-    check_data(cfg, ('train_dataloader', 'val_dataloader'))
-    set_classes(cfg, args.classes, ('train_dataloader', 'val_dataloader'))
-    with checkpoint_loading(args.trust_checkpoint):
+    with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
-        choose_checkpoint(runner, args.trust_checkpoint)
-        check_pretrained(runner, args.trust_checkpoint)
-        check_start(runner, 'encoder', args.trust_checkpoint)
+        choose_checkpoint(runner, trust_checkpoint)
+        check_pretrained(runner, trust_checkpoint)
+        check_start(runner, 'encoder', trust_checkpoint)
         check_batches(runner)
         check_image_size(runner)
         with sigterm_restored():
             runner.train()
+    return runner
 
 
-def test(args) -> None:
-    """``tools/test.py``."""
-    cfg = load_config(args)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+def test(
+    config: str | PathLike,
+    checkpoint: str | PathLike,
+    *,
+    options: Sequence[str] | None = (),
+    work_dir: str | PathLike | None = None,
+    data_root: str | PathLike | None = None,
+    classes: str | None = None,
+    out: str | PathLike | None = None,
+    trust_checkpoint: bool = False,
+    launcher: str = 'none',
+) -> dict:
+    """Test a checkpoint with a config of mmpretrain, mmdet or this project.
+
+    Args:
+        config, options, work_dir, data_root, launcher: As in :func:`load_config`.
+        checkpoint: File or URL.
+        classes: As in :func:`train`.
+        out: Pickle file for the predictions.
+        trust_checkpoint: Let the checkpoint run code when it is loaded.
+
+    Returns:
+        Name of a metric to its value.
+
+    Raises:
+        UserError: The config, the data or the checkpoint is wrong.
+    """
+    cfg = load_config(config, options=options, data_root=data_root, work_dir=work_dir, launcher=launcher)
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
-        raise UserError(f'{args.config} has nothing to test: it has no test_dataloader or no test_evaluator.')
-    check_data(cfg, ('test_dataloader',))
-    set_classes(cfg, args.classes, ('test_dataloader',))
-    if args.out:
-        cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=args.out)]
-    with checkpoint_loading(args.trust_checkpoint):
+        raise UserError(f'{config} cannot be tested: it has no test_dataloader or no test_evaluator.')
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    if out:
+        cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
+    prepare_data(cfg, ('test_dataloader',), classes)
+    with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
-        check_start(runner, 'all', args.trust_checkpoint)
+        check_start(runner, 'all', trust_checkpoint)
         check_image_size(runner)
-        runner.test()
+        return runner.test()
 
 
 def _as_list(value):

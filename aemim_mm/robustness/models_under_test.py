@@ -1,7 +1,6 @@
 """The models that tools/robustness.py measures: read from the command line, with what their configs give."""
 
 import re
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -113,7 +112,9 @@ def read_targets(args) -> list:
 
 
 def _setup(args, path: str) -> Setup:
-    cfg = launch.load_config(Namespace(**{**vars(args), 'config': path}))
+    cfg = launch.load_config(
+        path, options=args.cfg_options, data_root=args.data_root, work_dir=args.out, launcher=args.launcher
+    )
     cfg.default_scope = cfg.get('default_scope') or 'mmpretrain'
     init_default_scope(cfg.default_scope)
     kind = _kind(cfg)

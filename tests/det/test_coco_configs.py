@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,7 +17,8 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import SwinTransformer, ViTSAM
 from test_configs import METAFILE
 
-from aemim_mm import launch
+from aemim_mm.datasets.of_config import check_data
+from aemim_mm.launch import load_config
 
 FOLDER = 'benchmarks/coco'
 NAMES = sorted(path.name for path in (runs.CONFIGS / FOLDER).glob('*.py'))
@@ -28,8 +28,7 @@ EPOCHS = {'1x': 12, '3x': 36, 'lsj-100e': 100}
 
 
 def load(name, data_root=None, **given):
-    flags = dict(cfg_options=None, work_dir=None, data_root=data_root, launcher='none', classes=None)
-    return launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / FOLDER / name), **flags, **given))
+    return load_config(runs.CONFIGS / FOLDER / name, data_root=data_root, **given)
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +71,7 @@ def build(cfg):
 @pytest.mark.parametrize('name', NAMES)
 def test_a_sample_through_the_model(name, coco):
     cfg = load(name, str(coco))
-    launch.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    check_data(cfg, ('train_dataloader', 'val_dataloader'))
     model = build(cfg)
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)

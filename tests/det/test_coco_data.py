@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 from helpers import coco_shapes, runs
@@ -36,8 +35,7 @@ def root(made, tmp_path):
 
 def load(folder, data_root, model='mask-rcnn_r50_fpn', options=None, text=BASES):
     (folder / 'config.py').write_text(text.format(model=model))
-    args = dict(cfg_options=options, work_dir=None, data_root=data_root and str(data_root), launcher='none')
-    return launch.load_config(SimpleNamespace(config=str(folder / 'config.py'), **args))
+    return launch.load_config(folder / 'config.py', options=options, data_root=data_root)
 
 
 def change(path, edit):

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,28 +11,24 @@ from mmengine.config import Config
 from aemim_mm import launch
 from aemim_mm.datasets import of_config
 from aemim_mm.errors import UserError
+from aemim_mm.launch import load_config
 from aemim_mm.models import NonFiniteLossError
 
 IMAGENET = runs.CONFIGS / 'aemim_vit-b_800e.py'
 
 
-def load(config, **changes):
-    args = dict(config=str(config), cfg_options=None, work_dir=None, data_root=None, launcher='none')
-    return launch.load_config(SimpleNamespace(**{**args, **changes}))
-
-
 def test_work_dir(tmp_path):
-    assert load(IMAGENET).work_dir == 'work_dirs/aemim_vit-b_800e'
-    assert load(IMAGENET, work_dir='elsewhere').work_dir == 'elsewhere'
+    assert load_config(IMAGENET).work_dir == 'work_dirs/aemim_vit-b_800e'
+    assert load_config(IMAGENET, work_dir='elsewhere').work_dir == 'elsewhere'
     (tmp_path / 'own.py').write_text(f'_base_ = {str(IMAGENET)!r}\nwork_dir = "own_place"\n')
-    assert load(tmp_path / 'own.py').work_dir == 'own_place'
-    assert load(tmp_path / 'own.py', work_dir='elsewhere').work_dir == 'elsewhere'
+    assert load_config(tmp_path / 'own.py').work_dir == 'own_place'
+    assert load_config(tmp_path / 'own.py', work_dir='elsewhere').work_dir == 'elsewhere'
 
 
 def test_options_keep_their_types():
     options = ['model.adv_weight=0.5', 'model.adapters=(norm,cls_token)', 'optim_wrapper.optimizer.betas=(0.9,0.99)']
     options += ['model.decoder=shared', 'resume=True', 'load_from=None', 'model.new.path=a=b']
-    cfg = load(IMAGENET, cfg_options=options)
+    cfg = load_config(IMAGENET, options=options)
     assert cfg.model.adv_weight == 0.5 and cfg.model.decoder == 'shared'
     assert list(cfg.model.adapters) == ['norm', 'cls_token'] and tuple(cfg.optim_wrapper.optimizer.betas) == (0.9, 0.99)
     assert cfg.resume is True and cfg.load_from is None and cfg.model.new.path == 'a=b'
@@ -51,7 +46,7 @@ test_dataloader = None
 def test_data_root_reaches_every_data_set(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     (tmp_path / 'nested.py').write_text(NESTED)
-    cfg = load(tmp_path / 'nested.py', data_root='~/images')
+    cfg = load_config(tmp_path / 'nested.py', data_root='~/images')
     roots = {dataset.data_root for dataset in of_config.datasets(cfg)}
     assert roots == {f'{tmp_path}/images'} and len(list(of_config.datasets(cfg))) == 3
     first, second = cfg.train_dataloader.dataset.datasets
@@ -60,11 +55,11 @@ def test_data_root_reaches_every_data_set(tmp_path, monkeypatch):
 
 def test_loaders_get_what_mmpretrains_own_script_gives_them(tmp_path):
     (tmp_path / 'nested.py').write_text(NESTED)
-    cfg = load(tmp_path / 'nested.py')
+    cfg = load_config(tmp_path / 'nested.py')
     assert cfg.train_dataloader.collate_fn == dict(type='default_collate')
     assert cfg.train_dataloader.persistent_workers is False and cfg.val_dataloader.persistent_workers is True
     (tmp_path / 'other.py').write_text(NESTED.replace('mmpretrain', 'mmdet'))
-    assert 'collate_fn' not in load(tmp_path / 'other.py').train_dataloader
+    assert 'collate_fn' not in load_config(tmp_path / 'other.py').train_dataloader
 
 
 def check(tmp_path, **dataset):
@@ -194,10 +189,10 @@ def test_detection_without_mmdet_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'aemim_mm.det', None)
     # mmdet is here, so something else is wrong.
     with pytest.raises(ImportError):
-        load(config)
+        load_config(config)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r"needs mmdet.*pip install 'aemim-mm\[det\]'.*aemim-mm\[openmmlab-det\]"):
-        load(config)
+        load_config(config)
 
 
 def test_classes_are_for_detection(tmp_path, capsys):

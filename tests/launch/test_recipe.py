@@ -1,7 +1,6 @@
 """MAE's fine-tuning recipe: the rate and the decay of every parameter; adversarial adapters have no part in it."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,15 +9,14 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
-from aemim_mm import launch
 from aemim_mm.errors import UserError
+from aemim_mm.launch import load_config
 
 
 def recipe(tiny, backbone='VisionTransformer', **changes):
     """The parameter groups by name, for the ImageNet config on a narrow network of 12 layers."""
-    args = dict(cfg_options=None, work_dir=None, data_root=None, launcher='none')
     name = 'benchmarks/in1k/vit-base-p16_8xb128-coslr-100e_in1k.py'
-    cfg = launch.load_config(SimpleNamespace(config=str(runs.CONFIGS / name), **args))
+    cfg = load_config(runs.CONFIGS / name)
     cfg.model.backbone.update(
         type=backbone, arch={**tiny.ARCH, 'num_layers': 12}, img_size=32, init_cfg=None, **changes
     )

@@ -27,9 +27,7 @@ SMALL = (
 class TestConfig:
     def test_missing_file(self, error_of):
         message = error_of(config='configs/gone.py')
-        assert (
-            message == 'There is no config configs/gone.py. Those of this project are listed in configs/metafile.yml.'
-        )
+        assert message == 'There is no config configs/gone.py. configs/metafile.yml lists the configs of this project.'
 
     def test_option_without_value(self, error_of):
         message = error_of(options=['model.adv_weight', '3'])
@@ -84,7 +82,7 @@ class TestConfig:
     @pytest.mark.parametrize('field', ['model.adv_wieght', 'model.backbone.archh', 'model.data_preprocessor.epsilon'])
     def test_field_that_nothing_takes(self, error_of, field):
         message = error_of(options=[f'{field}=3'])
-        assert f"got an unexpected keyword argument '{field.split('.')[-1]}'. Mend its name" in message
+        assert f"got an unexpected keyword argument '{field.split('.')[-1]}'. Correct its name" in message
 
     @pytest.mark.parametrize('option', ['model.backbone.img_size=30', 'train_dataloader.dataset.pipeline.0.scale=30'])
     def test_image_that_is_not_a_whole_number_of_patches(self, error_of, option):

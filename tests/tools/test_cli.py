@@ -129,7 +129,7 @@ def failing_test(capsys, *argv):
 def test_nothing_to_test(classifier, tmp_path, capsys):
     checkpoint = classifier[1] / 'epoch_1.pth'
     message = failing_test(capsys, runs.AEMIM, checkpoint, tmp_path)
-    assert f'{runs.AEMIM} has nothing to test: it has no test_dataloader or no test_evaluator.' in message
+    assert f'{runs.AEMIM} cannot be tested: it has no test_dataloader or no test_evaluator.' in message
 
 
 def test_a_checkpoint_without_the_head_is_refused(classifier, tmp_path, capsys):

@@ -12,12 +12,11 @@ def main():
     parser.add_argument('config', help='config file')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
     args = parser.parse_args()
-    args.work_dir = args.data_root = None
-    args.launcher = 'none'
+    # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import load_config, one_clear_error
 
     with one_clear_error():
-        print(load_config(args).pretty_text)
+        print(load_config(args.config, options=args.cfg_options).pretty_text)
 
 
 if __name__ == '__main__':

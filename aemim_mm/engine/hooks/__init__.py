@@ -1,5 +1,6 @@
+from .feature_bank import FeatureBankHook
 from .panels import PanelHook
 from .safe_checkpoint import SafeCheckpointHook
 from .unreadable import UnreadableImagesHook
 
-__all__ = ['PanelHook', 'SafeCheckpointHook', 'UnreadableImagesHook']
+__all__ = ['FeatureBankHook', 'PanelHook', 'SafeCheckpointHook', 'UnreadableImagesHook']
