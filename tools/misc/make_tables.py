@@ -92,10 +92,36 @@ def largest_batches(costs: dict) -> dict:
     }
 
 
+def demo_encoders(demo: dict) -> dict:
+    """Top-1 of frozen and fine-tuned encoders, and the seconds of their pre-training, by encoder."""
+    rows = {}
+    for name, probes in demo['frozen'].items():
+        start = 'scratch' if name == 'untrained' else name
+        seconds = demo['seconds'].get(name.lower())
+        rows[name] = dict(probes, tuned=demo['fine_tuned'][start]['top-1'], seconds=seconds)
+    rows['untrained, or trained from scratch'] = rows.pop('untrained')
+    return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
+
+
 BY_MODEL = {
     'MAE ViT-B': '{mae_vit-b_800e}',
     'AEMIM ViT-B': '{aemim_vit-b_800e}',
     'AEMIM ViT-L': '{aemim_vit-l_800e}',
+}
+DEMO_COLUMNS = {
+    'encoder': '{name}',
+    'linear probe': '{linear:.1f}',
+    '20-NN': '{knn:.1f}',
+    'fine-tuned with 500 labels': '{tuned:.1f}',
+    'pre-training, one core': '{seconds:.0f} s',
+}
+ATTACK_COLUMNS = {
+    'start': '{name}',
+    'clean': '{clean:.1f}',
+    'PGD, eps 2': '{pgd/2:.1f}',
+    'PGD, eps 4': '{pgd/4:.1f}',
+    'PGD, eps 8': '{pgd/8:.1f}',
+    'corrupted': '{corrupted:.1f}',
 }
 MEMORY_COLUMNS = {
     'config': '{name}',
@@ -110,6 +136,8 @@ TABLES = {
     'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
+    'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
+    'demo networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
