@@ -71,7 +71,7 @@ def detector(work_dir, root, *options) -> dict:
     return metrics
 
 
-def tested(checkpoint, work_dir, root) -> dict:
+def evaluated(checkpoint, work_dir, root) -> dict:
     """The metrics of ``tools/test.py``."""
     options = ['visualizer.name=test']
     runs.test(HERE / 'reduced_1x.py', checkpoint, work_dir, '--data-root', root, options=options)
@@ -90,7 +90,7 @@ def test_pre_training_detection_and_evaluation(coco, tmp_path):
     assert metrics['coco/segm_mAP_50'] > 0.2 and metrics['coco/bbox_mAP_50'] > 0.1
     log = runs.log_of(tmp_path / 'detector')
     assert 'interpolated' in log and 'missing' in log
-    again = tested(tmp_path / f'detector/epoch_{SHORT}.pth', tmp_path / 'test', coco)
+    again = evaluated(tmp_path / f'detector/epoch_{SHORT}.pth', tmp_path / 'test', coco)
     for name in ('coco/segm_mAP_50', 'coco/bbox_mAP'):
         assert again[name] == pytest.approx(metrics[name], abs=1e-3)
 
