@@ -22,13 +22,13 @@ from ..domain import Domain, use_domain
 from ..errors import UserError, unknown_name
 from ..replay import (
     RecordedRandomness,
-    only_inputs_need_gradients,
     recorded_calls,
     run_until_call,
     substituted_argument,
 )
 from .diagnosis import non_finite_loss
 from .early_backward import can_take_gradients, take_gradients
+from .modes import only_inputs_need_gradients
 from .objectives import OBJECTIVES
 from .patches import patch_grid
 from .precision import PRECISIONS, attack_precision
