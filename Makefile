@@ -4,10 +4,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 export PIP_ROOT_USER_ACTION = ignore
 # One process for each core, up to four; tests start processes of their own.
-PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-classic lint bench docs clean
+.PHONY: help demo test test-classic lint bench tables docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,8 +29,11 @@ lint: .venv/.installed  ## Check style and formatting
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
 	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format .venv/bin/pre-commit run --all-files; fi
 
-bench: .venv/.installed  ## Measure speed and memory of MAE, AEMIM and its presets, side by side: five minutes
-	.venv/bin/python tools/analysis_tools/benchmark.py
+bench: .venv/.installed  ## Compare speed and memory of MAE, AEMIM and its presets: five minutes; writes a record to results/
+	.venv/bin/python tools/analysis_tools/benchmark.py --record results/benchmark_vit-b.json
+
+tables: .venv/.installed  ## Write the tables in README.md and docs/ from the records in results/
+	.venv/bin/python tools/misc/make_tables.py
 
 docs: .venv/.installed  ## Check the links and the file names in the documentation
 	.venv/bin/python -m pytest tests/test_docs.py

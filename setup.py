@@ -114,10 +114,10 @@ setup(
     ],
     python_requires='>=3.10',
     # Neither family of mm* distributions is required: they would overwrite each other. aemim_mm/stack.py checks.
-    install_requires=['numpy', 'safetensors', 'torch>=2.1', 'torchvision'],
+    install_requires=['jinja2', 'matplotlib', 'numpy', 'pillow', 'rich', 'safetensors', 'torch>=2.1', 'torchvision'],
     extras_require=EXTRAS,
     packages=find_packages(include=['aemim_mm', 'aemim_mm.*']),
-    package_data={'aemim_mm': ['data/**', 'report/*.css']},
+    package_data={'aemim_mm': ['data/**', 'report/templates/*']},
     include_package_data=False,
     cmdclass={'build_py': BuildWithMim, 'sdist': SdistWithMim},
     zip_safe=False,

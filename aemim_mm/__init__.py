@@ -3,18 +3,20 @@
 Importing this package registers everything that needs no detection; ``custom_imports`` of a config does it.
 """
 
+from .quiet import without_false_alarms
 from .stack import check_stack
 
 check_stack()
 
-from . import datasets, engine, evaluation, robustness  # noqa: E402
-from .adapters import split_adapters  # noqa: E402
-from .apis.encoder import load_encoder  # noqa: E402
-from .apis.model_index import register_models  # noqa: E402
-from .data_preprocessor import AdvDataPreprocessor  # noqa: E402
-from .domain import Domain, use_domain  # noqa: E402
-from .models import AEMIM, AEMIMViT, AESimMIM  # noqa: E402
-from .version import __version__  # noqa: E402
+with without_false_alarms():
+    from . import datasets, engine, evaluation, robustness
+    from .adapters import split_adapters
+    from .apis.encoder import load_encoder
+    from .apis.model_index import register_models
+    from .data_preprocessor import AdvDataPreprocessor
+    from .domain import Domain, use_domain
+    from .models import AEMIM, AEMIMViT, AESimMIM
+    from .version import __version__
 
 register_models()
 

@@ -1,18 +1,32 @@
-"""The one kind of exception that means: the user's input is wrong, and here is how to mend it."""
+"""The exception for bad input, and parts of its messages."""
+
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input: the message says what was got, what was expected and how to fix it.
+    """The user's input is wrong. The message says what was got, what was expected and how to fix it.
 
-    The tools print it as one line and exit with code 2; anything else keeps its traceback.
+    The tools print the message as one line and exit with code 2. Other exceptions keep their traceback.
 
     Attributes:
-        everywhere: It is raised on all ranks of a distributed run, so that one of them is enough to print it.
+        everywhere: Whether all ranks of a distributed run raise this error. If so, only one rank prints it.
     """
 
     everywhere = False
 
 
-def unknown_name(kind: str, got, known) -> UserError:
-    """The error for an unknown name, with the known ones listed."""
+def unknown_name(kind: str, got: object, known: Iterable[str]) -> UserError:
+    """Return the error for a name that is not in ``known``; its message lists the known names."""
     return UserError(f'Unknown {kind} {got!r}. Known: {", ".join(sorted(known))}.')
+
+
+def first_of(names: Iterable, limit: int = 5) -> str:
+    """List the first names, and count the others, as in ``'a, b and 3 more'``.
+
+    Args:
+        names: Names, or other values to show.
+        limit: Number of names to list, >= 1.
+    """
+    names = [str(name) for name in names]
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

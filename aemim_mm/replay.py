@@ -1,6 +1,7 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
 
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from .errors import UserError
 
 
 class RecordedRandomness:
-    """The state of torch's random number generators (CPU and current device) when this object is made."""
+    """The state of torch's random number generators (CPU and current device) at the moment of construction."""
 
     def __init__(self):
         self._cpu = torch.get_rng_state()
@@ -20,7 +21,7 @@ class RecordedRandomness:
 
     @contextmanager
     def replayed(self):
-        """Inside, random numbers come as they came after the record; outside, as if nothing had happened."""
+        """Inside, the random numbers that followed the record come again; the outer stream does not move."""
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda):
@@ -30,7 +31,7 @@ class RecordedRandomness:
 
 @dataclass
 class RecordedCall:
-    """One call of a module: its arguments, its output, and the random numbers it began with."""
+    """One call of a module: its arguments, its output, and the state of the random numbers before it."""
 
     module: nn.Module
     args: tuple
@@ -39,7 +40,7 @@ class RecordedCall:
     randomness: RecordedRandomness
 
     def again(self, images: torch.Tensor, new_images: torch.Tensor, order: torch.Tensor | None = None):
-        """Repeat the call with ``new_images`` where ``images`` stood; random numbers are those of the moment.
+        """Repeat the call with ``new_images`` in the place of ``images``. Random numbers are not replayed.
 
         Args:
             images, new_images: (B, C, H, W).
@@ -79,38 +80,84 @@ def recorded_calls(module: nn.Module):
             handle.remove()
 
 
-class _Answered(Exception):
+class _Reached(Exception):
     pass
 
 
 def run_until_call(module: nn.Module, run, number: int) -> RecordedCall:
-    """What ``run()`` calls ``module`` with for the ``number``-th time, and what it gets: there, ``run`` ends."""
+    """Run ``run()`` until ``module`` has been called ``number`` times, stop there, and return that call."""
 
     def stop(*_):
         if len(calls) == number:
-            raise _Answered
+            raise _Reached
 
     with recorded_calls(module) as calls:
         handle = module.register_forward_hook(stop)
         try:
             run()
-        except _Answered:
+        except _Reached:
             pass
         finally:
             handle.remove()
     return calls[number - 1]
 
 
+class Pass:
+    """One run of an algorithm's loss through an encoder, recorded so that it can be repeated.
+
+    Args:
+        algorithm_loss: Maps images, data samples and ``kwargs`` to a dict of losses.
+        encoder: The module whose last call is recorded.
+        images: (B, C, H, W).
+        data_samples: One for each image, or None.
+
+    Attributes:
+        loss: The sum of the losses, a scalar.
+        call: The recorded call of the encoder.
+        randomness: The state of the random number generators before the run.
+    """
+
+    loss: torch.Tensor
+
+    def __init__(self, algorithm_loss, encoder: nn.Module, images: torch.Tensor, data_samples, **kwargs):
+        self.algorithm_loss, self.encoder = algorithm_loss, encoder
+        self.images, self.data_samples, self.kwargs = images, data_samples, kwargs
+        self.randomness = RecordedRandomness()
+        with recorded_calls(encoder) as calls:
+            self.loss = self._run()
+        self.call, self._number = calls[-1], len(calls)
+
+    def _run(self) -> torch.Tensor:
+        losses = self.algorithm_loss(self.images, self.data_samples, **self.kwargs)
+        return sum(value for name, value in losses.items() if 'loss' in name)
+
+    def again(self, images: torch.Tensor) -> 'Pass':
+        """Run the loss of other images with the same random numbers, hence the same mask."""
+        with self.randomness.replayed():
+            return Pass(self.algorithm_loss, self.encoder, images, self.data_samples, **self.kwargs)
+
+    def first(self, count: int) -> 'Pass':
+        """Run the first ``count`` images up to the encoder call, with new random numbers; there is no loss."""
+        part = copy(self)
+        part.images, part.data_samples = self.images[:count], self.data_samples and self.data_samples[:count]
+        part.randomness = RecordedRandomness()
+        part.call = run_until_call(self.encoder, part._run, self._number)
+        del part.loss
+        return part
+
+
 @contextmanager
 def substituted_argument(owner, method: str, old: torch.Tensor, new: torch.Tensor):
-    """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``."""
+    """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``; uses of it may be nested."""
     original = getattr(owner, method)
 
     def substituted(*args, **kwargs):
         return original(*(new if arg is old else arg for arg in args), **kwargs)
 
+    before = {name: value for name, value in vars(owner).items() if name == method}
     setattr(owner, method, substituted)
     try:
         yield
     finally:
         delattr(owner, method)
+        vars(owner).update(before)

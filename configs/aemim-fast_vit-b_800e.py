@@ -1,13 +1,12 @@
-"""AEMIM on MAE, ViT-B/16, 800 epochs, with one-step adversarial examples of a quarter of each batch:
-less than the paper does.
+"""AEMIM on MAE, ViT-B/16, 800 epochs. Cheaper than the paper: one attack step on a quarter of each batch.
 
 Run:       tools/dist_train.sh configs/aemim-fast_vit-b_800e.py 8 --data-root DIR
-Needs:     as aemim_vit-b_800e.py, in about 0.55 times its time: see docs/performance.md
+Needs:     as aemim_vit-b_800e.py, in less time: see docs/performance.md
 Expected:  no published figure
 """
 
 _base_ = './aemim_vit-b_800e.py'
 
-# One step has to go as far as two.
+# A single step must be longer than each of two.
 data_preprocessor = dict(steps=1, step_size=2.5)
 model = dict(adv_share=0.25)

@@ -1,13 +1,13 @@
 """AEMIM on MAE, ViT-B/16, ImageNet-1K, 800 epochs.
 
 Run:       tools/dist_train.sh configs/aemim_vit-b_800e.py 8 --data-root DIR
-Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; batch 4096 in all (8 x 512). With another number of GPUs, or of
-           images a GPU (`--cfg-options train_dataloader.batch_size=256`), add --auto-scale-lr.
+Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; total batch size 4096 (8 x 512). For another batch size
+           (another number of GPUs, or --cfg-options train_dataloader.batch_size=256), add --auto-scale-lr.
 Expected:  83.8 top-1 after fine-tuning (paper; not reproduced here: it takes hundreds of GPU hours)
 
-What the paper leaves open is a field here, such as model.distance, model.attack_mask, model.adv_target,
-model.adv_weight, model.decoder, model.backbone.adapters and data_preprocessor.start: see the docstrings of
-AdversarialMIM and AdvDataPreprocessor.
+Each choice that the paper leaves open is a field, such as model.distance, model.attack_mask, model.adv_target,
+model.adv_weight, model.decoder, model.backbone.adapters and data_preprocessor.start. The docstrings of AdversarialMIM
+and AdvDataPreprocessor list all fields.
 """
 
 _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
@@ -17,11 +17,11 @@ custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 model = dict(type='AEMIM', backbone=dict(type='AEMIMViT'), neck=dict(type='AEMIMDecoder'), head=dict(type='AEMIMHead'))
 data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
-# Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
+# A collate_fn inherited from `mmpretrain::` has a field `_scope_`, which the function does not accept.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper', optimizer=dict(type='FusedAdamW'))
 
-# Nothing lost: see docs/scaling.md.
+# Exact resume and safe checkpoints: see docs/scaling.md.
 train_cfg = dict(type='ResumableEpochLoop')
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 env_cfg = dict(dist_cfg=dict(timeout=600))

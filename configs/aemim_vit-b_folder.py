@@ -2,11 +2,11 @@
 
 Run:       python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR
            on 8 GPUs: tools/dist_train.sh configs/aemim_vit-b_folder.py 8 --data-root DIR
-Needs:     DIR with images at any depth; broken ones are skipped, counted, and listed in unreadable_images.txt
+Needs:     DIR with images at any depth. Broken images are skipped, counted, and listed in unreadable_images.txt
 Expected:  loss_clean falls throughout; attack_gain stays above 1.5
 
-To go on from a MAE checkpoint (mmpretrain's or one of this project), add
-`--cfg-options load_from=CHECKPOINT`: adversarial adapters that it lacks start from the clean ones.
+To start from a MAE checkpoint (of mmpretrain or of this project), add `--cfg-options load_from=CHECKPOINT`. The
+adversarial adapters then start equal to the clean ones.
 """
 
 _base_ = './aemim_vit-b_800e.py'
@@ -17,7 +17,7 @@ train_dataloader = dict(
 )
 custom_hooks = [dict(type='PanelHook', interval=10), dict(type='UnreadableImagesHook')]
 
-# 1.5e-4 for 256 images, as in the paper of MAE.
+# MAE's learning rate: 1.5e-4 for 256 images.
 optim_wrapper = dict(optimizer=dict(lr=1.5e-4 * 128 / 256))
 auto_scale_lr = dict(base_batch_size=128)
 
@@ -26,5 +26,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-9, by_epoch=True, begin=0, end=20, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=280, by_epoch=True, begin=20, end=300, convert_to_iter_based=True),
 ]
-# Take up an interrupted run with --resume.
+# --resume continues an interrupted run.
 resume = False

@@ -1,9 +1,9 @@
-"""Shared fixtures: the tiny models, a quiet logger, and nothing left over from another test's training."""
+"""Shared fixtures: tiny models, a quiet logger, and no global state of another test."""
 
 import logging
 import os
 
-# Before torch is imported, and for the processes that tests start: on tiny tensors, threads only wait for each other.
+# Set before torch is imported, and inherited by processes that tests start. On tiny tensors, threads only cost time.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
@@ -27,7 +27,7 @@ def quiet_logger():
 
 @pytest.fixture(autouse=True)
 def no_scope():
-    """A runner leaves the scope of its config: one of mmdet would have later tests look for models there."""
+    """Forget the scope that a runner left: in mmdet's scope, later tests would not find mmpretrain's models."""
     DefaultScope._instance_dict.clear()
     yield
     DefaultScope._instance_dict.clear()
@@ -35,7 +35,7 @@ def no_scope():
 
 @pytest.fixture(autouse=True)
 def no_progress():
-    """``iter`` and ``max_iters`` steer the weight schedule."""
+    """Forget ``iter`` and ``max_iters``, which the weight schedule reads."""
     hub = MessageHub.get_current_instance()
     hub.runtime_info.clear()
     yield hub

@@ -1,4 +1,4 @@
-"""Every config builds what it says, reads its data, is documented and listed; the pairs differ in the method alone."""
+"""Every config builds, reads its data, is documented and listed. A baseline differs only in the method."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ from PIL import Image
 from aemim_mm.datasets.of_config import check_data
 from aemim_mm.launch import load_config
 
-# Those for COCO are tested with the detector.
+# tests/det tests the configs for COCO.
 NAMES = sorted(
     str(path.relative_to(runs.CONFIGS))
     for path in runs.CONFIGS.rglob('*.py')
@@ -43,7 +43,7 @@ METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / '
 
 @pytest.fixture(autouse=True)
 def mmpretrain_scope():
-    """The Runner sets it: names without a scope are mmpretrain's."""
+    """Set mmpretrain's scope, as the Runner does."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
 
@@ -53,13 +53,13 @@ def load(name, data_root=None):
 
 
 def build(cfg, layers=1):
-    """The model of a config, of full width but with few layers."""
+    """Build the model of a config with full width and few layers."""
     model = cfg.model
     if 'Swin' in model.backbone.type:
         model.backbone.arch = {**SwinTransformer.arch_zoo['base'], 'depths': [layers] * 4}
-    elif isinstance(model.backbone.arch, str):  # The demo's is small as it is.
+    elif isinstance(model.backbone.arch, str):  # The demo's model is small already.
         model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
-    if 'frozen_stages' in model.backbone:  # All of them.
+    if 'frozen_stages' in model.backbone:  # All layers.
         model.backbone.frozen_stages = model.backbone.arch['num_layers']
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
@@ -73,7 +73,7 @@ def build(cfg, layers=1):
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """Four pictures to train with and four to test, as ImageNet with lists of its images, and as any folder."""
+    """Make four training and four test images: an ImageNet with image lists that also serves as a plain folder."""
     root = tmp_path_factory.mktemp('imagenet')
     (root / 'meta').mkdir()
     for split in ('train', 'val'):
@@ -135,7 +135,7 @@ def test_a_classifier_learns_from_a_batch_and_tests_another(name, images):
 
 
 def evaluated(model, cfg, name):
-    """What the evaluator says of one batch of four."""
+    """Evaluate one batch of four images."""
     batch = next(iter(loader(cfg, name, batch_size=4)))
     evaluator = Evaluator(cfg.val_evaluator)
     model.eval()
@@ -149,7 +149,7 @@ def test_nearest_neighbours_know_images_that_they_have_seen(name, images):
     cfg = load(name, None if name.startswith('demo/') else str(images))
     cfg.model.k = 1
     model = build(cfg)
-    # Whole, in their order, and without augmentation, in training as in testing.
+    # All images in order and without augmentation, for training and test.
     assert plain(cfg.train_dataloader.dataset.pipeline) == plain(cfg.test_dataloader.dataset.pipeline)
     assert not cfg.train_dataloader.sampler.shuffle and not cfg.train_dataloader.get('drop_last')
     if name.startswith('demo/'):
@@ -197,14 +197,14 @@ def test_adversarial_adapters_decay_as_their_clean_twins(name):
     decayed = {label for label, (decay, _) in names.items() if decay > 0}
     exempt = {label for label, parameter in model.named_parameters() if parameter.ndim == 1 or 'token' in label}
     exempt |= {label for label in names if 'pos_embed' in label or 'bias_table' in label}
-    if 'swin' in name:  # mmpretrain's recipe decays it, in the baseline too.
+    if 'swin' in name:  # mmpretrain's recipe decays it.
         exempt.remove('backbone.mask_token')
     assert decayed and not decayed & exempt and decayed | exempt >= names.keys()
     assert {decay for decay, _ in names.values()} == {0.0, cfg.optim_wrapper.optimizer.weight_decay}
 
 
 def plain(config, *without):
-    """As nested builtins, without the scopes that inheritance leaves."""
+    """Convert to nested builtins, without the scopes that inheritance adds."""
     if isinstance(config, dict):
         return {key: plain(value, *without) for key, value in config.items() if key not in ('_scope_', *without)}
     return [plain(value, *without) for value in config] if isinstance(config, (list, tuple)) else config
@@ -215,7 +215,7 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     ours, theirs = (plain(Config.fromfile(runs.CONFIGS / path).to_dict()) for path in (name, baseline))
     for key in sorted({*ours, *theirs} - {'model', 'data_preprocessor', 'custom_hooks'}):
         assert ours.get(key) == theirs.get(key), key
-    # The kinds of the parts, and the ways to say their size.
+    # Types of the components, and fields that state their size.
     model, stock = (plain(config['model'], 'type', 'img_size', 'num_patches') for config in (ours, theirs))
     for config, parts in ((ours, model), (theirs, stock)):
         settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')

@@ -1,4 +1,4 @@
-"""The embedded part of Fashion-MNIST: what it holds, where it comes from, and that mmpretrain reads it."""
+"""The embedded part of Fashion-MNIST: its content, its origin, and mmpretrain's reader."""
 
 import gzip
 import hashlib
@@ -32,7 +32,7 @@ def labels(split):
 def test_classes_are_balanced_and_shuffled(split):
     assert np.bincount(labels(split)).tolist() == [SIZES[split] // 10] * 10
     assert len(images(split)) == SIZES[split]
-    # In any shuffled order, the first tenth holds all classes.
+    # Shuffled, so the first tenth holds all classes.
     assert set(labels(split)[: SIZES[split] // 10]) == set(range(10))
 
 
@@ -62,7 +62,7 @@ def test_the_script_makes_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize(('split', 'file'), [('train', 'train'), ('test', 't10k')])
 def test_mmpretrain_reads_it(split, file):
-    # mmpretrain chooses the file by test_mode, and only warns where split says otherwise.
+    # mmpretrain chooses the file by test_mode, and only warns if split disagrees.
     dataset = FashionMNIST(data_root=str(ROOT), split=split, test_mode=split == 'test', download=False)
     assert len(dataset) == SIZES[file]
     read = [dataset[index] for index in range(50)]

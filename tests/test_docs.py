@@ -1,18 +1,23 @@
-"""Every relative link and every file named in the documentation exists."""
+"""Links, named files and quoted code in the documentation are those of the project."""
 
+import ast
+import inspect
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
+
+from aemim_mm.models import AdversarialMIM
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / name for name in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')] + sorted(REPO.glob('docs/**/*.md'))
 
 LINK = re.compile(r'!?\[[^\]]*\]\(\s*<?([^)\s>]+)[^)]*\)|<img[^>]*\ssrc="([^"]+)"')
-# A path, in backticks, alone or as the first word of a command; a bare file name says nothing about where it is.
+# A path in backticks, alone or as the first word of a command. A bare file name has no known folder.
 NAMED = re.compile(r'`(?:python |bash )?((?:[\w.-]+/)+[\w.-]+\.(?:py|sh|md))(?: [^`]*)?`')
 CODE_BLOCK = re.compile(r'^```.*?^```', re.MULTILINE | re.DOTALL)
-# Named in the documentation, but made by a run or found in another package.
+# Made by a run, or part of another package.
 ELSEWHERE = ('work_dirs/', '.venv', 'mmpretrain/', 'mmdet/', 'mmengine/', 'mmcv/')
 
 
@@ -37,3 +42,15 @@ def test_the_check_finds_what_is_broken():
         '`work_dirs/x/y.py` `mmpretrain/models/z.py`\n```\n[f](in_code.md)\n```\n'
     )
     assert broken(text, REPO) == ['gone.md', 'docs/gone.png', 'gone.svg', 'tools/gone.py', 'tools/gone.sh']
+
+
+def without_docstring(method):
+    """The source of a method, without its docstring and its indentation."""
+    lines = textwrap.dedent(inspect.getsource(method)).splitlines()
+    docstring = ast.parse('\n'.join(lines)).body[0].body[0]
+    return '\n'.join(lines[: docstring.lineno - 1] + lines[docstring.end_lineno :])
+
+
+@pytest.mark.parametrize('name', ['two_passes', 'attack'])
+def test_the_readme_shows_the_method_as_it_runs(name):
+    assert without_docstring(getattr(AdversarialMIM, name)) in (REPO / 'README.md').read_text(encoding='utf-8')

@@ -1,4 +1,4 @@
-"""The mode: nests, restores, travels with copies."""
+"""The domain nests, is restored, and is copied with a model."""
 
 from copy import deepcopy
 

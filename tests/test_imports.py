@@ -1,4 +1,4 @@
-"""Imports flow one way, and detection is loaded only by those who ask for it."""
+"""Imports go down only, and detection is imported on demand only."""
 
 import ast
 import subprocess
@@ -10,7 +10,13 @@ import pytest
 import aemim_mm
 
 PACKAGE = Path(aemim_mm.__file__).parent
-# What each layer may import of the package; the layers that are not listed stand on top of these.
+# Imports go down only: a room imports rooms that stand below it here.
+ROOMS = (
+    *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
+    *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'checkpoints', 'domain', 'report', 'stack'),
+    *('errors', 'version'),
+)
+# The method depends on nothing else.
 MAY_IMPORT = {
     'errors': set(),
     'domain': set(),
@@ -23,7 +29,7 @@ MAY_IMPORT = {
 
 
 def imported_modules(path):
-    """Absolute dotted names that a file imports, wherever in the file; ``from a import b`` gives ``a.b``."""
+    """Yield the absolute dotted names that a file imports anywhere; ``from a import b`` gives ``a.b``."""
     package = ('aemim_mm', *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
@@ -34,18 +40,33 @@ def imported_modules(path):
             yield from (f'{base}.{alias.name}' for alias in node.names)
 
 
-def layer_files(layer):
-    module = PACKAGE / f'{layer}.py'
-    return [module] if module.exists() else sorted((PACKAGE / layer).rglob('*.py'))
-
-
-@pytest.mark.parametrize('layer', MAY_IMPORT)
-def test_a_layer_imports_only_those_below(layer):
-    files = layer_files(layer)
+def room_files(room):
+    module = PACKAGE / f'{room}.py'
+    files = [module] if module.exists() else sorted((PACKAGE / room).rglob('*.py'))
     assert files
-    for path in files:
-        own = {name.split('.')[1] for name in imported_modules(path) if name.startswith('aemim_mm.')}
-        assert own <= MAY_IMPORT[layer] | {layer}, path
+    return files
+
+
+def imported_rooms(path):
+    return {name.split('.')[1] for name in imported_modules(path) if name.startswith('aemim_mm.')}
+
+
+def test_all_rooms_are_in_order():
+    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == '.py' or (path / '__init__.py').exists()}
+    assert set(ROOMS) == found - {'__init__'}
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_imports_go_down_only(room):
+    below = {*ROOMS[ROOMS.index(room) :]}
+    for path in room_files(room):
+        assert imported_rooms(path) <= below, path
+
+
+@pytest.mark.parametrize('room', MAY_IMPORT)
+def test_the_method_imports_nothing_else(room):
+    for path in room_files(room):
+        assert imported_rooms(path) <= MAY_IMPORT[room] | {room}, path
 
 
 def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
@@ -65,7 +86,7 @@ def test_only_det_imports_mmdet():
 
 
 WITHOUT_MMDET = "import sys; sys.modules['mmdet'] = None; import aemim_mm"
-# mmpretrain itself imports mmdet where that is installed.
+# mmpretrain itself imports mmdet if mmdet is installed.
 NO_MORE_THAN_MMPRETRAIN = """
 import sys, mmpretrain.models
 def mmdet(): return {name for name in sys.modules if name.split('.')[0] == 'mmdet'}

@@ -7,6 +7,7 @@ from torch import nn
 
 from aemim_mm.errors import UserError
 from aemim_mm.replay import (
+    Pass,
     RecordedRandomness,
     recorded_calls,
     run_until_call,
@@ -15,7 +16,7 @@ from aemim_mm.replay import (
 
 
 class MaskedEncoder(nn.Module):
-    """Hides random columns, and has all the layers that draw random numbers."""
+    """Hide random columns, and use all layers that draw random numbers."""
 
     def __init__(self):
         super().__init__()
@@ -126,6 +127,44 @@ def test_substituted_argument_replaces_that_tensor_only_and_restores():
     with pytest.raises(KeyError), substituted_argument(head, 'loss', old, new):
         raise KeyError
     assert head.loss(old, old)[1] is old
+
+
+def test_nested_substitutions_restore_what_stood_there():
+    head, a, b, c = Head(), torch.zeros(1), torch.ones(1), torch.full((1,), 2.0)
+    with substituted_argument(head, 'loss', a, b):
+        outer = head.loss
+        with substituted_argument(head, 'loss', b, c):
+            assert head.loss(a, b) == (b, c, 1)  # The inner one replaces b, then the outer one a.
+        assert head.loss == outer and head.loss(a, a) == (b, b, 1)
+    assert vars(head) == {}
+    head.loss = spy = lambda *args: args
+    with substituted_argument(head, 'loss', a, b):
+        assert head.loss(a) == (b,)
+    assert head.loss is spy
+
+
+def test_a_pass_repeats_a_loss_with_other_images_and_the_same_mask():
+    torch.manual_seed(0)
+    encoder, x, other, samples = MaskedEncoder().train(), torch.randn(4, 6), torch.randn(4, 6), [1, 2, 3, 4]
+
+    def algorithm_loss(images, data_samples, scale):
+        noise = torch.rand(1)
+        features, mask = encoder(images)
+        return dict(loss=scale * features.sum(), loss_noise=noise.sum() * len(data_samples), seen=mask)
+
+    step = Pass(algorithm_loss, encoder, x, samples, scale=3)
+    torch.rand(7)
+    again = step.again(other)
+    assert torch.equal(again.call.output[1], step.call.output[1]) and again.call.args[0] is other
+    assert torch.equal(step.again(x).loss, step.loss)
+    with step.randomness.replayed():
+        expected = algorithm_loss(other, samples, 3)
+    assert torch.equal(again.loss, expected['loss'] + expected['loss_noise'])
+
+    part = step.first(2)
+    assert part.images.tolist() == x[:2].tolist() and part.data_samples == [1, 2] and not hasattr(part, 'loss')
+    assert len(part.call.output[1]) == 2 and not torch.equal(part.call.output[1], step.call.output[1][:2])
+    assert torch.equal(part.again(other[:2]).call.output[1], part.call.output[1])
 
 
 def test_a_run_ends_at_the_call_that_was_asked_for():

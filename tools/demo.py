@@ -1,51 +1,51 @@
-"""`make demo`: pre-train AEMIM and MAE on embedded data, fine-tune, probe and attack what was learned, write a report.
+"""`make demo`: pre-train AEMIM and MAE on embedded data, fine-tune, probe and attack the encoders, write a report.
 
-What is done already is not done again; an interrupted run goes on where it was. Needs no network and no GPU.
+Finished jobs are skipped, and an interrupted job is resumed. The demo needs no network and no GPU.
 """
 
 import argparse
+import asyncio
 import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-CONFIGS = {
-    'AEMIM': REPOSITORY / 'configs/demo/aemim_vit-tiny_16e_fashion-mnist.py',
-    'MAE': REPOSITORY / 'configs/demo/mae_vit-tiny_16e_fashion-mnist.py',
-}
-FINE_TUNING = {
-    'scratch': REPOSITORY / 'configs/demo/vit-tiny-scratch_16e_fashion-mnist.py',
-    'MAE': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
-    'AEMIM': REPOSITORY / 'configs/demo/vit-tiny_16e_fashion-mnist.py',
-}
-ROBUST_FINE_TUNING = {
-    'scratch': REPOSITORY / 'configs/demo/vit-tiny-pgd-at-scratch_16e_fashion-mnist.py',
-    'MAE': REPOSITORY / 'configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py',
-    'AEMIM': REPOSITORY / 'configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py',
-}
-EPOCHS = 16  # Of all these configs.
-ATTACKED = 300  # Test images for the robustness table,
-PARTS = 22  # and how often they are classified: see the suite `demo`.
-REPORT = 0.03  # The share of writing the report.
-# Two jobs with half of the cores each take little more time than one with all of them: the tensors are small.
+CONFIGS, FINE_TUNING, ROBUST_FINE_TUNING = (
+    {name: REPOSITORY / f'configs/demo/{config}_16e_fashion-mnist.py' for name, config in configs.items()}
+    for configs in (
+        {'AEMIM': 'aemim_vit-tiny', 'MAE': 'mae_vit-tiny'},
+        {'scratch': 'vit-tiny-scratch', 'MAE': 'vit-tiny', 'AEMIM': 'vit-tiny'},
+        {'scratch': 'vit-tiny-pgd-at-scratch', 'MAE': 'vit-tiny-pgd-at', 'AEMIM': 'vit-tiny-pgd-at'},
+    )
+)
+EPOCHS = 16  # of every config
+ATTACKED = 300  # test images in the robustness table
+PARTS = 22  # measurements in the suite `demo`
+RESULTS = dict(train=f'epoch_{EPOCHS}.pth', probe='probe.json', attack='results.json')
+# Two jobs with half of the cores each are faster than two in sequence with all cores: the tensors are small.
 LANES = min(os.cpu_count() or 1, 2)
+
+
+class JobFailed(Exception):
+    """A job ended with an error."""
 
 
 class Job(NamedTuple):
     """One run of a tool, in a process of its own.
 
     Args:
-        name: What the user reads.
+        name: Name that the user reads.
         config: The config file.
-        folder: Where its results go.
-        share: Of the work of the demo, roughly: what the ETA is computed with.
-        needs: The jobs whose checkpoints it starts from or measures.
+        folder: Where the results go.
+        share: Rough share of the demo's time, for the estimate of the remaining time.
+        needs: The jobs whose checkpoints this job starts from or measures.
         tool: ``train``, ``probe`` or ``attack``.
     """
 
@@ -58,11 +58,11 @@ class Job(NamedTuple):
 
     @property
     def result(self) -> Path:
-        files = dict(train=f'epoch_{EPOCHS}.pth', probe='probe.json', attack='results.json')
-        return self.folder / files[self.tool]
+        """The file that the job writes last."""
+        return self.folder / RESULTS[self.tool]
 
     def fingerprint(self) -> str:
-        """Changes with anything that the result depends on: the config, the package's code, the data, the encoder."""
+        """Return a hash of everything that the result depends on: config, code of the package, data, encoder."""
         digest = hashlib.sha256(f'{ATTACKED}'.encode() if self.tool == 'attack' else b'')
         sources = [
             *sorted(self.config.parent.glob('*.py')),
@@ -76,65 +76,64 @@ class Job(NamedTuple):
         return digest.hexdigest()
 
     def is_done(self) -> bool:
+        """Return whether the result is there and nothing that it depends on has changed."""
         marker = self.folder / 'done.json'
         if not all(job.is_done() for job in self.needs) or not marker.is_file() or not self.result.is_file():
             return False
         return json.loads(marker.read_text())['fingerprint'] == self.fingerprint()
 
-    def command(self) -> list:
-        """What starts this job, or goes on with it; what is of another one is removed."""
-        now = self.fingerprint()
+    def command(self) -> list[str]:
+        """Make the folder ready, and return the command line that starts or resumes the job there."""
+        now, state = self.fingerprint(), self.folder / 'started.txt'
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = self.folder / 'started.txt'
-        same = state.is_file() and state.read_text() == now and not (self.folder / 'done.json').exists()
-        state.write_text(now)
-        if not same:
+        resume = state.is_file() and state.read_text() == now and not (self.folder / 'done.json').exists()
+        if not resume:
             for pattern in ('done.json', '*.pth', '*.pth.*', 'last_checkpoint', '*/vis_data/*.json'):
                 for old in self.folder.glob(pattern):
                     old.unlink()
-        checkpoints = [str(job.result) for job in self.needs]
-        if self.tool == 'probe':
-            return self._run('analysis_tools/probe.py', *checkpoints, '--out', str(self.result))
-        if self.tool == 'attack':
-            flags = ['--suite', 'demo', '--limit', str(ATTACKED), '--no-checks', '--out', str(self.folder)]
-            return self._run('robustness.py', f'top-1={checkpoints[0]}', *flags)
-        start = [f'model.backbone.init_cfg.checkpoint={checkpoint}' for checkpoint in checkpoints]
-        flags = [*(['--resume'] if same else []), *(['--cfg-options', *start] if start else [])]
-        return self._run('train.py', '--work-dir', str(self.folder), *flags)
+        state.write_text(now)
+        needed = [job.result for job in self.needs]
+        start = [f'--cfg-options=model.backbone.init_cfg.checkpoint={checkpoint}' for checkpoint in needed]
+        flags = ['--suite', 'demo', '--limit', ATTACKED, '--no-checks', '--out', self.folder]
+        tool, *flags = dict(
+            train=['train.py', '--work-dir', self.folder, *['--resume'] * resume, *start],
+            probe=['analysis_tools/probe.py', *needed, '--out', self.result],
+            attack=['robustness.py', *(f'top-1={checkpoint}' for checkpoint in needed), *flags],
+        )[self.tool]
+        return [sys.executable, str(REPOSITORY / 'tools' / tool), str(self.config), *map(str, flags)]
 
-    def _run(self, tool: str, *argv) -> list:
-        return [sys.executable, str(REPOSITORY / 'tools' / tool), str(self.config), *argv]
+    def progress(self, line: str, before: float) -> tuple[float, str]:
+        """Return the finished fraction after a line of the log, and a status text if the line has one.
 
-    def progress(self, line: str):
-        """How far a line of the log says that the job is, and in words; None if it says nothing of that."""
-        if self.tool == 'attack':
-            found = re.search(r'^\S+: (\S+) (\S+) \(\d+ s\)$', line)
-            return found and (None, f'{found[2]} under {found[1]}')
-        found = re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*? loss: (\S+)', line)
-        if not found:
-            return None
-        epoch, step, steps = map(int, found.groups()[:3])
-        return (epoch - 1 + step / steps) / EPOCHS, f'epoch {epoch} of {EPOCHS}, loss {found[5]}'
+        Args:
+            line: A line of the log.
+            before: The finished fraction before this line.
+        """
+        if found := re.search(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*? loss: (\S+)', line):
+            epoch, step, steps = map(int, found.groups()[:3])
+            return (epoch - 1 + step / steps) / EPOCHS, f'epoch {epoch} of {EPOCHS}, loss {found[4]}'
+        if self.tool == 'attack' and (found := re.search(r'^\S+: (\S+) (\S+) \(\d+ s\)$', line)):
+            return before + 1 / PARTS, f'{found[2]} under {found[1]}'
+        return before, ''
 
 
-def plan(out: Path, robust_too=False) -> list:
-    """All jobs of the demo, in the order in which they are begun.
+def plan(out: Path, robust_too: bool = False) -> list[Job]:
+    """Return all jobs of the demo in order of priority.
 
     Args:
-        robust_too: Fine-tune on adversarial examples as well.
+        out: Folder with a sub-folder for each job.
+        robust_too: Also fine-tune on adversarial examples.
     """
     pretrained = {
         name: Job(f'pre-training {name}', config, out / name.lower(), share)
         for (name, config), share in zip(CONFIGS.items(), (0.45, 0.18))
     }
     jobs = list(pretrained.values())
-    kinds = {'finetuned': ('fine-tuning', FINE_TUNING, 0.05)}
-    if robust_too:
-        kinds['pgd-at'] = ('robust fine-tuning', ROBUST_FINE_TUNING, 0.1)
-    # AEMIM is the last to be ready.
+    kinds = {'finetuned': ('fine-tuning', FINE_TUNING, 0.05), 'pgd-at': ('robust fine-tuning', ROBUST_FINE_TUNING, 0.1)}
+    # AEMIM comes last because its pre-training takes longest.
     for name in FINE_TUNING:
         lower, needs = name.lower(), tuple(pretrained[key] for key in pretrained if key == name)
-        for kind, (verb, configs, share) in kinds.items():
+        for kind, (verb, configs, share) in list(kinds.items())[: 1 + robust_too]:
             tuned = Job(f'{verb} {name}', configs[name], out / f'{kind}-{lower}', share, needs)
             what = f'attacking {name} after {verb}'
             jobs += [tuned, Job(what, tuned.config, out / f'attacked-{kind}-{lower}', 0.04, (tuned,), 'attack')]
@@ -143,98 +142,64 @@ def plan(out: Path, robust_too=False) -> list:
     return jobs
 
 
-class Progress:
-    """One line with stage, progress and ETA: rewritten in a terminal, printed now and then elsewhere."""
+async def run(job: Job, bars: Progress, total: TaskID) -> None:
+    """Run one job: its output goes to ``log.txt``, its progress to the screen.
 
-    def __init__(self, total: float):
-        self.total, self.done, self.started, self.last = total, {}, time.time(), 0.0
+    Raises:
+        JobFailed: The process ended with an error; the message holds the last lines of the log.
+    """
+    started, log, bar = time.time(), job.folder / 'log.txt', bars.add_task(job.name, total=1, words='')
 
-    def show(self, share: float, fraction: float, text: str, stage='') -> None:
-        """``fraction`` of a stage is done, which is such a ``share`` of the ``total``."""
-        self.done[stage or share] = share * fraction
-        complete = sum(self.done.values()) / self.total
-        eta = (time.time() - self.started) * (1 - complete) / complete if complete > 0.005 else None
-        clock = 'unknown' if eta is None else f'{int(eta) // 60}:{int(eta) % 60:02d}'
-        line = f'[{complete:4.0%}] ETA {clock}  {text}'
-        if sys.stdout.isatty():
-            print(f'\r\033[K{line}', end='' if fraction < 1 else '\n', flush=True)
-        elif fraction >= 1 or time.time() - self.last > 5:
-            self.last = time.time()
-            print(line, flush=True)
+    def show(fraction, words):
+        bars.advance(total, job.share * (fraction - bars.tasks[bar].completed))
+        bars.update(bar, completed=fraction, visible=fraction < 1, **(dict(words=words) if words else {}))
 
-
-class Running:
-    """A job's process; its whole output goes to a log file, its progress to the screen."""
-
-    def __init__(self, job: Job):
-        self.job, self.started, self.fraction, self.words = job, time.time(), 0.0, ''
-        command = job.command()
-        self.log, self.read = job.folder / 'log.txt', 0
-        threads = str(max((os.cpu_count() or 1) // LANES, 1))
-        # On small tensors, threads mostly wait for each other.
-        env = {'OMP_NUM_THREADS': threads, **os.environ, 'PYTHONUNBUFFERED': '1'}
-        with self.log.open('wb') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=env)
-
-    def follow(self, progress: Progress) -> bool:
-        """Show how far it is; whether it has ended."""
-        ended = self.process.poll() is not None
-        for line in self._new_lines():
-            found = self.job.progress(line)
-            if found:
-                self.fraction = found[0] or self.fraction + 1 / PARTS
-                self.words = f'{self.job.name}: {found[1]}'
-        if self.words and not ended:
-            progress.show(self.job.share, min(self.fraction, 0.999), self.words, self.job.name)
-        return ended
-
-    def _new_lines(self) -> list:
-        with self.log.open('rb') as log:
-            log.seek(self.read)
-            whole = log.read().rpartition(b'\n')[0]
-        self.read += len(whole)
-        return whole.decode(errors='replace').splitlines()
-
-    def finish(self, progress: Progress) -> None:
-        """Note that it is done; if it failed, leave with its last words."""
-        job, seconds = self.job, time.time() - self.started
-        if self.process.returncode:
-            sys.exit(
-                f'{job.name} failed with exit code {self.process.returncode}. Its last words (all of them: '
-                f'{self.log}):\n' + ''.join(self.log.read_text(errors='replace').splitlines(keepends=True)[-5:])
-            )
-        (job.folder / 'done.json').write_text(json.dumps(dict(fingerprint=job.fingerprint(), seconds=seconds)))
-        progress.show(job.share, 1, f'{job.name}: done in {seconds:.0f} s', job.name)
-
-    def stop(self) -> None:
-        """End it, if it has not ended."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-
-
-def run_all(jobs: list, progress: Progress) -> None:
-    """Run jobs, ``LANES`` at a time, each when those that it needs are done."""
-    waiting, running = list(jobs), []
+    # On small tensors, more threads than cores mostly wait for each other.
+    env = {'OMP_NUM_THREADS': str(max((os.cpu_count() or 1) // LANES, 1)), **os.environ, 'PYTHONUNBUFFERED': '1'}
+    output = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
+    process = await asyncio.create_subprocess_exec(*job.command(), **output, cwd=REPOSITORY, env=env)
     try:
-        while waiting or running:
-            ready = [job for job in waiting if not any(need in waiting or _is_in(running, need) for need in job.needs)]
-            for job in ready[: LANES - len(running)]:
-                waiting.remove(job)
-                running.append(Running(job))
-            time.sleep(0.3)
-            for run in list(running):
-                if run.follow(progress):
-                    run.finish(progress)
-                    run.stop()
-                    running.remove(run)
+        with log.open('wb', buffering=0) as file:
+            async for line in process.stdout:
+                file.write(line)
+                show(*job.progress(line.decode(errors='replace').strip(), bars.tasks[bar].completed))
+        code = await process.wait()
     finally:
-        for run in running:
-            run.stop()
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    if code:
+        last = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-5:])
+        raise JobFailed(f'{job.name} failed with exit code {code}. The log, {log}, ends with:\n{last}')
+    seconds = time.time() - started
+    (job.folder / 'done.json').write_text(json.dumps(dict(fingerprint=job.fingerprint(), seconds=seconds)))
+    show(1, '')
+    print(f'{job.name}: done in {seconds:.0f} s', flush=True)
 
 
-def _is_in(running: list, job: Job) -> bool:
-    return any(run.job == job for run in running)
+async def run_in_lanes(jobs: list[Job], bars: Progress) -> None:
+    """Run jobs, ``LANES`` at a time, each after the jobs that it needs."""
+    lanes, tasks = asyncio.Semaphore(LANES), {}
+    total = bars.add_task('all', total=sum(job.share for job in jobs), words='')
+
+    async def run_after_needs(job):
+        await asyncio.gather(*(tasks[need] for need in job.needs if need in tasks))
+        async with lanes:
+            await run(job, bars, total)
+
+    for job in jobs:
+        tasks[job] = asyncio.create_task(run_after_needs(job))
+    await asyncio.gather(*tasks.values())
+
+
+def run_all(jobs: list[Job]) -> None:
+    """Run jobs with progress bars. If one fails, end the others, and exit with the last lines of its log."""
+    columns = TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
+    try:
+        with Progress(*columns, transient=True, speed_estimate_period=120) as bars:
+            asyncio.run(run_in_lanes(jobs, bars))
+    except JobFailed as error:
+        sys.exit(str(error))
 
 
 def main():
@@ -245,16 +210,15 @@ def main():
     out = args.out.resolve()
     jobs = plan(out, args.robust)
     todo = [job for job in jobs if not job.is_done()]
-    progress = Progress(sum(job.share for job in todo) + REPORT)
     for job in jobs:
         if job not in todo:
             print(f'{job.name}: done already, in {os.path.relpath(job.folder)}')
-    run_all(todo, progress)
+    if todo:
+        run_all(todo)
 
-    from demo_report import write_demo_report  # seconds to import: not before --help
+    from demo_report import write_demo_report  # after --help: the import takes seconds
 
     page = write_demo_report(CONFIGS, FINE_TUNING, out, args.robust)
-    progress.show(REPORT, 1, 'wrote the report')
     print(f"""
 Report:      {os.path.relpath(page)}
 Checkpoint:  {os.path.relpath(jobs[0].result)}
@@ -266,4 +230,4 @@ if __name__ == '__main__':
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit('\nStopped. The same command goes on from the last checkpoint.')
+        sys.exit('\nStopped. The same command resumes from the last checkpoint.')

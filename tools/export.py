@@ -1,10 +1,10 @@
-"""Write the encoder of a checkpoint for another library, or one of another library for this project.
+"""Write the encoder of a checkpoint for another library, or convert an encoder of another library for this project.
 
 Run:       python tools/export.py work_dirs/aemim_vit-b_800e/epoch_800.pth --to timm
            python tools/export.py mae_pretrain_vit_base.pth --to aemim
 Duration:  seconds
 
-The layout of the checkpoint is recognised by its names. See docs/export.md.
+The names in the checkpoint tell its layout. See docs/export.md.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Import late: this takes seconds, which --help does not need.
     from aemim_mm.export import export
     from aemim_mm.launch import one_clear_error
 

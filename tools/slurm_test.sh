@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test on a Slurm cluster.
 #   GPUS=8 tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [flags of tools/test.py]
-# The variables are those of slurm_train.sh.
+# The environment variables are the same as for slurm_train.sh.
 set -euo pipefail
 [ $# -ge 4 ] || { echo "usage: [GPUS=8] $0 PARTITION JOB_NAME CONFIG CHECKPOINT [flags of tools/test.py]" >&2; exit 2; }
 partition=$1 job=$2

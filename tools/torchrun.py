@@ -1,9 +1,9 @@
-"""torchrun, with one clear line at the end and the exit code of the program that it ran.
+"""torchrun with a clear last line and the exit code of the program that it runs.
 
-Used by torchrun.sh; it takes the arguments of torchrun. A process that is killed ends the others.
+torchrun.sh calls this script with the arguments of torchrun. If a process is killed, torchrun stops the others.
 
-Exit codes: 75, the job was told to stop and has saved; else that of the first process that failed, or 1 if that one was
-killed.
+Exit codes: 75 if the job was told to stop and has saved; 1 if a process was killed; otherwise the exit code of the
+first process that failed.
 """
 
 import os
@@ -15,15 +15,15 @@ from pathlib import Path
 
 
 def main() -> int:
-    # Only now: importing torch takes seconds, and --help should not.
+    # Import late: this takes seconds, which --help does not need.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    # A restart goes on from what this job saved, not from what an older one left in the work directory.
+    # A restart resumes only from a checkpoint that is newer than this.
     os.environ['AEMIM_JOB_STARTED'] = str(time.time())
     with tempfile.TemporaryDirectory() as folder:
-        # torchrun forgets the exit codes of the processes that it passed a signal on to.
+        # torchrun does not report the exit codes of processes to which it has sent a signal.
         saved = Path(folder, 'saved')
         os.environ['AEMIM_SAVED_FILE'] = str(saved)
         try:
@@ -39,8 +39,12 @@ def main() -> int:
 
 
 def report(failures: dict) -> int:
-    """Say which process ended the others, unless it has said so itself; give the exit code."""
-    # One that was killed comes first: the others failed because it was gone.
+    """Print which process was killed, if any, and return the exit code.
+
+    Args:
+        failures: Rank to ``ProcessFailure`` of torchrun.
+    """
+    # If a process was killed, the others failed because of it.
     rank, first = min(failures.items(), key=lambda item: (item[1].exitcode >= 0, item[1].timestamp))
     if first.exitcode >= 0:
         return first.exitcode

@@ -1,8 +1,8 @@
 """Adapters: stock layers with a second set of weights for the adversarial domain.
 
-A split layer *is* its stock layer. The clean weights keep the stock names, the adversarial ones end in ``_adv``, so the
-clean half of a checkpoint is a stock checkpoint. Source: AEMIM, arXiv 2407.11537 (adapters); the naming rule follows
-timm's ``split_batchnorm``.
+A split layer *is* its stock layer. The clean weights keep the stock names, and the names of the adversarial weights end
+in ``_adv``. So the clean half of a checkpoint is a stock checkpoint. Source: AEMIM, arXiv 2407.11537 (adapters); the
+naming rule follows timm's ``split_batchnorm``.
 """
 
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules
 
 
 class SplitLayer(DomainModule):
-    """Mixin over a stock layer: in the ADV domain, ``forward`` sees the ``_adv`` weights under the stock names."""
+    """Mixin over a stock layer. In the ADV domain, ``forward`` sees the ``_adv`` weights under the stock names."""
 
     split_names: tuple[str, ...] = ()
 
@@ -30,8 +30,8 @@ class SplitLayer(DomainModule):
 
     @contextmanager
     def _adv_weights(self):
-        # An entry of __dict__ is found before nn.Module looks among its parameters and buffers. Those stay untouched,
-        # so that DDP, state_dict and an exception in forward all see the module as it was.
+        # Python looks in __dict__ before nn.Module looks among its parameters and buffers. Those stay in place: DDP and
+        # state_dict see the module unchanged, also after an exception in forward.
         shadow = {name: getattr(self, f'{name}_adv') for name in self.split_names}
         self.__dict__.update(shadow)
         try:
@@ -39,6 +39,11 @@ class SplitLayer(DomainModule):
         finally:
             for name in shadow:
                 del self.__dict__[name]
+
+    def __reduce_ex__(self, protocol):
+        # The class of a split layer is made at run time, so pickle cannot find it by name: pickle its stock class.
+        _, (cls, *args), *state = super().__reduce_ex__(protocol)
+        return _empty_split_layer, (cls.__bases__[1], *args), *state
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         # A stock checkpoint has no adversarial half: both domains start from the clean one.
@@ -50,11 +55,16 @@ class SplitLayer(DomainModule):
 
 @cache
 def _split_class(stock: type) -> type:
-    return type(f'Split{stock.__name__}', (SplitLayer, stock), {'__module__': stock.__module__})
+    return type(f'Split{stock.__name__}', (SplitLayer, stock), {'__module__': __name__})
+
+
+def _empty_split_layer(stock: type, *args):
+    cls = _split_class(stock)
+    return cls.__new__(cls, *args)
 
 
 def split_layer(layer: nn.Module, names: tuple[str, ...]) -> None:
-    """Give ``layer`` a second set of the named parameters and buffers, in place; names split already are left alone."""
+    """Give ``layer`` a second set of the named parameters and buffers, in place; a name is split once only."""
     if isinstance(layer, SplitLayer):
         names = tuple(name for name in names if name not in layer.split_names)
     else:
@@ -91,9 +101,9 @@ def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Modu
     """Convert ``module`` in place: each adapter gets a second set of weights, equal to the first.
 
     Args:
-        module: Any model. Layers split before are left as they are, so that a second call changes nothing.
-        adapters: Kinds of adapter. ``norm``: weights and statistics of all normalisation layers. ``cls_token``: class
-            tokens; a model without one (Swin) has nothing to split there.
+        module: Any model. Layers that are split already stay as they are, so a second call changes nothing.
+        adapters: Kinds of adapter. ``norm`` splits weights and statistics of all normalisation layers. ``cls_token``
+            splits class tokens; a model without one (Swin) has nothing to split there.
 
     Returns:
         The same module.
@@ -109,8 +119,8 @@ def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Modu
             raise unknown_name('adapter', kind, ADAPTERS)
     if any(getattr(layer, 'with_cp', False) for layer in module.modules()):
         raise UserError(
-            'with_cp=True recomputes activations in the backward pass, when the domain has been left: the adversarial '
-            'gradients would be wrong. Set with_cp=False.'
+            'with_cp=True recomputes activations in the backward pass, outside the domain in which they were computed: '
+            'the adversarial gradients would be wrong. Set with_cp=False.'
         )
     if sum(ADAPTERS[kind](module) for kind in adapters) == 0:
         raise UserError(f'Nothing to split in {type(module).__name__} with adapters={adapters}.')
@@ -125,9 +135,10 @@ def is_pretrained(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def sync_adapters(module: nn.Module) -> None:
-    """Copy the clean weights of every split layer over the adversarial ones: ADV equals CLEAN.
+    """Copy the clean weights of every split layer to the adversarial weights, so that ADV equals CLEAN.
 
-    Parts that a checkpoint initialised are left: it may hold both halves, and loading sees to it where it does not.
+    Modules that a checkpoint initialised keep their weights. The checkpoint may hold both sets; if it does not, loading
+    has copied the clean one.
     """
     if is_pretrained(module):
         return

@@ -1,1 +1,1 @@
-"""Encoders and models by name, for code that uses this package as a library."""
+"""Functions for code that uses this package as a library: encoders and models from checkpoints."""

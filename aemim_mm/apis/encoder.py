@@ -1,4 +1,4 @@
-"""A frozen encoder with its preprocessing, from any checkpoint."""
+"""Load a frozen encoder, with its preprocessing, from any checkpoint."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -19,20 +19,26 @@ OUT_TYPES = {'vit': ('cls_token', 'avg_featmap', 'featmap', 'raw'), 'swin': ('av
 
 
 class Encoder(nn.Module):
-    """A frozen encoder. :func:`load_encoder` makes it.
+    """A frozen encoder, as :func:`load_encoder` returns it.
 
     Attributes:
         backbone: mmpretrain's ``VisionTransformer`` or ``SwinTransformer``.
         embed_dims: Width of the features.
-        patch_size, img_size: (height, width) in pixels; ``img_size`` is what :meth:`preprocess` gives. Images of
-            another size work, with interpolated positions.
+        patch_size: (height, width) in pixels.
+        img_size: (height, width) in pixels of the images that :meth:`preprocess` returns. :meth:`forward` accepts other
+            sizes and interpolates the positions.
         in_channels: Channels of an image.
-        mean, std: In pixels, 0-255, by channel; None where the checkpoint does not say.
-        out_type: What :meth:`forward` returns.
-        spec: All that is known of the encoder.
+        mean, std: Normalization by channel, in pixels 0-255; None if the checkpoint does not say.
+        out_type: The kind of features, see :func:`load_encoder`.
+        spec: The description of the encoder.
+
+    Args:
+        state: Tensors under our names.
+        spec: The description of the encoder.
+        out_type: As in :func:`load_encoder`.
     """
 
-    def __init__(self, state: dict, spec: EncoderSpec, out_type=None):
+    def __init__(self, state: dict, spec: EncoderSpec, out_type: str | None = None):
         super().__init__()
         has_pooled_norm = 'backbone.ln2.weight' in state
         usual = 'avg_featmap' if has_pooled_norm or spec.kind == 'swin' else 'cls_token'
@@ -42,7 +48,7 @@ class Encoder(nn.Module):
         self.spec, self.out_type = spec, out_type
         self.patch_size, self.img_size, self.in_channels = spec.patch_size, spec.img_size, spec.in_channels
         self.mean, self.std = spec.mean, spec.std
-        # The mean over patches has a norm of its own where the encoder was fine-tuned with it.
+        # An encoder fine-tuned on the mean over patches has a norm after the mean. Without it, take the mean here.
         self._takes_mean = out_type == 'avg_featmap' and not has_pooled_norm
         build = _build_vit if spec.kind == 'vit' else _build_swin
         self.backbone = build(state, spec, 'featmap' if self._takes_mean else out_type)
@@ -56,14 +62,17 @@ class Encoder(nn.Module):
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of normalised images, as :meth:`preprocess` gives them.
+        """Compute the features of normalized images.
 
         Args:
-            images: (B, C, H, W), with H and W a whole number of patches.
+            images: (B, C, H, W), as :meth:`preprocess` returns them. H and W are multiples of the patch size.
 
         Returns:
-            For ``cls_token`` and ``avg_featmap`` (B, D); for ``featmap`` (B, D, rows, columns); for ``raw``
-            (B, 1 + rows * columns, D).
+            (B, D) for ``cls_token`` and ``avg_featmap``; (B, D, rows, columns) for ``featmap``;
+            (B, 1 + rows * columns, D) for ``raw``.
+
+        Raises:
+            UserError: The images have another shape.
         """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise UserError(f'Expected images (B, {self.in_channels}, H, W), but got {tuple(images.shape)}.')
@@ -71,18 +80,21 @@ class Encoder(nn.Module):
         features = self.backbone(images)[-1]
         return features.mean(dim=(2, 3)) if self._takes_mean else features
 
-    def preprocess(self, images, crop_ratio=0.875) -> torch.Tensor:
-        """Images as the encoder sees them.
+    def preprocess(self, images, crop_ratio: float = 0.875) -> torch.Tensor:
+        """Resize, crop and normalize images.
 
-        An image of the encoder's size stays as it is. Others are resized (bicubic), their short side to
-        ``img_size / crop_ratio``, and the middle is cropped, as mmpretrain evaluates.
+        As in mmpretrain's evaluation, the short side is resized to ``img_size / crop_ratio`` (bicubic), and the centre
+        is cropped. An image of the encoder's size is not resized.
 
         Args:
-            images: A path, a PIL image or an array (H, W, 3) of RGB, or (H, W), 0-255; or a list of these.
+            images: A path, a PIL image, or a uint8 array (H, W, 3) of RGB or (H, W), 0-255; or a list of these.
             crop_ratio: In (0, 1].
 
         Returns:
             (B, C, H, W), on the encoder's device.
+
+        Raises:
+            UserError: An image cannot be read or is of another kind, or the normalization is unknown.
         """
         if self.mean is None:
             raise UserError(
@@ -104,7 +116,7 @@ class Encoder(nn.Module):
         return ((pixels - mean) / std).to(next(self.parameters()).device)
 
     def _pixels(self, image, crop_ratio: float) -> np.ndarray:
-        """One image, (H, W, C), of the encoder's size."""
+        """Open an image, and resize and crop it to the encoder's size: (H, W, C), uint8."""
         modes = {1: 'L', 3: 'RGB'}
         if self.in_channels not in modes:
             raise UserError(f'preprocess knows images of 1 and 3 channels, and this encoder takes {self.in_channels}.')
@@ -121,27 +133,35 @@ class Encoder(nn.Module):
 
 
 def load_encoder(
-    path_or_name, *, domain='clean', img_size=None, out_type=None, num_heads=None, device='cpu', trusted=False
+    path_or_name: str | PathLike,
+    *,
+    domain: str = 'clean',
+    img_size: int | tuple[int, int] | None = None,
+    out_type: str | None = None,
+    num_heads: int | None = None,
+    device: str | torch.device = 'cpu',
+    trusted: bool = False,
 ) -> Encoder:
-    """A frozen encoder with its preprocessing.
+    """Load a frozen encoder with its preprocessing.
 
     Example:
         >>> encoder = aemim_mm.load_encoder('work_dirs/aemim_vit-b_800e/epoch_800.pth')
         >>> features = encoder(encoder.preprocess(['cat.jpg', 'dog.jpg']))  # (2, 768)
 
     Args:
-        path_or_name: A checkpoint of this project, of mmpretrain, timm, facebookresearch/mae or Hugging Face (file or
-            folder); or a name in configs/metafile.yml that has weights.
-        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain.
-        img_size: For images of this size, in pixels: a number or (height, width). Default: that of its training.
-        out_type: ``cls_token``, ``avg_featmap`` (mean over patches), ``featmap`` or ``raw`` (all tokens), after the
-            final norm. Default: ``cls_token``; ``avg_featmap`` for Swin, and after fine-tuning with it.
-        num_heads: Attention heads, where the checkpoint does not say.
-        device: Where it computes.
-        trusted: Let a pickle run code: only if you trust the file.
+        path_or_name: A checkpoint (file or folder) of this project, mmpretrain, timm, facebookresearch/mae or Hugging
+            Face; or the name of a model in configs/metafile.yml that has weights.
+        domain: ``'clean'``, or ``'adv'`` for the adapters of the adversarial domain.
+        img_size: Image size in pixels, a number or (height, width). Default: the size in training.
+        out_type: Features after the final norm: ``'cls_token'``, ``'avg_featmap'`` (mean over patches), ``'featmap'``
+            or ``'raw'`` (all tokens). Default: ``'avg_featmap'`` for Swin and for a ViT fine-tuned with it, otherwise
+            ``'cls_token'``.
+        num_heads: Number of attention heads, if the checkpoint does not say.
+        device: The device of the encoder.
+        trusted: Run code that a pickle contains. Set this only if you trust the file.
 
     Raises:
-        UserError: No such checkpoint or name; a file of unknown names.
+        UserError: The checkpoint or name does not exist, or the file has unknown names.
     """
     path = weights_of_name(str(path_or_name))
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
@@ -195,6 +215,6 @@ def _open(image) -> Image.Image:
     try:
         with Image.open(image) as opened:
             return ImageOps.exif_transpose(opened)
-    # Pillow's decoders raise almost anything at a broken file.
+    # For a broken file, Pillow's decoders raise almost any exception.
     except Exception as error:
         raise UserError(f'Cannot read the image {image} ({type(error).__name__}: {error}).') from error

@@ -1,4 +1,4 @@
-"""The models of ``configs/metafile.yml``, by name, as ``mmpretrain.get_model`` knows them."""
+"""The models of ``configs/metafile.yml``, for ``mmpretrain.get_model`` and ``load_encoder``."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def weights_of_name(path_or_name: str) -> str:
-    """The file of a name in the model index; a path stays."""
+    """Return the file or URL of the weights of a model; return a path unchanged.
+
+    Raises:
+        UserError: There is no such file or model, or the model has no published weights.
+    """
     if Path(path_or_name).exists() or not ModelHub.has(path_or_name.lower()):
         is_name = not Path(path_or_name).suffix and '/' not in path_or_name
         if is_name and not Path(path_or_name).exists():
@@ -27,8 +31,8 @@ def weights_of_name(path_or_name: str) -> str:
 
 
 def register_models() -> None:
-    """Make the models of configs/metafile.yml known to ``mmpretrain.get_model`` and ``list_models``."""
-    # An installed package, then a checkout.
+    """Register the models of configs/metafile.yml for ``mmpretrain.get_model`` and ``list_models``."""
+    # The first folder is for an installed package, the second for a checkout.
     roots = [root for root in (PACKAGE / '.mim', PACKAGE.parent) if (root / 'model-index.yml').is_file()]
     if roots and not ModelHub.has('aemim_vit-b_800e'):
         ModelHub.register_model_index(roots[0] / 'model-index.yml', config_prefix=roots[0])

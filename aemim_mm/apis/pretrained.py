@@ -1,6 +1,6 @@
-"""A pre-training model of a config, with the weights of a checkpoint."""
+"""Build the pre-training model of a config with the weights of a checkpoint."""
 
-from pathlib import Path
+from os import PathLike
 
 import torch
 from mmengine.config import Config
@@ -13,10 +13,18 @@ from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
 
 
-def build_model(config: Path, checkpoint: Path | None = None, trusted=False):
-    """The model of a config, with the weights of a checkpoint, or its seeded initial ones.
+def build_model(
+    config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False
+) -> torch.nn.Module:
+    """Build the model of a config, in eval mode.
 
-    ``trusted`` as in :func:`read_checkpoint`.
+    Args:
+        config: The config file.
+        checkpoint: The weights. Default: initial weights with seed 0.
+        trusted: As in :func:`read_checkpoint`.
+
+    Raises:
+        UserError: The checkpoint does not fit the model.
     """
     cfg = Config.fromfile(config)
     init_default_scope('mmpretrain')

@@ -1,5 +1,7 @@
 """Distances between two sets of features, summed over the batch: what the attack makes larger."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -42,11 +44,12 @@ def feature_distance(name: str):
     if name not in DISTANCES:
         raise unknown_name('distance', name, DISTANCES)
 
-    def distance(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        # Sums over 10^7 bfloat16 numbers need more bits than those numbers have.
-        return DISTANCES[name](_channels_last(features).float(), _channels_last(target).float())
+    return partial(_in_float32, DISTANCES[name])
 
-    return distance
+
+def _in_float32(distance, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    # A sum over 10^7 numbers needs more bits than bfloat16 has.
+    return distance(_channels_last(features).float(), _channels_last(target).float())
 
 
 def _channels_last(x):

@@ -1,24 +1,24 @@
-"""What training steps cost: time by parts, memory, floating-point operations; several configs side by side."""
+"""Costs of a training step: the time of each stage, memory and floating-point operations, several configs compared."""
 
 from . import peers
-from .contenders import Contender, from_config, from_peer
+from .candidates import Candidate, from_config, from_peer
+from .comparison import Measurement, compare
 from .machine import Machine, choose_device
 from .memory import keep_freed_memory
-from .photographs import photographs
-from .rounds import Result, compare
-from .table import table, to_json
+from .synthetic import synthetic_imagenet
+from .table import figures, report
 
 __all__ = [
-    'Contender',
+    'Candidate',
     'Machine',
-    'Result',
+    'Measurement',
     'choose_device',
     'compare',
+    'figures',
     'from_config',
     'from_peer',
     'keep_freed_memory',
     'peers',
-    'photographs',
-    'table',
-    'to_json',
+    'report',
+    'synthetic_imagenet',
 ]

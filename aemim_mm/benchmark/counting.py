@@ -1,4 +1,4 @@
-"""What a training step costs, counted on a CPU: FLOPs, and activations that are kept."""
+"""Costs of a training step that can be counted on a CPU: floating-point operations and kept activations."""
 
 import weakref
 from dataclasses import dataclass
@@ -8,15 +8,19 @@ from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-# Before torch 2.2, the formulas had another name, and took shapes.
+# Before torch 2.2, the registry had another name, and its formulas took shapes.
 REGISTRY = getattr(flop_counter, 'flop_registry', None)
 FORMULAS = REGISTRY or flop_counter.flop_mapping
 
 
 class Flops(TorchDispatchMode):
-    """Counts the floating-point operations of matrix products and attention, an addition and a product as two.
+    """Counts the floating-point operations of matrix products and attention.
 
-    By torch's own formulas; but torch's ``FlopCounterMode`` refuses ``torch.autograd.grad`` inside, hence an attack.
+    A multiplication and an addition count as two operations. The formulas are torch's. torch's own
+    ``FlopCounterMode`` raises an error for ``torch.autograd.grad``, which an attack needs.
+
+    Attributes:
+        total: Operations so far.
     """
 
     def __init__(self):
@@ -43,31 +47,36 @@ def _shape(value):
     return value.shape if isinstance(value, torch.Tensor) else value
 
 
-class _Kept:
+class _Saved:
     def __init__(self, value):
         self.value = value
 
 
 @dataclass
 class Cost:
-    """Of one training step."""
+    """The costs of one training step.
+
+    Attributes:
+        flops: Floating-point operations of the forward and backward passes.
+        kept: Bytes that autograd keeps from the forward to the backward pass, without parameters.
+    """
 
     flops: int
-    kept: int  # Bytes that the forward pass leaves for the backward pass, beside parameters.
+    kept: int
 
 
 def cost_of(loss, parameters) -> Cost:
-    """Run a step in bfloat16 autocast, and count.
+    """Run a forward and a backward pass in bfloat16 autocast, and count their costs.
 
     Args:
-        loss: Gives the loss, a scalar, from a forward pass; an attack's own passes inside are counted too, but what
-            they keep is gone at the end.
-        parameters: Those of the model.
+        loss: A function that runs the forward pass and returns the loss, a scalar. An attack inside adds to
+            ``flops``, but not to ``kept``: its activations are freed when it ends.
+        parameters: The parameters of the model.
     """
     boxes, owned = weakref.WeakSet(), {value.untyped_storage().data_ptr() for value in parameters}
 
     def keep(value):
-        box = _Kept(value)
+        box = _Saved(value)
         boxes.add(box)
         return box
 
@@ -85,7 +94,15 @@ def cost_of(loss, parameters) -> Cost:
 
 
 def largest_share(sizes, ranks: int) -> int:
-    """The most that one of ``ranks`` processes holds, if each parameter in turn goes to the one with the least."""
+    """Return the size of the largest share when parameters are divided among processes.
+
+    Each parameter in turn goes to the process with the least so far. torch's ``ZeroRedundancyOptimizer`` does so if
+    each parameter is a group of its own, as in mmengine.
+
+    Args:
+        sizes: Sizes of the parameters, in any unit.
+        ranks: Number of processes.
+    """
     held = [0] * ranks
     for size in sizes:
         held[held.index(min(held))] += size

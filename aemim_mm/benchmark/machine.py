@@ -1,22 +1,21 @@
-"""What the numbers were measured on."""
+"""The device of a benchmark, and its speed."""
 
-import platform
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
 from ..errors import UserError
+from ..report.machine import processor_name
 
 SIDE = 2048
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name; without one, a GPU where there is one.
+    """Return the device of a name, such as ``cpu`` or ``cuda:1``. Without a name, prefer a GPU.
 
     Raises:
-        UserError: There is no such device here.
+        UserError: The machine has no such device.
     """
     try:
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -28,10 +27,11 @@ def choose_device(name: str | None) -> torch.device:
 
 @dataclass
 class Machine:
-    """A device, and how fast it multiplies matrices: measured beside the steps, since other work slows both.
+    """A device and its rate of matrix products, which is measured between the steps: other work slows both alike.
 
     Attributes:
-        rates: FLOP/s of square matrix products, by the name of the number format, one for each measurement.
+        device: The device.
+        rates: Name of a number format to FLOP/s of square matrix products, one for each measurement.
     """
 
     device: torch.device
@@ -39,14 +39,13 @@ class Machine:
 
     @property
     def name(self) -> str:
+        """The GPU, or the processor and the number of torch's threads."""
         if self.device.type == 'cuda':
             return torch.cuda.get_device_name(self.device)
-        lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
-        models = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-        return f'{models[0] if models else platform.processor()}, {torch.get_num_threads()} threads'
+        return f'{processor_name()}, {torch.get_num_threads()} threads'
 
     def measure(self) -> None:
-        """Add a measurement of each rate."""
+        """Add a measurement to each rate."""
         for name, rates in self.rates.items():
             a, b = torch.rand(2, SIDE, SIDE, device=self.device, dtype=getattr(torch, name))
             a @ b

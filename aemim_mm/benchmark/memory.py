@@ -1,18 +1,19 @@
-"""The most memory that a training step takes."""
+"""The peak memory of a training step."""
 
 import ctypes
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep freed memory for its next allocations, as torch does on CUDA.
+    """Make this process keep freed memory for later allocations, as torch does on CUDA.
 
-    glibc gives it back to the system, which clears it anew page by page: a cost that depends on what ran before.
+    By default, glibc returns large blocks to the system, which clears each page of a new block. The time for that
+    depends on earlier allocations, so it would disturb a comparison.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:
@@ -21,18 +22,18 @@ def keep_freed_memory() -> None:
 
 
 def resident_bytes(model: torch.nn.Module, optimizer) -> int:
-    """Of weights, buffers and optimizer states, between two steps."""
+    """Return the bytes of weights, buffers and optimizer states, which stay allocated between two steps."""
     states = [value for state in optimizer.state.values() for value in state.values()]
     tensors = [*model.parameters(), *model.buffers(), *states]
     kept = {value.untyped_storage().data_ptr(): value for value in tensors if isinstance(value, torch.Tensor)}
     return sum(value.untyped_storage().nbytes() for value in kept.values())
 
 
-def most_allocated(step, device: torch.device) -> int:
-    """Bytes that ``step()`` allocates at most at one time, beyond what is there when it begins.
+def peak_allocated(step, device: torch.device) -> int:
+    """Return the peak of the bytes that ``step()`` allocates, without the bytes that were allocated before.
 
-    From the allocator on CUDA; elsewhere from torch's profiler, which sees each allocation of a tensor, but not the
-    working memory of the libraries below.
+    On CUDA, the allocator counts. Elsewhere, torch's profiler counts: it sees the tensors, but not the working memory
+    of the libraries that compute them.
     """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -41,14 +42,14 @@ def most_allocated(step, device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
-    # Not events(), which adds up what an operator allocates and frees.
+    # profiler.events() would give the net allocation of an operator, not its single allocations.
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
-    now = most = 0
+    now = peak = 0
     for event in sorted(events, key=_moment):
         now += event.nbytes()
-        most = max(most, now)
-    return most
+        peak = max(peak, now)
+    return peak
 
 
 def _moment(event) -> int:
-    return event.start_ns() if hasattr(event, 'start_ns') else event.start_us()  # the latter up to torch 2.3
+    return event.start_ns() if hasattr(event, 'start_ns') else event.start_us()  # start_us: until torch 2.3

@@ -1,4 +1,4 @@
-"""MAE, ViT-B/16, as other libraries have it, behind mmengine's model interface."""
+"""MAE with ViT-B/16 of other libraries, behind the interface of mmengine's models."""
 
 from importlib.util import find_spec
 
@@ -16,7 +16,7 @@ class _Peer(BaseModel):
 
 
 class HuggingFace(_Peer):
-    """``ViTMAEForPreTraining`` of transformers, with its default sizes, which are those of ViT-B/16."""
+    """``ViTMAEForPreTraining`` of transformers. Its default sizes are the sizes of ViT-B/16."""
 
     def __init__(self, data_preprocessor):
         super().__init__(data_preprocessor)
@@ -29,14 +29,16 @@ class HuggingFace(_Peer):
 
 
 class Lightly(_Peer):
-    """The parts of MAE that lightly has, on timm's ViT-B/16, put together as its documentation says."""
+    """MAE built from the modules of lightly and timm's ViT-B/16, as lightly's documentation describes."""
 
     def __init__(self, data_preprocessor):
         super().__init__(data_preprocessor)
         try:
             from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
         except ImportError as error:
-            raise UserError(f'lightly has no MAEDecoderTIMM ({error}). Install one that has: lightly<1.7') from error
+            raise UserError(
+                f'This version of lightly has no MAEDecoderTIMM: {error}. Install one that has it, such as 1.6.'
+            ) from error
         from timm.models.vision_transformer import vit_base_patch16_224
 
         self.encoder = MaskedVisionTransformerTIMM(vit=vit_base_patch16_224())
@@ -66,20 +68,24 @@ class Lightly(_Peer):
         return torch.nn.functional.mse_loss(pred, target)
 
 
-# By the name of the package.
+# The keys are names of packages.
 PEERS = {'transformers': HuggingFace, 'lightly': Lightly}
 
 
 def installed() -> list[str]:
-    """Those that can be built here."""
+    """Return the peers whose packages are installed."""
     return [name for name in PEERS if find_spec(name) and (name != 'lightly' or find_spec('timm'))]
 
 
 def build(name: str, data_preprocessor) -> BaseModel:
-    """A peer's model.
+    """Build the model of a peer.
+
+    Args:
+        name: A key of ``PEERS``.
+        data_preprocessor: The data preprocessor of the model.
 
     Raises:
-        UserError: An unknown name, or a package that is not installed.
+        UserError: The name is unknown, or a package is not installed.
     """
     if name not in PEERS:
         raise UserError(f'--peers takes {", ".join(PEERS)}, but got {name!r}.')

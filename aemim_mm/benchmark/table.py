@@ -1,67 +1,95 @@
-"""The results of a benchmark as a table and as JSON."""
+"""The figures of a benchmark, and the columns of the tables that show them."""
 
-from dataclasses import asdict
 from statistics import median
 
-from .laps import PARTS
+from ..report.table import markdown_table
+from .comparison import Measurement
 from .machine import Machine
-from .rounds import Result
+from .stages import STAGES
 
-HEADINGS = ('', 'step, s', 'images/s', 'time', 'memory, MB', 'memory', 'GFLOP/image', 'FLOPs', 'of peak', 'gain')
-
-
-def table(results: list[Result], machine: Machine) -> str:
-    """Two Markdown tables: each contender against the first, and the parts of its step."""
-    base, peak = results[0], median(machine.rates['float32'])
-    rows = [HEADINGS] + [_row(result, base, peak) for result in results]
-    parts = [('seconds', *PARTS)]
-    parts += [
-        (result.name, *(f'{median(values):.2f}' if any(values) else '' for values in result.parts.values()))
-        for result in results
-    ]
-    rates = ', '.join(f'{name} {median(values) / 1e9:.0f}' for name, values in machine.rates.items())
-    return '\n'.join(
-        [
-            f'{machine.name}; batch {base.batch_size}; matrix products, GFLOP/s: {rates}',
-            '',
-            *_markdown(rows),
-            '',
-            *_markdown(parts),
-        ]
-    )
-
-
-def _row(result: Result, base: Result, peak: float) -> tuple:
-    ratios = result.ratios(base)
-    spread = (max(result.seconds) - min(result.seconds)) / 2 / result.step
-    return (
-        result.name,
-        f'{result.step:.2f} ±{spread:.0%}',
-        f'{result.batch_size / result.step:.2f}',
-        f'{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})',
-        f'{result.memory / 1e6:.0f}',
-        f'{result.memory / base.memory:.2f}',
-        f'{result.flops / result.batch_size / 1e9:.1f}',
-        f'{result.flops / base.flops:.2f}',
-        f'{result.flops / result.step / peak:.0%}',
-        '' if result.gain is None else f'{result.gain:.2f}',
-    )
+STEP_COLUMNS = {
+    '': '{name}',
+    'step, s': '{step:.2f} ±{spread:.0%}',
+    'images/s': '{images_per_second:.2f}',
+    'time': '{time_ratio:.2f} ({least_time_ratio:.2f}-{greatest_time_ratio:.2f})',
+    'memory, MB': '{memory_mb:.0f}',
+    'memory': '{memory_ratio:.2f}',
+    'GFLOP/image': '{gflop_per_image:.1f}',
+    'FLOPs': '{flops_ratio:.2f}',
+    'of peak': '{share_of_peak:.0%}',
+    'gain': '{gain:.2f}',
+}
+COST_COLUMNS = {
+    'config': '{name}',
+    'parameters, M': '{parameters_m:.1f}',
+    'GFLOP/image': '{gflop_per_image:.1f}',
+    'activations, MB/image': '{activations_mb_per_image:.0f}',
+    'optimizer states, MB': '{optimizer_mb:.0f}',
+    'ZeRO-1, fullest of 8, MB': '{zero1_mb:.0f}',
+}
+PROCESS_COLUMNS = {
+    'processes': '{name}',
+    's/iteration': '{seconds:.3f}',
+    'throughput, ratio': '{gain:.2f} ({least_gain:.2f}-{greatest_gain:.2f})',
+    'of linear': '{of_linear:.0%}',
+}
+STAGE_COLUMNS = {'seconds': '{name}', **{stage: f'{{{stage}:.2f}}' for stage in STAGES}}
 
 
-def _markdown(rows) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in rows]
-    return [lines[0], '| ' + ' | '.join('-' * width for width in widths) + ' |', *lines[1:]]
+def figures(measurements: list[Measurement], machine: Machine) -> dict:
+    """Return all figures of a benchmark, for a record.
 
+    Args:
+        measurements: The first is the base of the ratios.
+        machine: The machine, with its rates.
 
-def to_json(results: list[Result], machine: Machine, settings: dict) -> dict:
-    """All that was measured, for ``json.dump``."""
+    Returns:
+        ``gflops_per_second``: rates of matrix products, medians; ``steps``: name to the figures of ``STEP_COLUMNS``;
+        ``stages``: name to the median seconds of each stage, None for a stage that the candidate lacks;
+        ``seconds``: name to the time of each repetition.
+    """
+    peak = median(machine.rates['float32'])
     return dict(
-        machine=machine.name,
-        matmul_flops_per_second=machine.rates,
-        settings=settings,
-        results=[
-            {**asdict(result), 'time_ratios': result.ratios(results[0]), 'median_seconds': result.step}
-            for result in results
-        ],
+        gflops_per_second={name: median(rates) / 1e9 for name, rates in machine.rates.items()},
+        steps={each.name: _step_figures(each, measurements[0], peak) for each in measurements},
+        stages={
+            each.name: {stage: median(values) if any(values) else None for stage, values in each.stages.items()}
+            for each in measurements
+        },
+        seconds={each.name: each.seconds for each in measurements},
+    )
+
+
+def _step_figures(measurement: Measurement, base: Measurement, peak: float) -> dict:
+    ratios = measurement.ratios(base)
+    return dict(
+        step=measurement.step,
+        spread=(max(measurement.seconds) - min(measurement.seconds)) / 2 / measurement.step,
+        images_per_second=measurement.batch_size / measurement.step,
+        time_ratio=median(ratios),
+        least_time_ratio=min(ratios),
+        greatest_time_ratio=max(ratios),
+        memory_mb=measurement.memory / 1e6,
+        memory_ratio=measurement.memory / base.memory,
+        gflop_per_image=measurement.flops / measurement.batch_size / 1e9,
+        flops_ratio=measurement.flops / base.flops,
+        share_of_peak=measurement.flops / measurement.step / peak,
+        gain=measurement.gain,
+    )
+
+
+def report(values: dict, machine: Machine) -> str:
+    """Return the figures as two Markdown tables, steps and stages, below a line about the machine.
+
+    Args:
+        values: From :func:`figures`.
+        machine: The machine.
+    """
+    rates = ', '.join(f'{name} {rate:.0f}' for name, rate in values['gflops_per_second'].items())
+    return '\n\n'.join(
+        [
+            f'{machine.name}; matrix products, GFLOP/s: {rates}',
+            markdown_table(values['steps'], STEP_COLUMNS),
+            markdown_table(values['stages'], STAGE_COLUMNS),
+        ]
     )

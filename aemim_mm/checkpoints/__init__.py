@@ -1,1 +1,4 @@
-"""Checkpoint files: read without running code (reading), compared with a model (fit), written whole (files)."""
+"""Checkpoint files.
+
+``reading`` reads them without running code. ``fit`` compares them with a model. ``files`` writes them whole.
+"""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: checkpoints with a checksum beside them, and the latest of them that is intact."""
+"""Files that are whole or absent, their checksums, and the latest intact checkpoint of a work directory."""
 
 import hashlib
 import logging
@@ -19,17 +19,20 @@ PART = '.part'
 POINTER = 'last_checkpoint'
 
 
-def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
-    """Write a file so that, whatever happens, ``path`` holds all of it or what it held before.
+def write_whole(path: str | os.PathLike, content: bytes, checksum: bool = False) -> None:
+    """Write a file so that ``path`` always holds either the whole new content or the old content.
+
+    The content goes to a temporary file beside ``path``, which is then renamed.
 
     Args:
-        path: A local file; its folder is made if need be.
-        content: What to write, first to a temporary file beside it.
-        checksum: Also leave ``path.sha256``, as ``sha256sum -c`` reads it.
+        path: A local file. Missing folders are created.
+        content: What to write.
+        checksum: Also write ``path.sha256``, which ``sha256sum -c`` reads.
 
     Raises:
-        UserError: The disk is full, or fails otherwise; nothing is left of the attempt.
+        UserError: The disk is full or fails. The temporary files are removed.
     """
+    path = os.fspath(path)
     parts = {path: content}
     if checksum:
         parts[path + CHECKSUM] = f'{hashlib.sha256(content).hexdigest()}  {osp.basename(path)}\n'.encode()
@@ -40,7 +43,7 @@ def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
                 stream.write(part)
                 stream.flush()
                 os.fsync(stream.fileno())
-        # An older checksum must not meet the new file: without one, the file is judged by reading it.
+        # An old checksum must not stand beside the new file. A file without a checksum is checked by reading it.
         with suppress(FileNotFoundError):
             os.remove(path + CHECKSUM)
         for name in parts:
@@ -55,7 +58,8 @@ def write_whole(path: str, content: bytes, checksum: bool = False) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    # A rename lasts only when its folder is on the disk; some network file systems refuse, and need it not.
+    # A rename is durable only after its folder is synchronized. Some network file systems refuse this, and do not need
+    # it.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -70,13 +74,13 @@ def _not_saved(path: str, size: int, error: OSError) -> UserError:
     except OSError:
         free = 'its disk does not answer'
     return UserError(
-        f'{path} could not be saved: {error.strerror or error}. It needs {size / 1e6:.1f} MB, and {free}. Older '
-        'checkpoints are as they were: make room, or choose another --work-dir, and go on with --resume.'
+        f'{path} could not be saved: {error.strerror or error}. It needs {size / 1e6:.1f} MB, and {free}. Earlier '
+        'files are unchanged. Make room, or choose another folder; a training can then go on with --resume.'
     )
 
 
 def remove_parts(folder: str) -> None:
-    """Remove what a killed process left half written."""
+    """Remove the temporary files of checkpoints that a killed process has left."""
     for kind in ('.pth', CHECKSUM, POINTER):
         for path in glob(osp.join(escape(folder), f'*{kind}{PART}')):
             os.remove(path)
@@ -84,23 +88,30 @@ def remove_parts(folder: str) -> None:
 
 @register_backend('whole_files', force=True)
 class WholeFilesBackend(LocalBackend):
-    """mmengine's local storage; what it puts is whole, with its checksum beside it, and both go together."""
+    """mmengine's local storage that writes whole files, each with a checksum."""
 
-    def put(self, obj, filepath) -> None:
-        """Write bytes by :func:`write_whole`."""
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        """Write a file by :func:`write_whole`."""
         write_whole(str(filepath), obj, checksum=True)
 
-    def remove(self, filepath) -> None:
+    def remove(self, filepath: str | os.PathLike) -> None:
         """Remove a file and its checksum."""
         super().remove(filepath)
         with suppress(FileNotFoundError):
             os.remove(f'{filepath}{CHECKSUM}')
 
 
-def damage(path: str, *, trusted=False) -> str | None:
-    """What is wrong with a checkpoint; None if it is intact.
+def damage(path: str, *, trusted: bool = False) -> str | None:
+    """Describe the damage of a checkpoint.
 
-    A file without a checksum, of another program, is intact if it can be read.
+    A file without a checksum, as other programs write it, is intact if it can be read.
+
+    Args:
+        path: A local file.
+        trusted: As in :func:`read_checkpoint`.
+
+    Returns:
+        The end of a sentence that begins with the path; None if the file is intact.
     """
     if not osp.isfile(path):
         return 'is missing'
@@ -111,7 +122,7 @@ def damage(path: str, *, trusted=False) -> str | None:
     try:
         read_checkpoint(path, trusted=trusted)
     except RefusedError:
-        return None  # Whole, but for the user to decide about, not to be passed over.
+        return None  # The file is whole. It must not be skipped: the user has to decide whether to trust it.
     except UserError as error:
         return f'cannot be used: {error}'
     return None
@@ -125,15 +136,17 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def latest_intact(work_dir: str, *, trusted=False) -> str | None:
-    """The checkpoint to go on from: the one that ``last_checkpoint`` names, or, if it is damaged, the one before it.
+def latest_intact(work_dir: str, *, trusted: bool = False) -> str | None:
+    """Find the checkpoint to resume from.
+
+    This is the one that ``last_checkpoint`` names. If it is damaged, it is the newest intact one beside it.
 
     Args:
         work_dir: The work directory of a run.
-        trusted: As in ``read_checkpoint``.
+        trusted: As in :func:`read_checkpoint`.
 
     Returns:
-        A path; None if no checkpoint was saved yet.
+        A path; None if no checkpoint has been saved yet.
 
     Raises:
         UserError: There are checkpoints, but none is intact.
@@ -143,7 +156,7 @@ def latest_intact(work_dir: str, *, trusted=False) -> str | None:
         return None
     with open(pointer) as stream:
         named = stream.read().strip()
-    # A work directory that was moved names its checkpoints by their old place.
+    # After a work directory has been moved, last_checkpoint still holds the old path.
     latest = named if osp.isfile(named) else osp.join(work_dir, osp.basename(named))
     failures = []
     for path in [latest, *_before(latest)]:
@@ -160,7 +173,7 @@ def latest_intact(work_dir: str, *, trusted=False) -> str | None:
 
 
 def _before(latest: str):
-    """Checkpoints beside this one, the newest first; not those of the best score, which hold no optimizer."""
+    """The other checkpoints of this folder, newest first, without those of the best score, which hold no optimizer."""
     paths = glob(osp.join(escape(osp.dirname(latest)), '*.pth'))
     names = (path for path in paths if path != latest and not osp.basename(path).startswith('best_'))
     return sorted(names, key=os.path.getmtime, reverse=True)

@@ -1,22 +1,22 @@
-"""Does this checkpoint fit this model? Asked before training, since mmengine only logs what did not load."""
+"""Check that a checkpoint fits a model. mmengine only logs the tensors that did not load."""
 
 import re
 from dataclasses import dataclass, field
 
 import torch
 
-from ..errors import UserError
+from ..errors import UserError, first_of
 from .reading import read_checkpoint
 
-# Models bring these to the size they need when they load them; the last axis (width, heads) has to be theirs.
+# Models resize these parameters when they load them. The last axis (width or heads) has to match.
 RESIZED = ('pos_embed', 'relative_position_bias_table', 'rel_pos_h', 'rel_pos_w')
-# Models compute it, and load none of another size.
+# Models compute these buffers and ignore those of another size.
 COMPUTED = ('relative_position_index',)
-# A detector adds these to a plain encoder; they start at zero.
+# A detector adds these parameters to a plain encoder. They start at zero.
 NEW = ('rel_pos_h', 'rel_pos_w')
-# Of a task that may differ from the checkpoint's, as with another number of classes.
+# Parameters of a head, which differ between tasks, for instance in the number of classes.
 HEAD = re.compile(r'(^|\.|_)head\.')
-# If the checkpoint has more of these, its encoder is deeper than the model's.
+# Parameters of the encoder's layers. If the model lacks some, the encoder of the checkpoint is deeper.
 LAYER = re.compile(r'(^|^backbone\.)(layers|stages|blocks)\.\d+\.')
 HINTS = {
     'same': ' To start from its weights rather than resume, leave out --resume and use '
@@ -27,23 +27,29 @@ HINTS = {
 
 @dataclass
 class LoadReport:
-    """How the tensors of a checkpoint compare with those of a model, by name."""
+    """Names of the tensors of a checkpoint and a model, by how they compare.
 
-    fitting: list = field(default_factory=list)
-    # Positions for another number of patches, with both shapes.
-    interpolated: list = field(default_factory=list)
-    # Adversarial adapters that the checkpoint lacks: they start from the clean ones.
-    copied: list = field(default_factory=list)
-    # Adversarial adapters that the model has no place for: a clean model.
-    left_out: list = field(default_factory=list)
-    # Relative positions that the checkpoint lacks: they start at zero.
-    new: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
-    unused: list = field(default_factory=list)
-    # With both shapes.
-    mismatched: list = field(default_factory=list)
+    Attributes:
+        fitting: Both have the tensor, of the same shape.
+        interpolated: Positions for another number of patches; each entry has both shapes.
+        copied: Adversarial adapters that the checkpoint lacks. They start from the clean ones.
+        left_out: Adversarial adapters that the model, a clean one, lacks.
+        new: Relative positions that the checkpoint lacks. They start at zero.
+        missing: Other tensors that the checkpoint lacks.
+        unused: Other tensors that the model lacks.
+        mismatched: Tensors of different shapes; each entry has both shapes.
+    """
 
-    def __str__(self):
+    fitting: list[str] = field(default_factory=list)
+    interpolated: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
         lines = [f'{len(self.fitting)} tensors fit']
         counts = {
             'adversarial adapters start from the clean ones': self.copied,
@@ -54,12 +60,11 @@ class LoadReport:
         for what in ('interpolated', 'missing', 'unused', 'mismatched'):
             names = getattr(self, what)
             if names:
-                more = f', and {len(names) - 8} more' if len(names) > 8 else ''
-                lines.append(f'{len(names)} {what}: {", ".join(names[:8])}{more}')
+                lines.append(f'{len(names)} {what}: {first_of(names, 8)}')
         return '\n  '.join(lines)
 
     def fits(self, need: str) -> bool:
-        """Whether a model may start so; ``need`` as in :func:`check_checkpoint`."""
+        """Return whether the model may load the checkpoint; ``need`` as in :func:`check_checkpoint`."""
         mismatched = [name for name in self.mismatched if need in ('all', 'same') or not HEAD.search(name)]
         if not self.fitting or mismatched or any(map(LAYER.match, self.unused)):
             return False
@@ -73,7 +78,7 @@ class LoadReport:
 
 
 def load_report(model_state: dict, checkpoint_state: dict) -> LoadReport:
-    """Compare two state dicts."""
+    """Compare the state dicts of a model and of a checkpoint."""
     report = LoadReport()
     for name in checkpoint_state:
         if name not in model_state:
@@ -97,7 +102,7 @@ def load_report(model_state: dict, checkpoint_state: dict) -> LoadReport:
 
 
 def weights_of(checkpoint: dict, prefix: str = '') -> dict:
-    """Names and tensors of a checkpoint, where mmengine looks for them; ``prefix`` as in :func:`check_checkpoint`."""
+    """Return the names and tensors that mmengine loads from a checkpoint; ``prefix`` as in :func:`check_checkpoint`."""
     state = checkpoint.get('state_dict', checkpoint)
     state = state.items() if isinstance(state, dict) else ()
     state = {str(name).removeprefix('module.'): value for name, value in state if isinstance(value, torch.Tensor)}
@@ -105,20 +110,25 @@ def weights_of(checkpoint: dict, prefix: str = '') -> dict:
 
 
 def check_checkpoint(
-    model: torch.nn.Module, path: str, need: str = 'encoder', prefix: str = '', *, trusted=False
+    model: torch.nn.Module, path: str, need: str = 'encoder', prefix: str = '', *, trusted: bool = False
 ) -> LoadReport:
-    """Refuse a checkpoint of another architecture.
+    """Check that a checkpoint has the architecture of a model.
 
     Args:
-        model: The model that is to load it.
+        model: The model that will load the checkpoint.
         path: File or URL.
-        need: What the checkpoint must have: the whole ``encoder``, to start from; ``all`` of the model, to test it;
-            the ``same`` tensors and the state of its training, to resume; or ``most``, to initialise a part.
-        prefix: Only tensors whose names begin so are loaded, without this prefix.
+        need: What the checkpoint has to contain. ``'encoder'``: the whole encoder, to start a training; ``'all'``: all
+            of the model, to test it; ``'same'``: exactly the tensors of the model and the state of a training, to
+            resume; ``'most'``: more than half of the model, to initialize a part.
+        prefix: Load only tensors whose names begin with this prefix, and remove it from the names.
         trusted: As in :func:`read_checkpoint`.
 
+    Returns:
+        How the tensors compare.
+
     Raises:
-        UserError: With the report of what is missing, unused and of another shape.
+        UserError: The checkpoint does not fit. The message lists the tensors that are missing, unused or of another
+            shape.
     """
     checkpoint = read_checkpoint(path, trusted=trusted)
     if need == 'same' and not {'meta', 'message_hub'} <= checkpoint.keys():
@@ -137,7 +147,7 @@ def check_checkpoint(
     if not report.fits(need):
         raise UserError(
             f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'
-            'Choose the checkpoint or the config (arch, img_size, patch_size, decoder) that belongs to the other.'
+            'Choose a checkpoint and a config (arch, img_size, patch_size, decoder) that belong together.'
             f'{HINTS.get(need, "")}'
         )
     if report.left_out:
@@ -146,5 +156,5 @@ def check_checkpoint(
 
 
 def _forget_adapters(_module, keys):
-    """Adversarial adapters that a clean model has no place for are expected: mmengine shall not warn of them."""
+    """Remove adversarial adapters from mmengine's warning: a clean model is expected to lack them."""
     keys.unexpected_keys[:] = [name for name in keys.unexpected_keys if not name.endswith('_adv')]

@@ -1,11 +1,13 @@
-"""Read checkpoints without running the code that a pickle may hold."""
+"""Read checkpoints without running code that a pickle may contain."""
 
 import pickle
 import re
 import sys
 import tarfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlparse
@@ -24,30 +26,30 @@ ASK = 'Pass --trust-checkpoint only if you trust where the file comes from: it r
 
 
 class RefusedError(UserError):
-    """A checkpoint needs code that is not on the short list."""
+    """A checkpoint needs code that is not allowed, see :func:`aemim_mm.checkpoints.unpickling.allowed_globals`."""
 
 
-def read_checkpoint(path, *, trusted=False) -> dict:
-    """The content of a checkpoint, on the CPU.
+def read_checkpoint(path: str | PathLike, *, trusted: bool = False) -> dict:
+    """Read a checkpoint to the CPU.
 
     Args:
-        path: A file made by ``torch.save``, or a ``.safetensors`` file; its path, its http(s) URL, or a name such as
-            ``torchvision://resnet50``. A download is kept in torch.hub's folder.
-        trusted: Load whatever the file contains, and run the code in it.
+        path: A file made by ``torch.save``, or a ``.safetensors`` file: its path, its http(s) URL, or a name such as
+            ``torchvision://resnet50``. Downloads are kept in torch.hub's folder.
+        trusted: Load everything that the file contains, and run the code in it.
 
     Returns:
-        A dict: mmengine's, with ``state_dict``; another project's; or names and tensors.
+        The content: a dict with ``state_dict`` (mmengine), a dict of another project, or names and tensors.
 
     Raises:
-        UserError: There is no such file, or it is no whole checkpoint.
-        RefusedError: It needs code that is not on the short list; a UserError.
+        UserError: The file does not exist or is no whole checkpoint.
+        RefusedError: The file needs code that is not allowed. This is a UserError.
     """
     file = _local_file(str(path))
     if not file.is_file():
         raise UserError(f'There is no checkpoint {path}.')
     try:
         checkpoint = load_file(file) if file.suffix == '.safetensors' else _load(file, trusted)
-    # With a file of another kind, torch.load raises almost anything.
+    # For other kinds of file, torch.load raises almost any exception.
     except Exception as error:
         raise _explained(path, error) from error
     if not isinstance(checkpoint, dict):
@@ -61,7 +63,7 @@ def read_checkpoint(path, *, trusted=False) -> dict:
 def _load(file: Path, trusted: bool):
     if trusted:
         return torch.load(file, map_location='cpu', weights_only=False)
-    # torch before 2.6 unpacks both without restrictions, even with weights_only=True.
+    # torch before 2.6 loads both kinds of file without restrictions, even with weights_only=True.
     if tarfile.is_tarfile(file) or _is_torchscript(file):
         raise pickle.UnpicklingError('GLOBAL a TorchScript or tar archive')
     if torch.__version__ >= (2, 6):
@@ -72,14 +74,14 @@ def _load(file: Path, trusted: bool):
 
 
 def _is_torchscript(file: Path) -> bool:
-    # By torch's own reader: Python's may see another content in the same bytes.
+    # Use torch's own reader: Python's zipfile may find other content in the same bytes.
     with open(file, 'rb') as stream:
         if not torch.serialization._is_zipfile(stream):
             return False
     return 'constants.pkl' in torch._C.PyTorchFileReader(str(file)).get_all_records()
 
 
-# How torch and RestrictedUnpickler say that they refuse.
+# The messages with which torch and RestrictedUnpickler refuse an object.
 REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can only (?:create|build) .*?)(?:\n|$)')
 
 
@@ -99,15 +101,18 @@ def _explained(path: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def checkpoint_loading(trusted=False):
-    """Within, mmengine reads every checkpoint by ``read_checkpoint``: load_from, resume, and init_cfg=Pretrained.
+def checkpoint_loading(trusted: bool = False) -> Iterator[None]:
+    """Make mmengine read every checkpoint by :func:`read_checkpoint`: load_from, resume, and init_cfg=Pretrained.
 
-    Loaders that others registered, for storage of their own, stay.
+    Loaders that other projects have registered are kept.
+
+    Args:
+        trusted: As in :func:`read_checkpoint`.
     """
 
     def load_from_file_or_url(filename, map_location=None):
         checkpoint = read_checkpoint(filename, trusted=trusted)
-        # Some hooks expect the weights where mmengine puts them.
+        # Some hooks expect the key that mmengine uses.
         return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
 
     before = CheckpointLoader._schemes
@@ -140,9 +145,9 @@ def _local_file(path: str) -> Path:
 
 
 def _download(url: str) -> Path:
-    """The file of a URL, in torch.hub's folder; one process of each machine fetches it."""
+    """Download a URL into torch.hub's folder, by one process of each machine; return the file."""
     name = Path(urlparse(url).path).name or 'checkpoint'
-    # Names without a hash, such as model.safetensors, are the same for many models.
+    # Many models have the same file name, such as model.safetensors. Make names without a hash unique.
     if not re.search(r'-[0-9a-f]{8,}\.', name):
         name = f'{sha256(url.encode()).hexdigest()[:16]}-{name}'
     file = Path(torch.hub.get_dir(), 'checkpoints', name)
@@ -151,10 +156,10 @@ def _download(url: str) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
-        # Not only URLError: http.client's, ssl's, or a full disk.
+        # URLError, an exception of http.client or ssl, or a full disk.
         except Exception as error:
             failure = error
-            if isinstance(error, HTTPError):  # An open response.
+            if isinstance(error, HTTPError):  # It holds an open response.
                 error.close()
     dist.barrier()
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""What a checkpoint may name, and an unpickler for torch before 2.6 that finds nothing else."""
+"""The classes and functions that a checkpoint may use, and an unpickler for torch before 2.6 that allows no others."""
 
 import codecs
 import pickle
@@ -14,7 +14,7 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def _getattr(owner, name):
-    """All that an mmengine checkpoint needs ``getattr`` for: the statistics that ``HistoryBuffer`` pickles."""
+    """A ``getattr`` for the methods that ``HistoryBuffer`` pickles, and for nothing else."""
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(f'GLOBAL getattr of {owner!r} and {name!r}')
@@ -28,7 +28,11 @@ def _dtype(*args):
 
 
 def allowed_globals() -> dict:
-    """What a checkpoint may name besides tensors: mmengine's log, NumPy's numbers and arrays, command-line options."""
+    """Return what a checkpoint may use besides tensors: mmengine's log, numbers and arrays of NumPy, and ``Namespace``.
+
+    Returns:
+        Full names to classes and functions.
+    """
     allowed = {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'builtins.getattr': _getattr,
@@ -37,22 +41,22 @@ def allowed_globals() -> dict:
         'numpy.dtype': _dtype,
     }
     reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    # NumPy 2 renamed the module; a file may come from either.
+    # NumPy 2 renamed the module. A file may come from either version.
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         allowed |= {f'{module}._reconstruct': reconstruct, f'{module}.scalar': scalar}
     return allowed
 
 
 def number_types() -> list:
-    """The classes of dtypes, of numbers and text only, which torch wants to see listed when it builds one."""
+    """Return the dtype classes of numbers and text, which torch needs in the list of allowed classes."""
     return list({type(np.dtype(code)) for code in '?bhilqBHILQefdFDSU'})
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Finds only what is listed.
+    """An unpickler that finds only the names in ``allowed``.
 
-    For torch before 2.6, whose ``weights_only=True`` cannot build a ``HistoryBuffer``, nor be told to: there it would
-    refuse each checkpoint of mmengine.
+    It serves torch before 2.6, where ``weights_only=True`` refuses every checkpoint of mmengine: it cannot build a
+    ``HistoryBuffer``, and its list of classes cannot be extended.
     """
 
     allowed = {
@@ -71,7 +75,8 @@ class RestrictedUnpickler(pickle.Unpickler):
         'builtins.bytearray': bytearray,
     }
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> object:
+        """Return an allowed class or function; raise an ``UnpicklingError`` for others."""
         path = f'{"builtins" if module == "__builtin__" else module}.{name}'
         if path not in self.allowed:
             raise pickle.UnpicklingError(f'GLOBAL {path}')
@@ -82,7 +87,7 @@ def _restricted_load(file, **kwargs):
     return RestrictedUnpickler(file, **kwargs).load()
 
 
-# What torch.load uses of a pickle_module.
+# The part of a pickle module that torch.load uses.
 RESTRICTED_PICKLE = types.SimpleNamespace(
     __name__='restricted_pickle', Unpickler=RestrictedUnpickler, load=_restricted_load
 )

@@ -1,7 +1,8 @@
-"""The 15 corruptions of ImageNet-C at 5 severities, made on the fly and the same in every run."""
+"""The 15 corruptions of ImageNet-C at 5 severities, computed at loading and equal in every run."""
 
 import inspect
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
@@ -32,9 +33,9 @@ CORRUPTIONS = (
 )
 SEVERITIES = (1, 2, 3, 4, 5)
 NOISES = CORRUPTIONS[:3]
-# They draw from a generator of their own, freshly seeded unless told otherwise.
+# These functions use their own generator, which needs a seed.
 OWN_GENERATOR = ('impulse_noise', 'glass_blur')
-# Pixelating at severity 5 leaves a quarter of each side.
+# In pixels. `pixelate` at severity 5 scales each side by a quarter.
 MIN_SIDE = 4
 
 
@@ -42,33 +43,33 @@ MIN_SIDE = 4
 class Corrupt(BaseTransform):
     """Corrupt an image as in ImageNet-C, with the package ``imagecorruptions-imaug``.
 
-    Which random numbers an image gets follows from ``seed``, the corruption, the severity and the image's place in the
-    data set (its path where it has none). So they are the same in every run, for every model, in whatever order and
-    worker it is loaded. NumPy's global random state, which the package uses, is left as it was.
+    The random numbers of an image depend on ``seed``, the corruption, the severity and the image's index in the data
+    set (or its path). They do not depend on the run, the model, the loading order or the worker. NumPy's global random
+    state, which the package uses, is restored.
 
-    The package's functions get the image in RGB, as in ImageNet-C. A grey image is shown to them in three equal
-    channels; of the noises, one channel is kept, so that the noise has its full strength, of the others, the luminance.
-    The package refuses sides under 32 pixels, but its functions do not need them: here, 4 pixels suffice. Strengths in
-    pixels, such as the radius of a blur, were chosen for 224: on small images corruptions are far stronger.
+    The functions of the package get an RGB image, as in ImageNet-C. A grey image is repeated to three channels. After a
+    noise, one channel is kept, so that the noise has its full strength; after other corruptions, the luminance is kept.
+    The package refuses images with a side below 32 pixels. This transform accepts sides of 4 pixels. Strengths in
+    pixels, such as the radius of a blur, were chosen for 224 pixels, so corruptions of small images are much stronger.
 
-    In a config of mmdet, write ``type='mmpretrain.Corrupt'``; mmdet's own ``Corrupt`` is another class.
+    In a config of mmdet, write ``type='mmpretrain.Corrupt'``. mmdet's own ``Corrupt`` is another class.
 
     Args:
-        corruption: One of ``CORRUPTIONS``.
+        corruption: A name in ``CORRUPTIONS``.
         severity: 1-5.
-        seed: >= 0; of another seed come other random numbers.
-        channel_order: ``'bgr'``, what OpenMMLab's loaders give, or ``'rgb'``. With ``'rgb'``, a BGR image goes to the
-            package as it is, as mmdet's own robustness evaluation does.
+        seed: The seed of the random numbers, >= 0.
+        channel_order: ``'bgr'``, the order of OpenMMLab's loaders, or ``'rgb'``. With ``'rgb'``, channels are not
+            swapped, so that a BGR image goes to the package as it is. mmdet's own robustness evaluation does this.
 
     Keys: ``img`` in and out, uint8, ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``; ``sample_idx`` or ``img_path`` in.
 
     Raises:
-        UserError: A wrong argument, the package is missing, or the image is too small or of another type.
+        UserError: An argument is wrong, the package is missing, or the image is too small or no uint8 image.
 
     Source: Hendrycks and Dietterich, arXiv 1903.12261.
     """
 
-    def __init__(self, corruption, severity=1, seed=0, channel_order='bgr'):
+    def __init__(self, corruption: str, severity: int = 1, seed: int = 0, channel_order: str = 'bgr'):
         if corruption not in CORRUPTIONS:
             raise unknown_name('corruption', corruption, CORRUPTIONS)
         check_severity(severity)
@@ -80,9 +81,12 @@ class Corrupt(BaseTransform):
         self.corruption, self.severity, self.seed, self.channel_order = corruption, severity, seed, channel_order
 
     def transform(self, results: dict) -> dict:
+        """Corrupt ``results['img']``."""
         place = results.get('sample_idx', results.get('img_path'))
         if place is None:
-            raise UserError('Corrupt needs sample_idx or img_path, to seed each image. Take it after the loading step.')
+            raise UserError(
+                'Corrupt needs sample_idx or img_path, to seed each image. Place it after the loading step.'
+            )
         image = results['img']
         swap = self.channel_order == 'bgr' and image.ndim == 3 and image.shape[2] == 3
         image = image[..., ::-1] if swap else image
@@ -100,7 +104,7 @@ class Corrupt(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CropBorder(BaseTransform):
-    """Cut a border of equal width off all four sides.
+    """Crop a border of equal width on all four sides.
 
     Keys: ``img`` in and out; ``img_shape`` out.
 
@@ -108,13 +112,14 @@ class CropBorder(BaseTransform):
         width: In pixels, >= 0.
 
     Raises:
-        UserError: Nothing would be left.
+        UserError: No pixel would be left.
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         self.width = width
 
     def transform(self, results: dict) -> dict:
+        """Crop ``results['img']``."""
         height, width = results['img'].shape[:2]
         if min(height, width) <= 2 * self.width:
             raise UserError(f'A border of {self.width} pixels cannot be cut off an image of {height}x{width}.')
@@ -131,12 +136,15 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
 
     Args:
         image: uint8, RGB ``(H, W, 3)`` or grey ``(H, W, 1)`` or ``(H, W)``, each side at least 4.
-        corruption: One of ``CORRUPTIONS``.
+        corruption: A name in ``CORRUPTIONS``.
         severity: 1-5.
         seed: 0 to 2 ** 32 - 1.
 
     Returns:
         An image of the same shape and type.
+
+    Raises:
+        UserError: The image is too small or no uint8 image.
     """
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3):
@@ -155,22 +163,22 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
     return done.reshape(image.shape)
 
 
-def image_seed(seed: int, corruption: str, severity: int, place) -> int:
-    """The seed of one image, 0 to 2 ** 32 - 1; ``place`` is its index in the data set, or its path."""
+def image_seed(seed: int, corruption: str, severity: int, place: int | str) -> int:
+    """Return the seed of one image, 0 to 2 ** 32 - 1; ``place`` is its index in the data set, or its path."""
     place = zlib.crc32(place.encode()) if isinstance(place, str) else int(place)
     words = [seed, zlib.crc32(corruption.encode()), severity, place]
     return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
-def check_severity(severity) -> None:
+def check_severity(severity: object) -> None:
     """Raise a UserError unless ``severity`` is one of 1-5."""
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise UserError(f'severity is an integer from 1 to 5, but got {severity!r}.')
 
 
 @contextmanager
-def numpy_seed(seed: int):
-    """Seed NumPy's global generator, and give it back its state."""
+def numpy_seed(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator; restore its state at the end."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
@@ -180,7 +188,11 @@ def numpy_seed(seed: int):
 
 
 def functions() -> dict:
-    """The package's functions by name."""
+    """Return the functions of the package by name.
+
+    Raises:
+        UserError: The package is missing, or another package of the same name is installed.
+    """
     install = "Install it with: pip install 'imagecorruptions-imaug>=1.1.5'"
     try:
         from imagecorruptions import corruption_dict
@@ -188,7 +200,7 @@ def functions() -> dict:
         raise UserError(f'Corruptions need the package imagecorruptions-imaug ({error}). {install}') from error
     if any('seed' not in inspect.signature(corruption_dict[name]).parameters for name in OWN_GENERATOR):
         raise UserError(
-            f'The installed imagecorruptions cannot be seeded: it is not that of imagecorruptions-imaug. {install}, '
+            f'The installed imagecorruptions cannot be seeded: it is not imagecorruptions-imaug. {install}, '
             'after: pip uninstall imagecorruptions imagecorruptions-imaug'
         )
     return corruption_dict

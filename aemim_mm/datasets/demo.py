@@ -1,9 +1,11 @@
-"""The small labelled data set inside the package."""
+"""The small labelled data set that the package contains."""
 
 import os.path as osp
 import warnings
+from os import PathLike
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists, join_path
 from mmpretrain.datasets import FashionMNIST
 from mmpretrain.registry import DATASETS
@@ -15,20 +17,27 @@ EMBEDDED = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'data', 'fa
 
 @DATASETS.register_module()
 class DemoFashionMNIST(FashionMNIST):
-    """A part of Fashion-MNIST, embedded in the package: 5,000 training and 2,000 test images, class-balanced.
+    """A part of Fashion-MNIST, embedded in the package: 5,000 training and 2,000 test images with balanced classes.
 
     Args:
-        data_root: Another folder with the four idx files, unpacked. Default: the embedded one.
-        split: ``'train'`` or ``'test'``. It alone decides which images are read; in ``FashionMNIST``, whatever the
-            split, ``test_mode`` does.
-        limit: Only the first so many images, >= 1. They are shuffled, so classes stay nearly balanced.
-        **kwargs: Of mmpretrain's ``FashionMNIST``.
+        data_root: Another folder with the four unpacked idx files. Default: the embedded files.
+        split: ``'train'`` or ``'test'``. Unlike in ``FashionMNIST``, ``test_mode`` does not change the split.
+        limit: Number of images to use, >= 1. The files are shuffled, so the classes of the first images are nearly
+            balanced.
+        **kwargs: Arguments of mmpretrain's ``FashionMNIST``.
 
     Raises:
         UserError: A file is missing, or ``split`` or ``limit`` is wrong.
     """
 
-    def __init__(self, data_root=None, split='train', limit=None, download=False, **kwargs):
+    def __init__(
+        self,
+        data_root: str | None = None,
+        split: str = 'train',
+        limit: int | None = None,
+        download: bool = False,
+        **kwargs,
+    ):
         if split not in ('train', 'test'):
             raise UserError(f"split is 'train' or 'test', but got {split!r}.")
         if limit is not None and (not isinstance(limit, int) or limit < 1):
@@ -38,14 +47,15 @@ class DemoFashionMNIST(FashionMNIST):
             kwargs['indices'] = limit
         super().__init__(data_root=osp.expanduser(data_root or EMBEDDED), split=split, download=download, **kwargs)
 
-    def load_data_list(self):
+    def load_data_list(self) -> list:
+        """Read the images of the split."""
         if not self.download:
             self._check_files()
         test_mode, self.test_mode = self.test_mode, self.wants_test
         try:
             with warnings.catch_warnings():
-                # Upstream makes tensors of read-only bytes (copied before anyone writes to them), and arrays of tensors
-                # in a way that NumPy 2 deprecates.
+                # mmpretrain makes tensors from read-only bytes (and copies them before it writes to them), and arrays
+                # from tensors in a way that NumPy 2 deprecates.
                 warnings.simplefilter('ignore')
                 return super().load_data_list()
         finally:
@@ -63,8 +73,8 @@ class DemoFashionMNIST(FashionMNIST):
             )
 
 
-def embedded_data(config, split: str):
-    """The embedded images as they are, without augmentation."""
+def embedded_data(config: str | PathLike, split: str) -> BaseDataset:
+    """Build the training data set of a config with another split, all its images and no augmentation."""
     dataset = Config.fromfile(config).train_dataloader.dataset
     return DATASETS.build(
         {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}

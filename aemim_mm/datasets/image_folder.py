@@ -1,9 +1,10 @@
-"""One's own images: a plain folder, no labels, where some files may be broken."""
+"""A folder of images without labels, in which some files may be unreadable."""
 
 import logging
 import os
 import os.path as osp
 from collections import Counter
+from collections.abc import Sequence
 
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
@@ -18,38 +19,47 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 @DATASETS.register_module()
 class UnlabelledFolder(SkipsUnreadable, CustomDataset):
-    """All images under a folder, at any depth, in sorted order, without labels.
+    """All images in a folder and its subfolders, in sorted order, without labels.
 
-    Hidden files and folders and files of other kinds are passed over; links to folders are followed, each folder once.
+    Hidden files, hidden folders and files of other kinds are ignored. Links to folders are followed, each folder once.
 
-    **Unreadable images.** A file that cannot be decoded to its end is marked in ``bad`` and, for the rest of the run,
-    replaced wherever it comes up by an image drawn at random, so that batches keep their size. Per epoch, then, every
-    good image is seen once in its own place, and as many places as there are bad files show some good image once more.
-    That holds from the first epoch on; known bad files are merely not tried again. Which image stands in depends on
-    the random state and the files alone, not on what is known already, nor on timing: a resumed run repeats itself.
-    ``UnreadableImagesHook`` logs the count and makes it common to all ranks.
+    **Unreadable images.** A file that cannot be decoded completely is marked in ``bad``. In the rest of the run, an
+    image drawn at random replaces it, so that batches keep their size. So in each epoch, the first included, every
+    readable image occurs once at its own index, and each index of an unreadable file yields one more readable image.
+    The replacement depends only on the random state and the files. It does not depend on timing or on the files marked
+    so far, so a resumed run uses the same images. ``UnreadableImagesHook`` logs the unreadable files and shares them
+    among the ranks.
 
-    With ``test_mode=True`` nothing is replaced: an unreadable image is an error.
+    With ``test_mode=True`` nothing is replaced, and an unreadable image is an error.
 
     Args:
         data_root: The folder.
-        pipeline: Transforms. Begins with ``LoadWholeImage``; a plain ``LoadImageFromFile`` is replaced by it, because
-            what that does with a truncated image depends on OpenCV's version.
-        data_prefix: A folder inside ``data_root`` to stay in, such as ``'train'``.
-        ann_file: A file that lists the images to use, one path below ``data_root/data_prefix`` a line, in place of all.
-        extensions: What counts as an image, in lower case; upper case does too.
-        max_refetch: Draws for a replacement before giving up. With 1000, a folder 98 % of which is bad still trains.
-        **kwargs: Of mmpretrain's ``BaseDataset``.
+        pipeline: Transforms, beginning with ``LoadWholeImage``. A plain ``LoadImageFromFile`` is replaced by it, since
+            its result for a truncated image depends on the version of OpenCV.
+        data_prefix: A folder inside ``data_root``, such as ``'train'``, to use instead.
+        ann_file: A file that lists the images to use, one path relative to ``data_root/data_prefix`` a line. Default:
+            use all images.
+        extensions: File name extensions of images, in lower case. Upper case is accepted, too.
+        max_refetch: Maximum number of draws for a replacement. 1000 draws suffice for a folder with 98 % unreadable
+            files.
+        **kwargs: Arguments of mmpretrain's ``BaseDataset``.
 
     Attributes:
-        bad: Which images were found unreadable, ``(len(self),)``, uint8, 0 or 1, in memory shared with the data
-            loader's workers, however they are started. To leave out images known to be bad, set it to 1 there.
+        bad: Which images are known to be unreadable, ``(len(self),)``, uint8, 0 or 1. All workers of the data loader
+            share this memory. Set an element to 1 to leave out an image.
 
     Raises:
-        UserError: The folder is missing, or no folder, or has no image; when loading, that none can be read.
+        UserError: The folder does not exist, is no folder or has no image; or, while loading, no image is readable.
     """
 
-    def __init__(self, data_root='', pipeline=(), data_prefix='', extensions=EXTENSIONS, **kwargs):
+    def __init__(
+        self,
+        data_root: str = '',
+        pipeline: Sequence = (),
+        data_prefix: str = '',
+        extensions: tuple = EXTENSIONS,
+        **kwargs,
+    ):
         if not (data_root or data_prefix):
             raise UserError('UnlabelledFolder got no folder. Expected: DIR/any/depth/*.jpg, set by --data-root DIR.')
         super().__init__(
@@ -62,7 +72,7 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
         )
 
     def _find_samples(self):
-        """Paths of all images, relative to the folder and sorted."""
+        """Return the paths of all images, relative to the folder and sorted."""
         root = self.img_prefix
         if not isinstance(get_file_backend(root, enable_singleton=True), LocalBackend):
             return super()._find_samples()
@@ -75,7 +85,7 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
         files, closed = visible_files(root)
         if closed:
             print_log(
-                f'Passed over {len(closed)} folders that may not be opened, first: {closed[0]}',
+                f'Skipped {len(closed)} folders that cannot be opened, first: {closed[0]}',
                 'current',
                 logging.WARNING,
             )
@@ -88,29 +98,29 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
         return images
 
     def _kinds(self):
-        """The extensions, in the order that users know them."""
+        """Sort the extensions: the usual ones first, in the order of ``EXTENSIONS``."""
         return sorted(self.extensions, key=lambda kind: (EXTENSIONS + (kind,)).index(kind))
 
 
-def visible_files(root):
-    """List the files under a folder, at any depth, but hidden ones.
+def visible_files(root: str) -> tuple[list, list]:
+    """List the files in a folder and its subfolders, without hidden files and folders.
 
     Args:
         root: A local folder.
 
     Returns:
-        The files' paths relative to ``root``; and the folders that may not be opened.
+        The paths of the files relative to ``root``, and the folders that cannot be opened.
     """
     files, closed, seen = [], [], set()
     walk = os.walk(root, followlinks=True, onerror=lambda error: closed.append(error.filename))
     for folder, subfolders, names in walk:
-        # A link may lead back to a folder above it.
+        # A link may point to a folder above it.
         here = osp.realpath(folder)
         if here in seen:
             subfolders.clear()
             continue
         seen.add(here)
-        # Sorted, so that it is always the same one of two links to a folder that counts.
+        # Sort, so that of two links to a folder always the same one is followed.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
         files += [osp.relpath(osp.join(folder, name), root) for name in names if not name.startswith('.')]
     return files, closed

@@ -1,4 +1,4 @@
-"""Read an image completely or not at all."""
+"""Load images, and fail for images that are not complete."""
 
 import io
 import warnings
@@ -14,38 +14,39 @@ from ..errors import UserError
 
 
 class UnreadableImageError(UserError):
-    """A file that should be an image cannot be read as one: skipped by ``UnlabelledFolder``, an error elsewhere."""
+    """A file cannot be read as an image. ``UnlabelledFolder`` skips such files."""
 
 
 @TRANSFORMS.register_module()
 class LoadWholeImage(BaseTransform):
-    """Load an image of any common kind, whole, as mmcv's ``LoadImageFromFile`` would give it.
+    """Load an image as mmcv's ``LoadImageFromFile`` does, but fail if the file is not complete.
 
-    mmcv decodes with OpenCV, which up to 4.9 at least gives a truncated JPEG without a word, its missing part filled
-    with anything, and needs a third less time. This decodes with Pillow, which notices truncation in every format.
-    Neither notices wrong bits inside a JPEG, nor one that was cut and then ended properly.
+    mmcv decodes with OpenCV. OpenCV up to at least 4.9 decodes a truncated JPEG without an error and fills the missing
+    part with arbitrary pixels. This transform decodes with Pillow, which detects truncation in every format but takes
+    half as long again. Neither detects wrong bits inside a JPEG, or a truncated JPEG with an end marker.
 
-    Keys as of ``LoadImageFromFile``: ``img_path`` in; ``img``, ``img_shape`` and ``ori_shape`` out.
+    Keys: ``img_path`` in; ``img``, ``img_shape`` and ``ori_shape`` out.
 
     Args:
-        to_float32: Give float32, not uint8; the range stays 0-255.
-        backend_args: Of mmengine's file backend.
+        to_float32: Convert to float32 instead of uint8. The range remains 0-255.
+        backend_args: Arguments of mmengine's file backend.
 
     Raises:
-        UnreadableImageError: The file cannot be read, or not decoded to its end.
+        UnreadableImageError: The file cannot be read or decoded completely.
     """
 
-    def __init__(self, to_float32=False, backend_args=None):
+    def __init__(self, to_float32: bool = False, backend_args: dict | None = None):
         self.to_float32 = to_float32
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
+        """Load ``results['img_path']``."""
         path = results['img_path']
         try:
             img = decode(fileio.get(path, backend_args=self.backend_args))
-        # Pillow's decoders raise almost anything at a broken file: OSError, SyntaxError, struct.error, zlib.error, ...
+        # For a broken file, Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error and others.
         except Exception as error:
-            # Pillow would name the buffer, which says nothing.
+            # Pillow's own message contains only the address of the buffer.
             reason = 'of no known format' if isinstance(error, UnidentifiedImageError) else str(error)
             raise UnreadableImageError(
                 f'Cannot read the image {path} ({type(error).__name__}: {reason}). Expected a complete image file; '
@@ -60,22 +61,22 @@ class LoadWholeImage(BaseTransform):
 
 
 def decode(content: bytes) -> np.ndarray:
-    """Decode an image file, turned as its EXIF orientation says.
+    """Decode an image file, and rotate the image by its EXIF orientation.
 
-    Grey, palette, CMYK and transparent images become three channels, and 16-bit ones 8-bit, as in mmcv.
+    As in mmcv, grey, palette, CMYK and transparent images are converted to three channels, and 16-bit images to 8 bits.
 
     Args:
-        content: The file's bytes.
+        content: The bytes of the file.
 
     Returns:
         ``(H, W, 3)``, uint8, BGR.
 
     Raises:
-        Exception: Whatever Pillow raises at a broken, truncated or enormous image (over twice
-            ``PIL.Image.MAX_IMAGE_PIXELS``: 179 megapixels).
+        Exception: Any exception of Pillow. It raises one for an image that is broken, truncated or larger than twice
+            ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels).
     """
     with warnings.catch_warnings():
-        # Oddities of an image that is readable all the same: of its EXIF data, its palette, its mere size.
+        # Pillow warns of defects that do not prevent decoding: in the EXIF data, the palette or the size.
         warnings.simplefilter('ignore')
         image = Image.open(io.BytesIO(content))
         if image.mode == 'F':
@@ -86,7 +87,7 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def _sixteen_bit(image):
-    """The high byte of 16-bit grey, as OpenCV gives it. Pillow, and so mmcv, would turn all values above 255 white."""
+    """Keep the high byte of 16-bit grey, as OpenCV does. Pillow and mmcv would clip all values above 255 to white."""
     grey = np.asarray(ImageOps.exif_transpose(image))
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError('32-bit pixels, whose range is unknown')

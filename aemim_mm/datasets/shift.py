@@ -1,12 +1,14 @@
 """Test sets of ImageNet classifiers under distribution shift.
 
-In all of them ``gt_label`` is in ImageNet's 1,000 labels, so that a classifier needs no change. Where only some
-classes count, ``metainfo['class_subset']`` has their labels, and the metric ``SubsetAccuracy`` takes the best class
-among those. Where several labels are right, ``gt_label`` is a list.
+In all of them ``gt_label`` is one of ImageNet's 1,000 labels, so classifiers need no change. If a data set covers only
+some classes, ``metainfo['class_subset']`` lists their labels, and the metric ``SubsetAccuracy`` takes the best of these
+classes. If several labels are right, ``gt_label`` is a list.
 """
 
 import os.path as osp
+from collections.abc import Sequence
 
+import numpy as np
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from mmpretrain.datasets.custom import get_samples
@@ -20,73 +22,78 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 class ShiftedImageNet(CustomDataset):
-    """Images in class folders named by WordNet ids; the common part of the test sets below.
+    """Images in class folders named by WordNet ids: the base class of the test sets.
 
     Args:
         data_root: The folder of the data set.
         pipeline: Transforms.
-        data_prefix: The folder inside ``data_root`` that has the class folders.
-        num_folders: How many class folders there must be; None takes a part of the data set as well.
-        **kwargs: Of mmpretrain's ``CustomDataset``. ``test_mode`` is True unless given.
+        data_prefix: The folder inside ``data_root`` that contains the class folders.
+        num_folders: The expected number of class folders. None accepts any number, for a part of the data set. Default
+            (-1): the number of the data set.
+        **kwargs: Arguments of mmpretrain's ``CustomDataset``. ``test_mode`` is True by default.
 
     Raises:
-        UserError: The data are missing, incomplete or laid out otherwise; the message has the folder and the layout.
+        UserError: The data are missing, incomplete or in another layout. The message names the folder and the layout.
     """
 
     METAINFO = {'classes': IMAGENET_CATEGORIES}
     LAYOUT = '<wnid>/*.JPEG with 1000 folders'
     NUM_FOLDERS = len(IMAGENET_CATEGORIES)
-    # Whether the folders are all the classes that count.
+    # Whether only the classes that have a folder compete.
     SUBSET = False
 
-    def __init__(self, data_root='', pipeline=(), data_prefix='', num_folders=-1, **kwargs):
+    def __init__(
+        self,
+        data_root: str = '',
+        pipeline: Sequence = (),
+        data_prefix: str = '',
+        num_folders: int | None = -1,
+        **kwargs,
+    ):
         if not data_root:
             raise UserError(f'{type(self).__name__} got no data_root. {self.expected()}')
-        # -1, not None: that means any number.
         self.num_folders = self.NUM_FOLDERS if num_folders == -1 else num_folders
         kwargs = {'extensions': EXTENSIONS, 'test_mode': True, **kwargs}
         super().__init__(data_root=osp.expanduser(data_root), data_prefix=data_prefix, pipeline=pipeline, **kwargs)
 
     def expected(self) -> str:
-        """The layout, as a sentence for messages."""
+        """Return a sentence about the layout, for messages."""
         return f'Expected in the data_root of {type(self).__name__}: {self.LAYOUT}.'
 
     def image_root(self) -> str:
-        """The folder that has the class folders."""
+        """Return the folder that contains the class folders."""
         return self.img_prefix or self.data_root
 
     def folder_labels(self) -> dict:
-        """The label, or labels, of each class folder."""
+        """Return the label, or the list of labels, of each class folder."""
         return labels_of_folders(self.image_root(), self.expected(), self.num_folders)
 
     def check_layout(self) -> None:
-        """Raise a UserError if folders are missing; the images in them are not looked at, so it is quick."""
+        """Raise a UserError if class folders are missing. This is quick, since it does not list the images."""
         self.folder_labels()
 
     def load_data_list(self) -> list:
+        """List the images of all class folders."""
         labels, root = self.folder_labels(), self.image_root()
         samples, _ = get_samples(root, labels, self.is_valid_file)
         if not samples:
             kinds = ', '.join(sorted(self.extensions))
             raise UserError(f'There is no image ({kinds}) in the class folders of {root}. {self.expected()}')
         if self.SUBSET:
-            self._metainfo['class_subset'] = sorted({label for item in labels.values() for label in as_list(item)})
+            self._metainfo['class_subset'] = np.unique(np.hstack(list(labels.values()))).tolist()
         return [dict(img_path=osp.join(root, path), gt_label=label) for path, label in samples]
 
     def get_cat_ids(self, idx: int) -> list:
-        return as_list(self.get_data_info(idx)['gt_label'])
-
-
-def as_list(label) -> list:
-    return list(label) if isinstance(label, (list, tuple)) else [label]
+        """Return the labels of an image."""
+        return np.atleast_1d(self.get_data_info(idx)['gt_label']).tolist()
 
 
 @DATASETS.register_module()
 class ImageNetA(ShiftedImageNet):
     """ImageNet-A, natural adversarial examples: 7,500 images, 200 classes.
 
-    Layout of ``data_root``: ``<wnid>/*.jpg``, as the archive unpacks. The 200 classes are the folders that are there,
-    so they are right by construction; they are others than those of ImageNet-R.
+    Layout of ``data_root``: ``<wnid>/*.jpg``, as in the archive. The folders define the 200 classes, which differ from
+    the classes of ImageNet-R.
 
     Source: Hendrycks et al., arXiv 1907.07174.
     """
@@ -100,7 +107,7 @@ class ImageNetA(ShiftedImageNet):
 class ImageNetR(ImageNetA):
     """ImageNet-R, renditions: 30,000 images, 200 classes.
 
-    Layout of ``data_root``: ``<wnid>/*.jpg``, as the archive unpacks; the classes are the folders.
+    Layout of ``data_root``: ``<wnid>/*.jpg``, as in the archive. The folders define the classes.
 
     Source: Hendrycks et al., arXiv 2006.16241.
     """
@@ -110,7 +117,7 @@ class ImageNetR(ImageNetA):
 class ImageNetSketch(ShiftedImageNet):
     """ImageNet-Sketch: 50,889 drawings, 1,000 classes.
 
-    Layout of ``data_root``: ``<wnid>/*.JPEG``, as the archive unpacks (its folder ``sketch``).
+    Layout of ``data_root``: ``<wnid>/*.JPEG``, as in the archive's folder ``sketch``.
 
     Source: Wang et al., arXiv 1905.13549.
     """
@@ -120,16 +127,16 @@ class ImageNetSketch(ShiftedImageNet):
 class StylizedImageNet(ShiftedImageNet):
     """Stylized-ImageNet: the 50,000 validation images of ImageNet in the styles of paintings, 1,000 classes.
 
-    Layout of ``data_root``: ``val/<wnid>/*``, as its authors' scripts write it. The score is the plain accuracy over
-    1,000 classes, as in the robustness tables of MIM methods, not that over 16 groups of classes (texture-shape cue
-    conflict), which is of another data set.
+    Layout of ``data_root``: ``val/<wnid>/*``, as the authors' scripts write it. The score is the accuracy over 1,000
+    classes, as in the robustness tables of MIM methods. The accuracy over 16 groups of classes (texture-shape cue
+    conflict) belongs to another data set.
 
     Source: Geirhos et al., arXiv 1811.12231.
     """
 
     LAYOUT = 'val/<wnid>/*.JPEG with 1000 folders'
 
-    def __init__(self, data_root='', pipeline=(), data_prefix='val', **kwargs):
+    def __init__(self, data_root: str = '', pipeline: Sequence = (), data_prefix: str = 'val', **kwargs):
         super().__init__(data_root, pipeline, data_prefix, **kwargs)
 
 
@@ -138,13 +145,13 @@ class ImageNetC(ShiftedImageNet):
     """ImageNet-C: the 50,000 validation images of ImageNet under one corruption at one severity, 1,000 classes.
 
     Layout of ``data_root``: ``<corruption>/<severity>/<wnid>/*.JPEG``. The folders of the archives (``noise``,
-    ``blur``, ``weather``, ``digital``) may be between ``data_root`` and the corruption.
+    ``blur``, ``weather``, ``digital``) may stand between ``data_root`` and the corruption.
 
-    The images are 224 x 224 already, cropped before they were corrupted: take ``native_size`` of
+    The images have 224 x 224 pixels: they were cropped before they were corrupted. Use ``native_size`` of
     :mod:`aemim_mm.datasets.shift_pipelines` for the pipeline.
 
     Args:
-        corruption: One of the 15 names of ``CORRUPTIONS``.
+        corruption: A name in ``CORRUPTIONS``.
         severity: 1-5.
 
     Source: Hendrycks and Dietterich, arXiv 1903.12261.
@@ -153,7 +160,7 @@ class ImageNetC(ShiftedImageNet):
     LAYOUT = '<corruption>/<severity>/<wnid>/*.JPEG with 1000 folders'
     GROUPS = ('noise', 'blur', 'weather', 'digital')
 
-    def __init__(self, data_root='', pipeline=(), corruption='', severity=1, **kwargs):
+    def __init__(self, data_root: str = '', pipeline: Sequence = (), corruption: str = '', severity: int = 1, **kwargs):
         if corruption not in CORRUPTIONS:
             raise unknown_name('corruption', corruption, CORRUPTIONS)
         check_severity(severity)
@@ -166,9 +173,9 @@ class ImageNetC(ShiftedImageNet):
 class ImageNetV2(ShiftedImageNet):
     """ImageNet-V2: 10,000 new test images, 1,000 classes.
 
-    Layout of ``data_root``: ``<label>/*.jpeg``, folders named 0 to 999, as each of the three archives unpacks
-    (matched-frequency, threshold-0.7, top-images). The name itself is the label: sorted as strings, folder 10 would be
-    label 2.
+    Layout of ``data_root``: ``<label>/*.jpeg``, folders named 0 to 999, as in each of the three archives
+    (matched-frequency, threshold-0.7, top-images). The name of a folder is the label. Its place in sorted order is not:
+    folder 10 would get label 2.
 
     Source: Recht et al., arXiv 1902.10811.
     """
@@ -176,6 +183,7 @@ class ImageNetV2(ShiftedImageNet):
     LAYOUT = '<label>/*.jpeg with the folders 0 to 999'
 
     def folder_labels(self) -> dict:
+        """Return the label of each class folder, which is its name."""
         root, count = self.image_root(), len(imagenet_wnids())
         folders = class_folders(root, self.expected(), self.num_folders)
         names = {str(label): label for label in range(count)}

@@ -1,10 +1,12 @@
-"""Test sets whose images have several right labels: ImageNet-ReaL and ObjectNet."""
+"""Test sets in which an image may have several right labels: ImageNet-ReaL and ObjectNet."""
 
 import json
 import os.path as osp
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 from mmpretrain.datasets.custom import get_samples
@@ -18,27 +20,36 @@ from .shift_classes import class_folders, imagenet_wnids, require_folder
 
 @DATASETS.register_module()
 class ImageNetReaL(ShiftedImageNet):
-    """ImageNet's validation images with the reassessed labels: sets of labels, any of which is right.
+    """ImageNet's validation images with reassessed labels: each image has a set of right labels.
 
     Layout of ``data_root``: ImageNet's, with ``val/ILSVRC2012_val_000xxxxx.JPEG`` or ``val/<wnid>/...``, and
-    ``real.json`` beside ``val``. Item ``i`` of that list, from 0, has the labels of image ``i + 1``. Images with an
-    empty set are left out, as in the paper. Use the metric ``RealAccuracy``.
+    ``real.json`` beside ``val``. Item ``i`` of this list, counted from 0, has the labels of image ``i + 1``. Images
+    without labels are left out, as in the paper. Use the metric ``RealAccuracy``.
 
     Args:
-        ann_file: The list, below ``data_root``.
+        ann_file: The path of the list relative to ``data_root``.
 
     Source: Beyer et al., arXiv 2006.07159.
     """
 
     LAYOUT = 'real.json, and val/ILSVRC2012_val_00000001.JPEG or val/<wnid>/ILSVRC2012_val_00000001.JPEG'
 
-    def __init__(self, data_root='', pipeline=(), data_prefix='val', ann_file='real.json', **kwargs):
+    def __init__(
+        self,
+        data_root: str = '',
+        pipeline: Sequence = (),
+        data_prefix: str = 'val',
+        ann_file: str = 'real.json',
+        **kwargs,
+    ):
         super().__init__(data_root, pipeline, data_prefix, ann_file=ann_file, **kwargs)
 
     def check_layout(self) -> None:
+        """Raise a UserError if the images or the labels are missing or malformed."""
         self.load_data_list()
 
     def load_data_list(self) -> list:
+        """List the images that have a label."""
         root = self.image_root()
         require_folder(root, self.expected())
         sets = read_json(self.ann_file, self.expected())
@@ -69,16 +80,16 @@ class ImageNetReaL(ShiftedImageNet):
 
 @DATASETS.register_module()
 class ObjectNet(ShiftedImageNet):
-    """ObjectNet's images of the classes that it shares with ImageNet: 113 of its 313.
+    """ObjectNet's images of the 113 classes, out of 313, that it shares with ImageNet.
 
-    Layout of ``data_root``, as the archive unpacks: ``images/<class>/*.png`` and, in ``mappings/``,
+    Layout of ``data_root``, as in the archive: ``images/<class>/*.png`` and, in ``mappings/``,
     ``folder_to_objectnet_label.json``, ``objectnet_to_imagenet_1k.json``, ``pytorch_to_imagenet_2012_id.json`` and
-    ``imagenet_to_label_2012_v2``. The mapping is read from there: a class of ObjectNet may be several of ImageNet's,
-    any of which is right. ``metainfo['class_subset']`` are all of those; with ``SubsetAccuracy`` only they compete,
-    with ``CorrectMetric`` all 1,000 classes do. Say which when you report a number: both are in use.
+    ``imagenet_to_label_2012_v2``. These files map a class of ObjectNet to one or several classes of ImageNet, each of
+    which is right. ``metainfo['class_subset']`` lists all of these classes. With ``SubsetAccuracy`` only they compete;
+    with ``CorrectMetric`` all 1,000 classes compete. Papers use both, so state the metric when you report a number.
 
-    A red border, 2 pixels wide, around every image keeps them from being trained on. It is cut off here, right after
-    the pipeline's first step, which loads the image.
+    Every image has a red border of 2 pixels, which marks it as a test image. The border is cropped after the first step
+    of the pipeline, which loads the image.
 
     Source: Barbu et al., NeurIPS 2019, and the data set's README.
     """
@@ -88,12 +99,13 @@ class ObjectNet(ShiftedImageNet):
     SUBSET = True
     BORDER = 2
 
-    def __init__(self, data_root='', pipeline=(), data_prefix='images', **kwargs):
+    def __init__(self, data_root: str = '', pipeline: Sequence = (), data_prefix: str = 'images', **kwargs):
         super().__init__(data_root, pipeline, data_prefix, **kwargs)
         if self.pipeline.transforms:
             self.pipeline.transforms.insert(1, CropBorder(self.BORDER))
 
     def folder_labels(self) -> dict:
+        """Return the labels of each class folder that ImageNet has a class for."""
         folders = class_folders(self.image_root(), self.expected(), self.num_folders)
         name_of, names_in_imagenet, labels_of = self._mappings()
         unknown = [folder for folder in folders if folder not in name_of]
@@ -107,7 +119,13 @@ class ObjectNet(ShiftedImageNet):
             raise UserError(f'No class in {self.image_root()} is one of ImageNet. {self.expected()}')
         return {folder: labels_of(names_in_imagenet[name_of[folder]]) for folder in shared}
 
-    def _mappings(self):
+    def _mappings(self) -> tuple:
+        """Read the mappings.
+
+        Returns:
+            ObjectNet's name of each folder; ImageNet's names, as one text, for each of ObjectNet's; and a function that
+            maps such a text to labels.
+        """
         folder = osp.join(self.data_root, 'mappings')
         require_folder(folder, self.expected())
         name_of, names_in_imagenet, id_of_label = (
@@ -136,12 +154,14 @@ class ObjectNet(ShiftedImageNet):
 
 
 def read_text(path: str, expected: str) -> str:
+    """Read a text file; raise a UserError with the sentence ``expected`` if it does not exist."""
     if not osp.isfile(path):
         raise UserError(f'There is no file {osp.abspath(path)}. {expected}')
     return Path(path).read_text(encoding='utf-8')
 
 
-def read_json(path: str, expected: str):
+def read_json(path: str, expected: str) -> Any:
+    """Read a JSON file; raise a UserError if it does not exist or is no JSON."""
     try:
         return json.loads(read_text(path, expected))
     except json.JSONDecodeError as error:

@@ -1,22 +1,25 @@
-"""Test pipelines under corruption, from those of a config. Lists of dicts in, new lists of dicts out."""
+"""Make test pipelines for corrupted images from the pipelines of a config (lists of dicts)."""
 
 from copy import deepcopy
 
 from ..errors import UserError
 
-LOADERS = ('LoadImageFromFile', 'LoadWholeImage')
+LOADING_STEPS = ('LoadImageFromFile', 'LoadWholeImage')
 RESIZES = ('Resize', 'ResizeEdge')
 
 
 def corrupted(pipeline: list, corruption: str, severity: int, seed: int = 0) -> list:
-    """A classifier's test pipeline with a corruption on the fly, where ImageNet-C has it: after resizing and cropping.
+    """Add a corruption to a classifier's test pipeline: after resizing and cropping, as in ImageNet-C.
 
     Args:
-        pipeline: A test pipeline of mmpretrain, which ends in packing.
-        corruption, severity, seed: Of ``Corrupt``.
+        pipeline: A test pipeline of mmpretrain, which ends with ``PackInputs``.
+        corruption, severity, seed: Arguments of ``Corrupt``.
 
     Returns:
-        The pipeline with ``Corrupt`` before the packing.
+        A new pipeline with ``Corrupt`` before ``PackInputs``.
+
+    Raises:
+        UserError: The pipeline has no ``PackInputs``.
     """
     pipeline = deepcopy(list(pipeline))
     packing = [i for i, step in enumerate(pipeline) if _name(step) == 'PackInputs']
@@ -27,20 +30,23 @@ def corrupted(pipeline: list, corruption: str, severity: int, seed: int = 0) -> 
 
 
 def corrupted_detection(pipeline: list, corruption: str, severity: int, seed: int = 0) -> list:
-    """A detector's test pipeline with a corruption on the fly, where COCO-C has it: right after loading.
+    """Add a corruption to a detector's test pipeline: after loading, as in COCO-C.
 
-    As in mmdet's robustness evaluation, the package gets the image as it was loaded, in BGR. It is mmpretrain's scope
-    that has the transform: mmdet's own ``Corrupt`` has no seed per image, and onedl-mmdetection 3.5 has none at all.
+    As in mmdet's robustness evaluation, the channels are not swapped: the image remains BGR. The transform comes from
+    mmpretrain's scope, because mmdet's own ``Corrupt`` has no seed for each image, and onedl-mmdetection 3.5 lacks it.
 
     Args:
         pipeline: A test pipeline of mmdet.
-        corruption, severity, seed: Of ``Corrupt``.
+        corruption, severity, seed: Arguments of ``Corrupt``.
 
     Returns:
-        The pipeline with ``mmpretrain.Corrupt`` after the loading step.
+        A new pipeline with ``mmpretrain.Corrupt`` after the loading step.
+
+    Raises:
+        UserError: The pipeline has no loading step.
     """
     pipeline = deepcopy(list(pipeline))
-    loading = [i for i, step in enumerate(pipeline) if _name(step) in LOADERS]
+    loading = [i for i, step in enumerate(pipeline) if _name(step) in LOADING_STEPS]
     if not loading:
         raise UserError(f'Expected a pipeline with LoadImageFromFile, but got {[_name(step) for step in pipeline]}.')
     step = dict(type='mmpretrain.Corrupt', corruption=corruption, severity=severity, seed=seed, channel_order='rgb')
@@ -49,14 +55,14 @@ def corrupted_detection(pipeline: list, corruption: str, severity: int, seed: in
 
 
 def native_size(pipeline: list) -> list:
-    """A classifier's test pipeline for ImageNet-C, whose images are 224 x 224 and not to be enlarged to 256.
+    """Make a classifier's test pipeline for ImageNet-C, whose images of 224 x 224 pixels are already cropped.
 
     Args:
         pipeline: A test pipeline of mmpretrain.
 
     Returns:
-        The pipeline in which resizing and a central crop have become one ``Resize`` of the whole image to the size of
-        the crop; at 224, it does nothing. A pipeline without ``CenterCrop`` stays as it is.
+        A new pipeline with one ``Resize`` to the size of the crop in place of resizing and central crop. At 224 pixels
+        it changes nothing. A pipeline without ``CenterCrop`` is only copied.
     """
     pipeline = deepcopy(list(pipeline))
     crops = [step for step in pipeline if _name(step) == 'CenterCrop']
@@ -70,6 +76,6 @@ def native_size(pipeline: list) -> list:
     return [resize if step is crops[0] else step for step in pipeline if step not in resizing]
 
 
-def _name(step) -> str:
+def _name(step: dict) -> str:
     kind = step['type']
     return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

@@ -1,4 +1,8 @@
-"""Training goes on without the images that cannot be read."""
+"""Replace unreadable images during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from mmcv.transforms import LoadImageFromFile
@@ -8,10 +12,13 @@ from .loading import LoadWholeImage, UnreadableImageError
 
 
 class SkipsUnreadable:
-    """Mixin over mmengine's ``BaseDataset``: in training, another image stands in for one that cannot be decoded.
+    """Mixin for mmengine's ``BaseDataset`` that replaces an unreadable training image by another one.
 
-    A plain ``LoadImageFromFile`` of the pipeline is replaced by ``LoadWholeImage``. Which images were found unreadable
-    is in ``bad``; see :class:`UnlabelledFolder`.
+    The replacement is drawn at random; see :class:`UnlabelledFolder`. A plain ``LoadImageFromFile`` in the pipeline is
+    replaced by ``LoadWholeImage``.
+
+    Attributes:
+        bad: Which images are known to be unreadable, ``(len(self),)``, uint8, in shared memory.
     """
 
     def __init__(self, *args, **kwargs):
@@ -21,21 +28,29 @@ class SkipsUnreadable:
             if type(step) is LoadImageFromFile and step.color_type == 'color':
                 steps[i] = LoadWholeImage(step.to_float32, step.backend_args)
 
-    def full_init(self):
+    def full_init(self) -> None:
+        """Load the list of images; mark none as unreadable."""
         if not self._fully_initialized:
             super().full_init()
             self._forget_bad()
 
-    def get_subset_(self, indices):
+    def get_subset_(self, indices: Sequence | int) -> None:
+        """Keep a part of the images; mark none as unreadable."""
         super().get_subset_(indices)
         self._forget_bad()
 
-    def get_subset(self, indices):
+    def get_subset(self, indices: Sequence | int) -> SkipsUnreadable:
+        """Return a copy with a part of the images, none of them marked as unreadable."""
         subset = super().get_subset(indices)
         subset._forget_bad()
         return subset
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int) -> dict:
+        """Load an image, or in training a replacement if it is unreadable.
+
+        Raises:
+            UserError: No readable image was found in ``max_refetch + 1`` draws.
+        """
         if not self._fully_initialized or self.test_mode:
             return super().__getitem__(idx)
         last = 'Expected complete image files; replace or remove the others.'
@@ -43,13 +58,13 @@ class SkipsUnreadable:
             if not self.bad[idx]:
                 try:
                     data = self.prepare_data(idx)
-                    # None where an augmentation left no object.
+                    # The pipeline returns None if an augmentation left no object.
                     if data is not None:
                         return data
                 except UnreadableImageError as error:
                     self.bad[idx] = 1
                     last = str(error)
-            # Drawn for a known bad image as for a new one: what is known must not change the random state.
+            # Draw also for an image that is known to be unreadable, so that the random numbers do not depend on it.
             idx = self._rand_another()
         raise UserError(
             f'No readable image in {self.max_refetch + 1} draws: {int(self.bad.sum())} of the {len(self)} images in '
@@ -58,12 +73,12 @@ class SkipsUnreadable:
         )
 
     def unreadable(self) -> list:
-        """Paths of the images found unreadable so far, in the data set's order."""
+        """Return the paths of the images known to be unreadable, in the order of the data set."""
         return [self.get_data_info(i)['img_path'] for i in self.bad.nonzero().flatten().tolist()]
 
     def image_folder(self) -> str:
-        """Where the images are, for messages."""
+        """Return the folder of the images, for messages."""
         return self.img_prefix.rstrip('/')
 
-    def _forget_bad(self):
+    def _forget_bad(self) -> None:
         self.bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()

@@ -1,14 +1,16 @@
-"""Detection: everything that imports mmdet. A config asks for it with ``custom_imports``."""
+"""Everything that imports mmdet. Detection configs list this package in ``custom_imports``."""
 
+from ..quiet import without_false_alarms
 from .ops import install_stand_in
 
-# Before mmdet, whose import needs operators.
+# This has to precede the import of mmdet, which needs the operators.
 install_stand_in()
 
-from .coco import SkippingCocoDataset  # noqa: E402
-from .layer_decay import BackboneLayerDecayConstructor  # noqa: E402
-from .robustness import CocoFigures  # noqa: E402
-from .vitdet import SimpleFeaturePyramid, ViTDet  # noqa: E402
+with without_false_alarms():
+    from .coco import SkippingCocoDataset
+    from .layer_decay import BackboneLayerDecayConstructor
+    from .robustness import CocoFigures
+    from .vitdet import SimpleFeaturePyramid, ViTDet
 
 __all__ = [
     'BackboneLayerDecayConstructor',

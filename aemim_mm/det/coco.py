@@ -1,4 +1,4 @@
-"""COCO's format, where some images may be missing or broken."""
+"""Data sets in COCO's format in which some images may be missing or unreadable."""
 
 import logging
 import os
@@ -10,25 +10,25 @@ from mmengine import dist
 from mmengine.logging import MMLogger, print_log
 
 from ..datasets.skipping import SkipsUnreadable
-from ..errors import UserError
+from ..errors import UserError, first_of
 
 
 @DATASETS.register_module()
 class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
-    """mmdet's ``CocoDataset`` that goes on without the images that are missing or broken.
+    """mmdet's ``CocoDataset`` that skips images that are missing or unreadable.
 
-    **Missing.** Images that the annotation file lists but the disk lacks are left out, counted in one warning, and
-    listed in ``missing_images_<annotation file>.txt`` beside the log. In test mode they cannot be predicted, and the
-    evaluator counts their objects as missed, since it goes by the annotation file.
+    **Missing images.** Images that the annotation file lists but the disk lacks are left out. One warning counts them,
+    and ``missing_images_<annotation file>.txt`` beside the log lists them. In test mode, the evaluator counts their
+    objects as missed, because it uses the annotation file.
 
-    **Broken.** In training, as in ``UnlabelledFolder``: another image stands in, and ``UnreadableImagesHook`` logs the
-    count. In test mode a broken image is an error.
+    **Unreadable images.** In training, another image replaces an unreadable one, as in ``UnlabelledFolder``, and
+    ``UnreadableImagesHook`` logs the number. In test mode, an unreadable image is an error.
 
-    Crowds, and images without objects, are treated as mmdet does.
+    Crowds and images without objects are handled as in mmdet.
 
     Args:
-        show: How many missing images to name in the warning.
-        **kwargs: Of ``CocoDataset``.
+        show: Number of missing images to name in the warning, >= 1.
+        **kwargs: Arguments of ``CocoDataset``.
 
     Attributes:
         missing: Paths of the missing images.
@@ -37,11 +37,12 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
         UserError: All images are missing.
     """
 
-    def __init__(self, *args, show=5, **kwargs):
+    def __init__(self, *args, show: int = 5, **kwargs):
         self.show, self.missing = show, []
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list:
+        """List the images that exist."""
         listed = super().load_data_list()
         present = _Present()
         there = [image for image in listed if present(image['img_path'])]
@@ -57,16 +58,16 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
         return there
 
     def image_folder(self) -> str:
+        """Return the folder of the images, for messages."""
         return str(self.data_prefix.get('img'))
 
     def _report(self, total: int) -> None:
         if not dist.is_main_process():
             return
         consequence = 'their objects count as missed' if self.test_mode else 'training goes on without them'
-        more = f' and {len(self.missing) - self.show} more' if len(self.missing) > self.show else ''
         message = (
             f'{len(self.missing)} of {total} images of {self.ann_file} are missing, and {consequence}: '
-            f'{", ".join(self.missing[: self.show])}{more}.'
+            f'{first_of(self.missing, self.show)}.'
         )
         for handler in MMLogger.get_current_instance().handlers:
             if isinstance(handler, logging.FileHandler):
@@ -80,7 +81,10 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
 
 
 class _Present:
-    """Whether a file exists, by one listing of each folder: asking for each file takes minutes on a network disk."""
+    """A function that tells whether a file exists.
+
+    It lists each folder once, because a request for each file takes minutes on a network disk.
+    """
 
     def __init__(self):
         self.folders = {}

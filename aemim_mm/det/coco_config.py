@@ -1,7 +1,8 @@
-"""A detection config for one's own classes, checked against its annotation files before any work."""
+"""Set the classes of a detection config, and check its annotation files before any work."""
 
 import json
 import os.path as osp
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmdet.datasets import CocoDataset
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..datasets.of_config import annotation_file, datasets
-from ..errors import UserError
+from ..errors import UserError, first_of
 
 LAYOUT = (
     'Expected a file in the format of COCO: images with id, file_name, height and width; categories with id and name; '
@@ -22,21 +23,22 @@ FIELDS = dict(
     categories=('id', 'name'),
     annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
 )
-# They tell things from background, or name classes of another kind.
+# Heads whose num_classes does not count the classes of objects.
 OTHER_HEADS = ('rpn_head', 'semantic_head')
 
 
-def set_classes(cfg: Config, classes: list | None, loaders) -> None:
-    """Give a config the classes of its annotation files: in its data sets and its heads.
+def set_classes(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) -> None:
+    """Set the classes in the data sets and heads of a config.
 
     Args:
         cfg: A config of mmdet, changed in place.
-        classes: Names to learn, a part of the files' categories. None takes all, where they are others than the data
-            set class knows (COCO's 80) and the config names none itself.
-        loaders: The data loaders that will be used.
+        classes: Names of categories to learn. None: the classes that the config names, or else all categories of the
+            annotation files. If these are the 80 categories of COCO, the config is not changed.
+        loaders: Names of the data loaders that will be used, such as ``'train_dataloader'``.
 
     Raises:
-        UserError: An annotation file is missing, or is none, or does not have the classes; two disagree.
+        UserError: An annotation file is missing, malformed or lacks a class; two files disagree; or no head has
+            classes.
     """
     found = {}
     for dataset in (dataset for loader in loaders for dataset in datasets(cfg, (loader,))):
@@ -67,10 +69,10 @@ def set_classes(cfg: Config, classes: list | None, loaders) -> None:
 
 
 def read_categories(path: str) -> tuple:
-    """The names of the categories of an annotation file, in its order, which is that of mmdet's labels.
+    """Read the names of the categories of an annotation file, in the file's order, which mmdet's labels follow.
 
     Raises:
-        UserError: The file is missing or malformed, or refers to a category that it lacks.
+        UserError: The file does not exist, is malformed, or refers to a category that it lacks.
     """
     if not osp.isfile(path):
         raise UserError(
@@ -88,7 +90,7 @@ def read_categories(path: str) -> tuple:
         raise UserError(f'The annotation file {path} is no JSON: {error}. Copy or export it again.') from error
     content = content if isinstance(content, dict) else {}
     for part, fields in FIELDS.items():
-        # The files of COCO's test images have no annotations.
+        # COCO's files for test images have no annotations.
         items = content.get(part, [] if part == 'annotations' and 'image_info' in path else None)
         if not isinstance(items, list):
             raise UserError(f'The annotation file {path} has no list of {part}. {LAYOUT}')
@@ -116,7 +118,7 @@ def _checked_categories(path: str, content: dict) -> tuple:
 
 
 def _classes_of(path: str, names: tuple, wanted, known: tuple) -> tuple | None:
-    """The names to learn, in the file's order; None leaves the config as it is."""
+    """The names to learn, in the order of the file; None if the config needs no change."""
     if wanted is None:
         return None if names == tuple(known) else names
     if isinstance(wanted, str):
@@ -131,7 +133,7 @@ def _classes_of(path: str, names: tuple, wanted, known: tuple) -> tuple | None:
 
 
 def _set_heads(node, count: int, in_head=False) -> int:
-    """Set ``num_classes`` in all heads that tell classes apart, at any depth; returns how many were set."""
+    """Set ``num_classes`` in all heads that classify objects, at any depth; return the number of heads."""
     if isinstance(node, (list, tuple)):
         return sum(_set_heads(item, count, in_head) for item in node)
     if not isinstance(node, dict):
@@ -146,6 +148,5 @@ def _set_heads(node, count: int, in_head=False) -> int:
     return done
 
 
-def _shown(names, limit=12) -> str:
-    names = list(names) if names is not None else ['those of COCO']
-    return ', '.join(map(str, names[:limit])) + (f' and {len(names) - limit} more' if len(names) > limit else '')
+def _shown(names) -> str:
+    return first_of(names, 12) if names is not None else 'those of COCO'

@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay in detectors: mmpretrain's own is for classifiers, mmdet's for ConvNeXt."""
+"""Layer-wise learning-rate decay for detectors. mmpretrain's is for classifiers, and mmdet's for ConvNeXt."""
 
 from functools import partial
 
@@ -10,14 +10,14 @@ from ..errors import UserError
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """mmpretrain's layer-decay constructor for models whose backbone knows the depth of its parameters.
+    """mmpretrain's layer-decay constructor for models whose backbone has ``get_layer_depth``.
 
-    With L layers and decay d, the learning rate is multiplied by d^(L + 1) in the patch embedding and the positions, by
-    d^L in the first layer, ..., by d in the last; and by 1 in neck and heads.
+    With L layers and decay d, the learning rate is multiplied by d^(L + 1) for the patch embedding and the positions,
+    by d^L for the first layer, ..., by d for the last layer, and by 1 for neck and heads.
 
     Args:
-        **kwargs: Of the constructor. ``paramwise_cfg`` takes ``layer_decay_rate``, ``norm_decay_mult``,
-            ``bias_decay_mult``, ``flat_decay_mult`` and ``custom_keys``.
+        **kwargs: Arguments of mmpretrain's constructor. ``paramwise_cfg`` takes ``layer_decay_rate``,
+            ``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult`` and ``custom_keys``.
 
     Raises:
         UserError: The backbone has no ``get_layer_depth``.

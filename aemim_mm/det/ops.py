@@ -1,8 +1,8 @@
-"""A stand-in for mmcv's compiled operators, so that mmdet runs on an mmcv without them.
+"""A stand-in for mmcv's compiled operators, with which mmdet runs on an mmcv that lacks them.
 
-pip builds onedl-mmcv in an environment without torch, and mmcv-lite never has operators: in both, ``mmcv._ext`` is
-missing, and mmdet cannot be imported. Mask R-CNN needs three operators, which torchvision has: NMS, and RoIAlign
-forward and backward. Any other raises an error at its first call. Where mmcv is compiled, nothing here is used.
+onedl-mmcv as pip builds it and mmcv-lite have no operators: the module ``mmcv._ext`` is missing, and mmdet cannot be
+imported. Mask R-CNN needs three operators, which torchvision has: NMS, and RoIAlign forward and backward. Other
+operators raise an error when they are called. A compiled mmcv does not use this module.
 """
 
 import sys
@@ -17,18 +17,21 @@ from mmengine.logging import print_log
 from ..errors import UserError
 
 NAME = 'mmcv._ext'
-# What mmcv.ops builds from the operators that are here, or from plain torch.
-MENDED = ('batched_nms', 'nms', 'soft_nms', 'roi_align', 'RoIAlign', 'point_sample', 'rel_roi_point_to_rel_img_point')
+# Functions and classes of mmcv.ops that need only the operators of this module, or none.
+USABLE = ('batched_nms', 'nms', 'soft_nms', 'roi_align', 'RoIAlign', 'point_sample', 'rel_roi_point_to_rel_img_point')
 
 
 def nms(boxes, scores, iou_threshold, offset):
-    """Indices of the boxes that stay, (K,), best first.
+    """Non-maximum suppression.
 
     Args:
-        boxes: (N, 4) as x1, y1, x2, y2. ``offset`` 1 counts pixels, so that a box is x2 - x1 + 1 wide.
+        boxes: (N, 4) as x1, y1, x2, y2.
         scores: (N,).
-        iou_threshold: Boxes that overlap a better one by more than this are dropped.
-        offset: 0 or 1.
+        iou_threshold: A box is dropped if its IoU with a better box exceeds this.
+        offset: 0 or 1. The width of a box is x2 - x1 + offset.
+
+    Returns:
+        Indices of the boxes that are kept, (K,), by descending score.
     """
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
@@ -36,20 +39,20 @@ def nms(boxes, scores, iou_threshold, offset):
 
 
 def softnms(boxes, scores, dets, iou_threshold, sigma, min_score, method, offset):
-    """Soft-NMS: lower the scores of overlapping boxes, rather than drop them.
+    """Soft-NMS: lower the scores of overlapping boxes instead of dropping them.
 
     Args:
         boxes: (N, 4) as x1, y1, x2, y2.
         scores: (N,).
-        dets: (N, 5), written in place: the first K rows are the boxes that stay, with their new scores.
-        iou_threshold: Where linear decay and plain suppression begin.
+        dets: (N, 5), changed in place: the first K rows are the boxes that are kept, with their new scores.
+        iou_threshold: The IoU at which linear decay and hard suppression begin.
         sigma: Width of the Gaussian decay.
-        min_score: Boxes whose score falls below are dropped.
-        method: 0 plain suppression, 1 linear, 2 Gaussian.
+        min_score: Boxes with a new score below this are dropped.
+        method: 0 hard suppression, 1 linear decay, 2 Gaussian decay.
         offset: As in :func:`nms`.
 
     Returns:
-        Indices of the boxes that stay, (K,), in the order in which they were taken.
+        Indices of the boxes that are kept, (K,), by descending new score.
 
     Source: Bodla et al., arXiv 1704.04503, figure 2.
     """
@@ -85,13 +88,13 @@ def roi_align_forward(
     pool_mode,
     aligned,
 ):
-    """RoIAlign with average pooling; writes ``output``, (K, C, aligned_height, aligned_width).
+    """RoIAlign with average pooling. The result goes to ``output``, (K, C, aligned_height, aligned_width).
 
     Args:
         features: (B, C, H, W).
         rois: (K, 5): index in the batch, x1, y1, x2, y2 in pixels of the image.
-        pool_mode: 1 for average; 0, maximum, is not here.
-        aligned: Whether pixels are at half-integer positions.
+        pool_mode: 1 for average pooling; 0 (maximum) raises a UserError.
+        aligned: Whether the centres of pixels have half-integer coordinates.
 
     Source: He et al., arXiv 1703.06870.
     """
@@ -116,7 +119,7 @@ def roi_align_backward(
     pool_mode,
     aligned,
 ):
-    """Gradient of :func:`roi_align_forward`; writes ``grad_input``, (B, C, H, W)."""
+    """Gradient of :func:`roi_align_forward`. The result goes to ``grad_input``, (B, C, H, W)."""
     _check_average(pool_mode)
     size = (aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned)
     grad_input.copy_(torch.ops.torchvision._roi_align_backward(*_float32(grad_output, rois), spatial_scale, *size))
@@ -142,7 +145,7 @@ def _missing(name):
 
 
 class StandIn(ModuleType):
-    """``mmcv._ext``, where an operator that is not here can be imported, as mmcv does, but not called."""
+    """A module in place of ``mmcv._ext``. Operators that it lacks can be imported, as mmcv does, but not called."""
 
     def __getattr__(self, name):
         if name.startswith('__'):
@@ -155,10 +158,10 @@ class StandIn(ModuleType):
 
 
 def install_stand_in() -> bool:
-    """Put the stand-in in the place of ``mmcv._ext``, once, and only where mmcv has none.
+    """Install the stand-in as ``mmcv._ext`` if mmcv has no such module.
 
     Returns:
-        Whether the stand-in is what mmcv uses.
+        Whether mmcv uses the stand-in.
     """
     present = sys.modules.get(NAME)
     if present is not None or find_spec(NAME) is not None:
@@ -168,7 +171,7 @@ def install_stand_in() -> bool:
     for operator in (nms, softnms, roi_align_forward, roi_align_backward):
         setattr(module, operator.__name__, operator)
     sys.modules[NAME] = module
-    _mend_what_is_imported()
+    _update_imported_modules()
     print_log(
         'mmcv has no compiled operators: aemim_mm serves nms, soft_nms and roi_align from torchvision.',
         logger='current',
@@ -176,15 +179,15 @@ def install_stand_in() -> bool:
     return True
 
 
-def _mend_what_is_imported():
-    """Modules that were imported before, as mmpretrain does with parts of mmdet, had to do without operators."""
+def _update_imported_modules() -> None:
+    """Give mmcv's functions to modules that were imported without operators, as mmpretrain imports parts of mmdet."""
     import mmcv.ops
 
     for name, module in list(sys.modules.items()):
         if name == 'mmcv.cnn.bricks.transformer':
             module.MultiScaleDeformableAttention = mmcv.ops.MultiScaleDeformableAttention
         elif name.startswith('mmdet.'):
-            # onedl-mmdetection defined functions that only raise under these names.
-            for operator in MENDED:
+            # onedl-mmdetection defines functions of these names that only raise an error.
+            for operator in USABLE:
                 if getattr(getattr(module, operator, None), '__module__', None) == name:
                     setattr(module, operator, getattr(mmcv.ops, operator))

@@ -1,10 +1,11 @@
-"""COCO-C: average precision under corruption, through mmdet's CocoMetric and its own robustness evaluation."""
+"""COCO-C: average precision under corruption, by mmdet's ``CocoMetric`` and its own robustness evaluation."""
 
 import contextlib
 import importlib.util
 import io
 import pickle
 from pathlib import Path
+from types import ModuleType
 
 import mmdet
 import numpy as np
@@ -19,30 +20,31 @@ KINDS = ('bbox', 'segm')
 
 @METRICS.register_module()
 class CocoFigures(CocoMetric):
-    """mmdet's ``CocoMetric`` that keeps its figures, and judges the images that were tested only.
+    """mmdet's ``CocoMetric`` that stores its results and can evaluate a part of the images.
 
-    With a part of the images, ``CocoMetric`` counts the objects of all others as missed.
+    ``CocoMetric`` counts the objects of images that were not tested as missed.
 
     Args:
-        part: Only a part of the images of the annotation file is tested.
-        **kwargs: Of ``CocoMetric``.
+        part: Evaluate only the images that were tested.
+        **kwargs: Arguments of ``CocoMetric``.
 
     Attributes:
-        figures: Name, such as ``bbox_mAP``, to ``Interval`` (whose ends are not known: NaN), 0-1; -1 where there is no
-            such object. Once ``evaluate`` is done; on the main process only.
+        figures: After ``evaluate``, on the main process only: for each name, such as ``'bbox_mAP'``, an ``Interval``
+            with the value in [0, 1], or -1 if there is no such object. The ends of the interval are NaN (unknown).
     """
 
     figures = None
 
-    def __init__(self, *args, part=False, **kwargs):
+    def __init__(self, *args, part: bool = False, **kwargs):
         super().__init__(*args, **kwargs)
         self.part = part
 
-    def compute_metrics(self, results) -> dict:
+    def compute_metrics(self, results: list) -> dict:
+        """Compute mmdet's metrics, and store the results in ``figures``."""
         if self.part:
             self.img_ids = [truth['img_id'] for truth, _ in results]
         found = dict(super().compute_metrics(results))
-        # Without any detection, mmdet gives none of them.
+        # Without any detection, mmdet returns no metrics.
         names = [f'{kind}_{item}' for kind in self.metrics if kind in KINDS for item in ITEMS]
         values = {name: float(found.get(name, 0.0)) for name in names}
         self.figures = {name: Interval(value, float('nan'), float('nan')) for name, value in values.items()}
@@ -50,14 +52,14 @@ class CocoFigures(CocoMetric):
 
 
 def mmdets_own_summary(figures: dict, file: Path) -> str:
-    """What mmdet's ``robustness_eval.py`` says, and its input, as mmdet's ``test_robustness.py`` writes it.
+    """Run mmdet's ``robustness_eval.py``.
 
     Args:
-        figures: ``{'clean': {name: AP}, 'fog/3': {name: AP}, ...}``, all 15 corruptions at all 5 severities.
-        file: Where to write its input, a pickle.
+        figures: ``{'clean': {name: AP}, 'fog/3': {name: AP}, ...}`` for all 15 corruptions at all 5 severities.
+        file: Where to write the input of ``robustness_eval.py``, a pickle as mmdet's ``test_robustness.py`` writes it.
 
     Returns:
-        Its text: P, mPC and rPC of boxes and masks; empty where mmdet is installed without its tools.
+        The text that it prints: P, mPC and rPC of boxes and masks. Empty if mmdet is installed without its tools.
     """
     results = {}
     for name, found in figures.items():
@@ -70,7 +72,7 @@ def mmdets_own_summary(figures: dict, file: Path) -> str:
     if evaluation is None:
         return ''
     text = io.StringIO()
-    # P may be 0.
+    # P may be 0, and rPC divides by it.
     with contextlib.redirect_stdout(text), np.errstate(divide='ignore', invalid='ignore'):
         for kind in _kinds(figures):
             evaluation.get_coco_style_results(str(file), task=kind, metric=['mAP', 'mAP_50', 'mAP_75'], prints='all')
@@ -78,7 +80,14 @@ def mmdets_own_summary(figures: dict, file: Path) -> str:
 
 
 def summarize(figures: dict) -> dict:
-    """P, mPC (0-1) and rPC (percent) of each AP that there are objects for; ``figures`` as in mmdets_own_summary."""
+    """Compute P and mPC (0-1) and rPC (percent) of each AP.
+
+    Args:
+        figures: As in :func:`mmdets_own_summary`.
+
+    Returns:
+        ``{'bbox_mAP mPC': value, ...}`` without the APs of kinds of objects that do not occur.
+    """
     summary = {}
     for name, clean in figures['clean'].items():
         if clean < 0:
@@ -94,8 +103,8 @@ def summarize(figures: dict) -> dict:
     return summary
 
 
-def mmdets_evaluation():
-    """The module ``tools/analysis_tools/robustness_eval.py`` of mmdet, or None: it is beside the package, not in it."""
+def mmdets_evaluation() -> ModuleType | None:
+    """Load mmdet's ``tools/analysis_tools/robustness_eval.py``; return None if mmdet is installed without its tools."""
     package = Path(mmdet.__file__).parent
     for root in (package / '.mim', package.parent):
         file = root / 'tools/analysis_tools/robustness_eval.py'

@@ -1,4 +1,7 @@
-"""ViTDet: a plain ViT as the backbone of a detector, with a simple feature pyramid. Source: arXiv 2203.16527."""
+"""ViTDet: a plain ViT as the backbone of a detector, and its simple feature pyramid.
+
+Source: Li et al., arXiv 2203.16527.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +17,21 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import UserError
 from ..models.patches import checkpoint_grid
 
-# Of a pre-trained encoder, but not of this one: no token stands for the image, and the pyramid has norms of its own.
+# Parameters of a pre-trained encoder that ViTDet lacks: it has no class token, and the pyramid has its own norms.
 UNUSED = ('cls_token', 'ln1.weight', 'ln1.bias')
 
 
 class ViTDetLayer(TransformerEncoderLayer):
-    """mmpretrain's layer with window attention; stochastic depth on the attention too, as in ViTDet; recomputation."""
+    """mmpretrain's layer with window attention, plus two features.
+
+    As in ViTDet, stochastic depth applies to the attention as well as to the MLP. With ``with_cp``, the activations are
+    recomputed in the backward pass.
+    """
 
     with_cp = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens (B, H, W, C) to the same."""
+        """Map tokens (B, H, W, C) to tokens of the same shape."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
@@ -43,34 +50,33 @@ class ViTDetLayer(TransformerEncoderLayer):
 
 @MODELS.register_module()
 class ViTDet(ViTSAM):
-    """mmpretrain's ``ViTSAM`` as a detector's backbone: window attention, and a few layers that attend to all.
+    """mmpretrain's ``ViTSAM`` as a detector's backbone, with window attention and a few layers of global attention.
 
-    It loads the encoders of AEMIM, MAE and other plain ViTs by their own names, with
-    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``: absolute positions are interpolated from
-    (1, 1 + N, C), relative positions start at zero.
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads the encoder of AEMIM, MAE or another
+    plain ViT. Absolute positions (1, 1 + N, C) are interpolated. Relative positions start at zero.
 
     Args:
-        img_size: Pixels, a number or (height, width): the size that absolute and relative positions are made for. Other
-            sizes work; positions are interpolated then.
-        with_cp: Recompute activations in the backward pass: less memory, more time.
-        **kwargs: Of ``ViTSAM``, such as ``arch``, ``patch_size``, ``window_size`` and ``drop_path_rate``. ``arch`` may
-            be a dict, in which ``global_attn_indexes`` are the layers without windows.
+        img_size: In pixels, a number or (height, width): the size of the absolute and relative positions. For images of
+            other sizes, positions are interpolated.
+        with_cp: Recompute activations in the backward pass, which saves memory and takes more time.
+        **kwargs: Arguments of ``ViTSAM``, such as ``arch``, ``patch_size``, ``window_size`` and ``drop_path_rate``. If
+            ``arch`` is a dict, its ``global_attn_indexes`` lists the layers with global attention.
 
     Raises:
-        UserError: An image smaller than a patch; a checkpoint whose positions do not form a square.
+        UserError: An image is smaller than a patch, or the positions of a checkpoint do not form a square.
 
     Source: Li et al., arXiv 2203.16527.
     """
 
-    def __init__(self, *args, img_size=1024, with_cp=False, **kwargs):
+    def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs):
         super().__init__(*args, img_size=img_size, out_channels=0, **kwargs)
         for layer in self.layers:
-            # ViTSAM has no field for the class of its layers; this one has the same parameters.
+            # ViTSAM has no argument for the class of its layers. Both classes have the same parameters.
             layer.__class__ = ViTDetLayer
             layer.with_cp = with_cp
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
-        """Images (B, 3, H, W) to one feature map, (B, C, H / patch size, W / patch size)."""
+        """Map images (B, 3, H, W) to one feature map (B, C, H / patch size, W / patch size)."""
         patch = self.patch_embed.projection.kernel_size
         if x.shape[-2] < patch[0] or x.shape[-1] < patch[1]:
             raise UserError(
@@ -84,7 +90,7 @@ class ViTDet(ViTSAM):
             if name.removeprefix(prefix) in UNUSED or name.endswith('_adv'):
                 del state_dict[name]
         positions = state_dict.get(f'{prefix}pos_embed')
-        # Those of a plain ViT, (1, 1 + N, C), are those of an image and of its patches, row by row.
+        # A plain ViT has (1, 1 + N, C): the class token, then the patches row by row.
         if positions is not None and positions.ndim == 3:
             grid = checkpoint_grid(positions.shape[1] - 1, self.patch_resolution, f'{prefix}pos_embed')
             state_dict[f'{prefix}pos_embed'] = positions[:, 1:].unflatten(1, grid)
@@ -93,16 +99,16 @@ class ViTDet(ViTSAM):
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """Feature maps of several scales from the last one of a plain ViT, each made by itself.
+    """Compute feature maps of several scales, each directly from the last feature map of a plain ViT.
 
-    Strides are the backbone's times 1/4, 1/2, 1 and 2, which is 4, 8, 16 and 32 pixels for patches of 16. More maps
-    than four come by max-pooling.
+    The strides are 1/4, 1/2, 1 and 2 times the patch size: 4, 8, 16 and 32 pixels for patches of 16 pixels. Max-pooling
+    makes the maps after the fourth.
 
     Args:
-        in_channels: Of the backbone.
-        out_channels: Of each map.
-        num_outs: Number of maps, >= 4. The fifth serves the RPN's largest anchors.
-        norm_cfg: Of the convolutions that end each map.
+        in_channels: Channels of the backbone.
+        out_channels: Channels of each map.
+        num_outs: Number of maps, >= 4. The RPN uses the fifth map for its largest anchors.
+        norm_cfg: The norm after each output convolution.
 
     Source: Li et al., arXiv 2203.16527, section 3.
     """
@@ -131,10 +137,13 @@ class SimpleFeaturePyramid(BaseModule):
         )
 
     def forward(self, features: tuple[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """One map (B, in_channels, H, W) to ``num_outs``, of (B, out_channels, 4H, 4W), (.., 2H, 2W), and so on.
+        """Map one feature map (B, in_channels, H, W) to ``num_outs`` maps.
 
-        They are in float32, also under autocast: mmdet gives boxes the precision of the features, and that of bfloat16
-        is 4 pixels at 1000.
+        The maps are float32, also under autocast: mmdet computes boxes in the precision of the features, and bfloat16
+        resolves only 4 pixels at 1000.
+
+        Returns:
+            (B, out_channels, 4H, 4W), (B, out_channels, 2H, 2W), (B, out_channels, H, W), and so on.
         """
         (last,) = features
         maps = [output(scale(last)).float() for scale, output in zip(self.scales, self.outputs)]

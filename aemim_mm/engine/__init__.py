@@ -1,4 +1,4 @@
-"""What mmengine's Runner takes from this package: loops, optimizers, hooks; and what they need."""
+"""Loops, optimizers and hooks for mmengine's Runner, and the modules that they need."""
 
 from . import hooks, loops, optim
 

@@ -1,19 +1,21 @@
-"""Training loops that a resumed run enters where the interrupted one left off, to the bit.
+"""Training loops with which a resumed run computes the same bits as a run without a break.
 
-mmengine's loops draw random numbers from states that depend on all that happened before, in the training process and in
-each data loader's worker. Here they are a function of (seed, rank, iteration): no state needs to be saved, and none can
-be lost. A checkpoint needs to say only where in the epoch it was made.
+In mmengine's loops, random numbers depend on all that the training process and the data loader's workers did before.
+Here they are a function of (seed, rank, iteration), so no random state has to be saved. A checkpoint needs only its
+position in the epoch.
 """
 
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 
 from mmengine import dist
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import UserError
@@ -21,19 +23,23 @@ from .randomness import DATA, data_randomness, folded, seed_step
 
 
 class SeededBatch(list):
-    """The indices of a batch, with the seed to load it by; both travel to a worker."""
+    """The indices of a batch and the seed to load it with. The data loader sends both to a worker."""
 
     seed = 0
 
 
 class LoadBatch:
-    """Loads the items of a batch; torch's data loader looks for such a function in ``dataset.__getitems__``."""
+    """Load the items of a batch with the batch's seed.
+
+    torch's data loader calls this as ``dataset.__getitems__``.
+    """
 
     def __init__(self, dataset):
         self.dataset = dataset
+        # The data set's own method, if it has one.
         self.before = getattr(dataset, '__getitems__', None)
 
-    def __call__(self, indices):
+    def __call__(self, indices: list) -> list:
         if not isinstance(indices, SeededBatch):
             return self._load(indices)
         with data_randomness(indices.seed):
@@ -44,20 +50,29 @@ class LoadBatch:
 
 
 class Batches:
-    """A batch sampler that can begin anywhere without loading what it passes over, and gives each batch its seed."""
+    """A batch sampler that gives each batch a seed, and can skip batches without loading them.
+
+    Attributes:
+        is_empty: Iteration yields no batch, and takes no index from the sampler.
+    """
 
     def __init__(self, batch_sampler):
         self.batch_sampler = batch_sampler
-        # Closed, it takes no index from its sampler, which would be lost.
-        self.closed = False
+        self.is_empty = False
         self.begin(0, 0)
 
     def begin(self, seed: int, iteration: int, skip: int = 0) -> None:
-        """From here on, the next batch is that of ``iteration``; ``skip`` batches of the sampler come before it."""
+        """Set what the next iteration over this sampler yields.
+
+        Args:
+            seed: The seed of the run.
+            iteration: The training iteration of the first batch that is yielded.
+            skip: Number of batches to skip before it.
+        """
         self.seed, self.iteration, self.skip = seed, iteration, skip
 
-    def __iter__(self):
-        if self.closed:
+    def __iter__(self) -> Iterator[SeededBatch]:
+        if self.is_empty:
             return
         for indices in self.batch_sampler:
             if self.skip:
@@ -68,18 +83,23 @@ class Batches:
             self.iteration += 1
             yield batch
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batch_sampler)
 
     def __getattr__(self, name):
-        # mmengine asks for the sampler and the batch size.
+        # mmengine reads the sampler and the batch size.
         return getattr(self.__dict__['batch_sampler'], name)
 
 
-def outlive_sigterm(worker, *, before=None) -> None:
-    """In a data loader's worker: let only the training process end it.
+def outlive_sigterm(worker: int, *, before: Callable | None = None) -> None:
+    """Make a data loader's worker ignore SIGTERM unless the training process sends it.
 
-    Clusters signal every process of a job, but the training process still wants to finish its iteration.
+    Clusters send SIGTERM to every process of a job. The training process still needs its workers to finish the
+    iteration.
+
+    Args:
+        worker: The number of the worker.
+        before: Another ``worker_init_fn``, to be called first.
     """
     if before:
         before(worker)
@@ -95,10 +115,13 @@ def outlive_sigterm(worker, *, before=None) -> None:
 
 
 def prepare(loader: DataLoader) -> Batches:
-    """Make a data loader's batches independent of what was loaded before, in place.
+    """Change a data loader in place, so that a batch does not depend on the batches loaded before it.
+
+    Returns:
+        The new batch sampler of the data loader.
 
     Raises:
-        UserError: The data has no order to resume in.
+        UserError: The data set is iterable, or the data loader has no batches: there is no order to resume in.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         raise UserError(
@@ -106,43 +129,50 @@ def prepare(loader: DataLoader) -> Batches:
             "sampler, or take mmengine's own train_cfg.type and CheckpointHook, and --cfg-options exact_resume=False."
         )
     batches = Batches(loader.batch_sampler)
-    # A new loader would lose its batch_size and sampler, by which other code knows it; torch only forbids assignment.
+    # torch forbids assignment. A new loader would lack batch_size and sampler, which other code reads.
     vars(loader)['batch_sampler'] = batches
-    # On the object: a wrapper around the data set would hide its type from hooks.
+    # Set on the object, since a wrapper around the data set would hide its type from hooks.
     loader.dataset.__getitems__ = LoadBatch(loader.dataset)
     loader.worker_init_fn = partial(outlive_sigterm, before=loader.worker_init_fn)
     return batches
 
 
 class _Resumable:
+    """Common part of the two loops.
+
+    Attributes:
+        batches: The batch sampler.
+        done: Number of batches of this epoch that training has used.
+    """
+
     def __init__(self, runner, dataloader, *args, **kwargs):
         if isinstance(dataloader, dict):
             different = runner._randomness_cfg.get('diff_rank_seed', False)
             dataloader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=different)
         self.batches = prepare(dataloader)
-        # Batches of this epoch that are behind us.
         self.done = 0
-        self.batches.closed = True  # mmengine 0.10.7 starts to load here, before it knows from where.
+        # mmengine 0.10.7 begins to load data in the constructor, before the position is known.
+        self.batches.is_empty = True
         super().__init__(runner, dataloader, *args, **kwargs)
-        self.batches.closed = False
+        self.batches.is_empty = False
 
     def run_iter(self, *args) -> None:
-        """One iteration, with random numbers of its own."""
+        """Run one iteration with its own random numbers."""
         seed_step(self.runner.seed, self._iter)
         super().run_iter(*args)
 
 
 @LOOPS.register_module()
 class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
-    """mmengine's loop over epochs; a resumed run passes over what the epoch has behind it, without loading it."""
+    """mmengine's loop over epochs. A resumed run skips the batches that the epoch has used, without loading them."""
 
     def run_epoch(self) -> None:
-        """The rest of an epoch; normally, all of it."""
+        """Run an epoch, or the rest of it after a resumption."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self.done
         self.batches.begin(self.runner.seed, self._iter, skip=done)
-        # Not an empty pass: workers would start for nothing.
+        # Without batches left, do not iterate: workers would start for nothing.
         for index, batch in enumerate(self.dataloader, done) if done < len(self.dataloader) else ():
             self.done = index + 1
             self.run_iter(index, batch)
@@ -153,10 +183,10 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
-    """mmengine's loop over iterations; a resumed run passes over what it has behind it, without loading it."""
+    """mmengine's loop over iterations. A resumed run skips the batches that it has used, without loading them."""
 
-    def run(self):
-        """Train up to ``max_iters``."""
+    def run(self) -> nn.Module:
+        """Train up to ``max_iters``; return the model."""
         runner = self.runner
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
@@ -173,10 +203,10 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
         return runner.model
 
     def _stream(self):
-        """Batches without end, from where training stands."""
+        """Yield batches without end, starting at the current iteration."""
         self.batches.begin(self.runner.seed, self._iter, skip=self._iter)
         for epoch in count():
-            # An infinite sampler ignores it, and stays in the first epoch.
+            # mmengine's InfiniteSampler ignores the epoch; other samplers may lack the method.
             if hasattr(self.batches.sampler, 'set_epoch'):
                 self.batches.sampler.set_epoch(epoch)
             yield from self.dataloader

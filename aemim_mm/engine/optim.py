@@ -1,5 +1,6 @@
-"""Mixed precision without loss scaling; AdamW in one kernel."""
+"""Mixed precision without loss scaling, and AdamW in one kernel."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,46 +12,49 @@ from mmengine.utils import digit_version
 
 @OPTIM_WRAPPERS.register_module()
 class Bfloat16OptimWrapper(OptimWrapper):
-    """Training in bfloat16 autocast, on CUDA and on CPU.
+    """Train in bfloat16 autocast, on CUDA or CPU.
 
-    bfloat16 has the range of float32, so no gradient underflows: neither the training's nor the attack's, which no
-    loss scaler would reach. Nor does a scaler make the device wait at each step.
+    bfloat16 has the exponent range of float32, so gradients do not underflow and need no loss scaling. This matters for
+    the gradients of the attack, which a loss scaler would not scale. It also saves the synchronization that a loss
+    scaler needs at each step.
 
     Args:
-        loss_scale: Taken for configs that inherit a float16 recipe, and not used.
-        **kwargs: Of ``OptimWrapper``.
+        loss_scale: Ignored. Configs that inherit a float16 recipe may pass it.
+        **kwargs: Arguments of ``OptimWrapper``.
     """
 
     def __init__(self, *args, loss_scale=None, **kwargs):
         super().__init__(*args, **kwargs)
 
     @contextmanager
-    def optim_context(self, model):
-        """The forward pass under autocast."""
+    def optim_context(self, model: torch.nn.Module) -> Iterator[None]:
+        """Run the forward pass under autocast."""
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
 
 
-# On a CPU, since 2.4.
+# torch has a fused AdamW for the CPU from version 2.4 on.
 FUSED_DEVICES = {'cuda', 'cpu'} if digit_version(torch.__version__) >= digit_version('2.4.0') else {'cuda'}
 
 
 @OPTIMIZERS.register_module()
 class FusedAdamW(torch.optim.AdamW):
-    """torch's AdamW, in one pass over the memory (``fused=True``) where torch has that for the device.
+    """torch's AdamW with ``fused=True`` (one pass over the memory) where torch supports it for the device.
 
     Args:
-        params: Parameters or groups of them.
-        **kwargs: Of ``torch.optim.AdamW``.
+        params: Parameters, or groups of parameters.
+        **kwargs: Arguments of ``torch.optim.AdamW``.
     """
 
-    def __init__(self, params, **kwargs):
+    def __init__(self, params: Iterable, **kwargs):
         params = list(params)
         groups = params if isinstance(params[0], dict) else [dict(params=params)]
-        groups = [dict(group, params=_as_list(group['params'])) for group in groups]
+        groups = [dict(group, params=_parameters(group)) for group in groups]
         devices = {parameter.device.type for group in groups for parameter in group['params']}
         super().__init__(groups, fused=devices <= FUSED_DEVICES or None, **kwargs)
 
 
-def _as_list(params) -> list:
+def _parameters(group: dict) -> list:
+    """The parameters of a group, which torch also takes as one tensor or as a generator."""
+    params = group['params']
     return [params] if isinstance(params, torch.Tensor) else list(params)

@@ -1,45 +1,50 @@
-"""Random numbers that depend on the seed, the rank and the iteration, and on nothing that happened before."""
+"""Random numbers that depend only on the seed, the rank and the iteration."""
 
 import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+# The first number of a seed: what the random numbers are for.
 STEP, DATA = 0, 1
 
 
 def folded(*numbers: int) -> int:
-    """One 64-bit seed from several whole numbers >= 0, by NumPy's ``SeedSequence``."""
+    """Return one 64-bit seed made from several integers >= 0 by NumPy's ``SeedSequence``."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def seed_step(seed: int, iteration: int) -> None:
-    """Seed Python, NumPy and torch, on all devices, for one iteration; this makes no device wait."""
+    """Seed Python, NumPy and torch (all devices) for one iteration. No device has to synchronize."""
     folding = folded(STEP, seed, iteration)
     _seed_python_and_numpy(folding)
     torch.manual_seed(folding)
 
 
 @contextmanager
-def data_randomness(seed: int):
-    """Inside, random numbers of this seed on the CPU; outside, as if nothing had happened.
+def data_randomness(seed: int, devices: Sequence[int] = ()) -> Iterator[None]:
+    """Seed the random numbers of the CPU and of some GPUs; restore the earlier states at the end.
 
-    It leaves other devices alone: a data loader's worker must not touch them.
+    Args:
+        seed: At least 0, below 2**64.
+        devices: Indices of the GPUs. Default: none, because a data loader's worker must not use one.
     """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, numpy = random.getstate(), np.random.get_state()
     try:
-        _seed_python_and_numpy(seed)
-        torch.default_generator.manual_seed(seed)
-        yield
+        with torch.random.fork_rng(devices):
+            _seed_python_and_numpy(seed)
+            for generator in [torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)]:
+                generator.manual_seed(seed)
+            yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _seed_python_and_numpy(seed: int) -> None:
-    # They are the same algorithm: from the same seed, they would give the same numbers.
+    # Python and NumPy use the same algorithm. Different seeds keep their numbers different.
     random.seed(seed + 1)
-    # NumPy's legacy generator takes 32 bits at a time.
+    # NumPy's legacy generator takes seeds of 32 bits.
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])

@@ -1,10 +1,12 @@
-"""What several processes decide together, so that none waits for another that has given up."""
+"""Decisions that all processes take together, so that no process waits for another that has failed."""
 
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from mmengine import dist
@@ -12,12 +14,17 @@ from mmengine.model import is_model_wrapper
 
 from ..errors import UserError
 
+# The default limit in seconds for a process that waits for the others. torch's own default is half an hour.
+TIMEOUT = 600
+T = TypeVar('T')
 
-def start_processes(settings) -> None:
-    """Join the process group, where mmengine would not, or not well.
 
-    Without an accelerator, processes talk over gloo. After a restart by torchrun, the keys of the attempt before are
-    still in its store (with the static rendezvous, which is its default), among them addresses of dead processes.
+def start_processes(settings: dict) -> None:
+    """Join the process group in the two cases that mmengine does not handle.
+
+    Without an accelerator, the backend has to be gloo. After a restart by torchrun with the static rendezvous (its
+    default), the store still holds the keys of the earlier attempt, among them addresses of dead processes. In this
+    case, the keys of this attempt get a prefix.
 
     Args:
         settings: ``env_cfg.dist_cfg``: the backend, and the timeout in seconds.
@@ -30,7 +37,7 @@ def start_processes(settings) -> None:
         store = torch.distributed.PrefixStore(f'restart {restarts}', store)
         place = dict(store=store, rank=int(rank), world_size=int(size))
     elif device:
-        return  # To mmengine.
+        return  # mmengine joins the group.
     if device:
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     torch.distributed.init_process_group(settings['backend'] if device else 'gloo', timeout=timeout, **place)
@@ -41,11 +48,11 @@ def bare_model(model: torch.nn.Module) -> torch.nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def on_main(make):
-    """What ``make`` returns on rank 0, on all ranks; a UserError there is raised on all.
+def on_main(make: Callable[[], T]) -> T:
+    """Call ``make`` on rank 0 and return its result on all ranks.
 
     Raises:
-        UserError: As rank 0 raised it. ``everywhere`` is set: one rank is to print it.
+        UserError: ``make`` raised it on rank 0. All ranks raise it, with ``everywhere`` set.
     """
     shared = [None, None]
     if dist.is_main_process():
@@ -60,13 +67,15 @@ def on_main(make):
     return result
 
 
-def on_all_ranks(make):
-    """What ``make`` returns on each rank; a UserError on one of them is raised on all.
+def on_all_ranks(make: Callable[[], T]) -> T:
+    """Call ``make`` on each rank and return the result of this rank.
 
-    ``make`` must not wait for other ranks itself.
+    Args:
+        make: A function that does not wait for other ranks.
 
     Raises:
-        UserError: With the message of the lowest rank that failed. ``everywhere`` is set: one rank is to print it.
+        UserError: ``make`` raised it on some rank. All ranks raise the error of the lowest of these ranks, with
+            ``everywhere`` set.
     """
     value, message = None, None
     try:
@@ -88,8 +97,8 @@ def _everywhere(message: str) -> UserError:
 
 
 @contextmanager
-def sigterm_restored():
-    """What SIGTERM does before, it does again afterwards, also after an error in training."""
+def sigterm_restored() -> Iterator[None]:
+    """Restore the handler of SIGTERM at the end, also after an error."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -98,19 +107,24 @@ def sigterm_restored():
 
 
 class StopSignal:
-    """SIGTERM, as all ranks see it at the same iteration.
+    """Tell all ranks in the same iteration that one of them has received SIGTERM.
 
-    The ranks vote after each iteration, by a number of one byte among their CPUs, and read the votes one iteration
-    later: the exchange runs beside the computation, and no device waits for it.
+    After each iteration, the ranks start an all-reduce of one byte on the CPU: whether the rank has received the
+    signal. They read the result one iteration later. So the all-reduce runs during the computation, and no device
+    waits for it.
     """
 
     def __init__(self):
         self.received = False
-        self._handler = self._group = self._vote = self._work = None
+        self._handler = self._group = self._flag = self._work = None
 
     def open(self, timeout: float) -> None:
-        """Listen to SIGTERM; ``timeout`` in seconds, for a rank that does not vote."""
-        # Python lets only the main thread have signal handlers.
+        """Install the signal handler.
+
+        Args:
+            timeout: Limit in seconds for the wait for a rank that does not take part.
+        """
+        # Python lets only the main thread install signal handlers.
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, self._note)
         if dist.get_world_size() > 1:
@@ -120,26 +134,30 @@ class StopSignal:
         self.received = True
 
     def agreed(self) -> bool:
-        """Whether any rank had got the signal at the end of the last iteration; all ranks ask once each iteration."""
+        """Return whether any rank had received the signal by the last iteration.
+
+        All ranks have to call this once in each iteration.
+        """
         if self._group is None:
             return self.received
-        stop = self._counted()
+        stop = self._reduced()
         if not stop:
-            self._vote = torch.tensor([self.received], dtype=torch.uint8)
+            self._flag = torch.tensor([self.received], dtype=torch.uint8)
             operation = torch.distributed.ReduceOp.MAX
-            self._work = torch.distributed.all_reduce(self._vote, operation, group=self._group, async_op=True)
+            self._work = torch.distributed.all_reduce(self._flag, operation, group=self._group, async_op=True)
         return stop
 
-    def _counted(self) -> bool:
+    def _reduced(self) -> bool:
+        """Wait for the all-reduce that runs, if any, and return its result."""
         if self._work is None:
             return False
         self._work.wait()
         self._work = None
-        return bool(self._vote)
+        return bool(self._flag)
 
     def close(self) -> None:
-        """Stop listening; what SIGTERM did before, it does again."""
-        self._counted()
+        """End the all-reduce that runs, and restore the earlier signal handler."""
+        self._reduced()
         if self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
             self._handler = None

@@ -1,4 +1,4 @@
-"""How a training is set up to be resumed, and from which checkpoint it goes on."""
+"""How a training is prepared for resumption, and which checkpoint it resumes from."""
 
 import errno
 import os
@@ -10,20 +10,19 @@ from mmengine.runner import Runner
 
 from ..checkpoints.files import CHECKSUM, POINTER, damage, latest_intact
 from ..errors import UserError
-from .ranks import on_main
+from .ranks import TIMEOUT, on_main
 
 LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
-# Seconds. mmengine passes env_cfg.dist_cfg on, and torch waits half an hour by default.
-TIMEOUT = 600
-# Set by tools/torchrun.py: when this job began, in seconds since 1970.
+# tools/torchrun.py sets this environment variable to the start time of the job, in seconds since 1970.
 JOB_STARTED = 'AEMIM_JOB_STARTED'
+# Parts of the error messages of torch.distributed for a lost process.
 LOST = ('Connection closed by peer', 'Connection reset by peer', 'Timed out waiting', 'Broken pipe', 'NCCL')
 
 
 def make_resumable(cfg: Config) -> None:
-    """In any config, take the loops and the checkpoint hook with which nothing is lost, for mmengine's own.
+    """Replace mmengine's loops and checkpoint hook by those that resume exactly, in place.
 
-    Other loops and hooks stay as they are; with ``exact_resume=False`` in the config, so do mmengine's.
+    Other loops and hooks are kept. With ``exact_resume=False`` in the config, nothing is replaced.
     """
     if not cfg.get('exact_resume', True):
         return
@@ -38,7 +37,11 @@ def make_resumable(cfg: Config) -> None:
 
 
 def set_timeout(cfg: Config) -> None:
-    """Let processes wait no longer for one another than ``env_cfg.dist_cfg.timeout``, by default ten minutes."""
+    """Complete ``env_cfg.dist_cfg`` with the backend and the timeout, by default ten minutes.
+
+    Raises:
+        UserError: The timeout is no number > 0.
+    """
     settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     timeout = settings.get('timeout', TIMEOUT)
     if not isinstance(timeout, Real) or timeout <= 0:
@@ -47,7 +50,15 @@ def set_timeout(cfg: Config) -> None:
 
 
 def wanted_resume(asked: str | None, work_dir: str) -> str | None:
-    """What to resume: what the user asked for; but torchrun's restart of a job goes on from what that job saved."""
+    """Choose what to resume.
+
+    Args:
+        asked: What the user asked for: a path, ``'auto'`` or None.
+        work_dir: The work directory of the run.
+
+    Returns:
+        ``'auto'`` if torchrun has restarted this job and the job has saved a checkpoint; otherwise ``asked``.
+    """
     if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) == 0:
         return asked
     pointer = osp.join(work_dir, POINTER)
@@ -56,10 +67,10 @@ def wanted_resume(asked: str | None, work_dir: str) -> str | None:
 
 
 def choose_checkpoint(runner: Runner, trusted=False) -> None:
-    """Have the runner resume from an intact checkpoint, the same on all ranks.
+    """Set the intact checkpoint that the runner resumes from, the same on all ranks.
 
     Raises:
-        UserError: The one that the user named is damaged, or no other is intact.
+        UserError: The checkpoint that the user named is damaged, or no checkpoint of the work directory is intact.
     """
     if not runner._resume:
         return
@@ -68,7 +79,7 @@ def choose_checkpoint(runner: Runner, trusted=False) -> None:
         path = runner._load_from
         if path is None:
             return latest_intact(runner.work_dir, trusted=trusted)
-        # Without a checksum, the file is read, and judged, where all that training starts from is.
+        # A file without a checksum is checked later, when it is read.
         wrong = damage(path) if osp.isfile(f'{path}{CHECKSUM}') else None
         if wrong:
             raise UserError(f'The checkpoint {path} {wrong}. Take another one, or copy it again.')
@@ -78,9 +89,9 @@ def choose_checkpoint(runner: Runner, trusted=False) -> None:
 
 
 def known_failure(error: Exception) -> str | None:
-    """One line for what is neither the user's mistake nor a bug: a full disk, or another process that is gone."""
+    """Return a message for a full disk or a lost process, which are no bugs; None for other errors."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f'the disk is full: {error}. Checkpoints are as they were: make room, and go on with --resume.'
+        return f'the disk is full: {error}. Checkpoints are unchanged: make room, and go on with --resume.'
     if int(os.environ.get('WORLD_SIZE', 1)) > 1 and any(sign in str(error) for sign in LOST):
         reason = str(error).splitlines()[0]
         return (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES
-from ..errors import UserError
+from ..errors import UserError, first_of
 
 # Top-1 errors of AlexNet on ImageNet-C, severities averaged. By name: the order differs between code bases.
 ALEXNET_ERRORS = {
@@ -84,10 +84,9 @@ def _check_complete(values: dict, what: str, highest: float) -> None:
         raise UserError(f'Unknown corruption {unknown[0]!r}. Known: {", ".join(CORRUPTIONS)}.')
     missing = [f'{name} {s}' for name in CORRUPTIONS for s in SEVERITIES if s not in values.get(name, {})]
     if missing:
-        shown = ', '.join(missing[:5]) + (f' and {len(missing) - 5} more' if len(missing) > 5 else '')
         raise UserError(
             f'Expected all {len(CORRUPTIONS)} corruptions at the severities 1-5, but {len(missing)} are missing: '
-            f'{shown}. Evaluate those as well; a mean over the rest is another number.'
+            f'{first_of(missing)}. Evaluate those as well; a mean over the rest is another number.'
         )
     for name in CORRUPTIONS:
         for severity in SEVERITIES:

@@ -1,4 +1,4 @@
-"""Encoders under the names of other libraries, in both directions; see docs/export.md."""
+"""Convert encoders to and from the tensor names of other libraries; see docs/export.md."""
 
 from .convert import TARGETS, ExportReport, export
 from .source import read_source

@@ -1,12 +1,13 @@
-"""Write an encoder for another library: what ``tools/export.py`` does."""
+"""Write an encoder for another library. ``tools/export.py`` calls :func:`export`."""
 
 from collections import Counter
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-from ..errors import UserError, unknown_name
+from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .files import refuse_overwriting, write_json, write_weights
 from .source import METADATA, read_source
@@ -14,7 +15,12 @@ from .spec import EncoderSpec, resize_positions
 
 
 class Target(NamedTuple):
-    """A layout to write: how to name the tensors, by kind of encoder, and where a .pth file keeps them."""
+    """A layout to write.
+
+    Attributes:
+        from_pivot: For each kind of encoder, the function that converts tensors under our names.
+        key: The key under which a .pth file holds the tensors; None if it holds them alone.
+    """
 
     from_pivot: dict
     key: str | None = 'state_dict'
@@ -37,7 +43,18 @@ TIMM_NAMES = {
 
 @dataclass
 class ExportReport:
-    """What was written, and what was not."""
+    """The result of an export.
+
+    Attributes:
+        path: The file or folder that was written.
+        spec: The description of the encoder.
+        layout: The layout of the checkpoint that was read.
+        target: The layout that was written, a name in ``TARGETS``.
+        domain: ``'clean'`` or ``'adv'``.
+        written: Number of tensors in the file.
+        left_out: Names of tensors that were not written, each with the reason.
+        notes: How to load the file.
+    """
 
     path: Path
     spec: EncoderSpec
@@ -48,33 +65,44 @@ class ExportReport:
     left_out: dict
     notes: list = field(default_factory=list)
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f'read as {self.layout}', f'{self.written} tensors ({self.domain} domain) in {self.path}']
         for reason, count in Counter(self.left_out.values()).items():
             names = [name for name, why in self.left_out.items() if why == reason]
-            more = f' and {count - 3} more' if count > 3 else ''
-            lines.append(f'{count} left out, {reason}: {", ".join(names[:3])}{more}')
+            lines.append(f'{count} left out, {reason}: {first_of(names, 3)}')
         return '\n'.join([*lines, *self.notes])
 
 
-def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None, force=False, trusted=False):
-    """Write the encoder of a checkpoint under the names of another library, with the decoder where it has one.
+def export(
+    path: str | PathLike,
+    to: str,
+    *,
+    domain: str = 'clean',
+    out: str | PathLike | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    num_heads: int | None = None,
+    force: bool = False,
+    trusted: bool = False,
+) -> ExportReport:
+    """Write the encoder of a checkpoint under the names of another library.
+
+    If the library has a decoder for it, the decoder of the checkpoint is written, too.
 
     Args:
         path: A checkpoint of any layout, as in :func:`read_source`.
         to: A name in ``TARGETS``.
-        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain, then under the stock names.
-        out: File (.safetensors or .pth), or the folder for Hugging Face. Default: beside the checkpoint.
-        img_size: Interpolate positions for images of this size, in pixels: a number or (height, width).
-        num_heads: Attention heads, where the checkpoint does not say.
-        force: Write over files that are there.
-        trusted: Let a pickle run code.
+        domain: ``'clean'``, or ``'adv'`` to write the adapters of the adversarial domain under the stock names.
+        out: A file (.safetensors or .pth), or a folder for Hugging Face. Default: beside the checkpoint.
+        img_size: Interpolate the positions for this image size, in pixels: a number or (height, width).
+        num_heads: Number of attention heads, if the checkpoint does not say.
+        force: Replace existing files.
+        trusted: As in :func:`read_checkpoint`.
 
     Returns:
-        ExportReport.
+        What was written.
 
     Raises:
-        UserError: The checkpoint cannot be read or converted, or the output is there already.
+        UserError: The checkpoint cannot be read or converted, or the output exists already.
     """
     if to not in TARGETS:
         raise unknown_name('target', to, TARGETS)
@@ -103,7 +131,7 @@ def export(path, to, *, domain='clean', out=None, img_size=None, num_heads=None,
 
 
 def _out(path: str, to: str, domain: str, img_size) -> Path:
-    # A download goes into the current folder.
+    # The result of a download goes into the current folder.
     path = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
     name = f'{path.name if path.is_dir() else path.stem}_{to}'
     name += '_adv' if domain == 'adv' else ''
@@ -123,7 +151,7 @@ def _files(out: Path, to: str) -> list:
 
 
 def _notes(to: str, state: dict, spec: EncoderSpec, file: Path) -> list:
-    """How to load it, and what the library must be told."""
+    """How to load the file, and which settings the library needs."""
     notes = []
     if to in ('aemim', 'mmpretrain', 'vitdet'):
         part = 'load_from' if to == 'aemim' else "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
@@ -142,7 +170,7 @@ def _notes(to: str, state: dict, spec: EncoderSpec, file: Path) -> list:
 
 
 def _timm_model(state: dict, spec: EncoderSpec) -> str:
-    """The code that builds timm's model for these tensors."""
+    """The Python code that builds timm's model for these tensors."""
     classes = len(state['head.fc.weight']) if 'head.fc.weight' in state else 0
     size = f'img_size={spec.img_size}'
     if spec.kind == 'swin':

@@ -1,11 +1,19 @@
-"""Names of facebookresearch/mae: timm's for the encoder, and its own for the decoder.
+"""Tensor names of facebookresearch/mae, which are timm's for the encoder.
 
-Both hold each tensor as mmpretrain does. The order of pixels in a patch is the same too: rows, columns, channels.
+The tensors themselves are the same as in mmpretrain, also the order of pixels in a patch: rows, columns, channels.
+
 Source: https://github.com/facebookresearch/mae, models_mae.py and models_vit.py.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..errors import UserError
 from .names import Converted, NameTable, rename
+
+if TYPE_CHECKING:
+    from .spec import EncoderSpec
 
 
 def _blocks(ours: str, theirs: str) -> list:
@@ -27,7 +35,7 @@ ENCODER = [
     *_blocks('backbone.layers', 'blocks'),
     ('backbone.ln1', 'norm'),
 ]
-# Of a model fine-tuned on the mean of its patches, or on its class token (then without fc_norm).
+# A classifier on the mean of the patches has fc_norm; one on the class token has not.
 CLASSIFIER = [('backbone.ln2', 'fc_norm'), ('head.fc', 'head')]
 DECODER = [
     ('neck.mask_token', 'mask_token'),
@@ -37,23 +45,27 @@ DECODER = [
     ('neck.ln1', 'decoder_norm'),
     ('neck.decoder_pred', 'decoder_pred'),
 ]
-# timm takes a mask_token for the sign of another family of models.
+# Without the decoder, since timm takes a mask_token as the sign of another family of models.
 TIMM = NameTable(ENCODER + CLASSIFIER)
 MAE = NameTable(ENCODER + CLASSIFIER + DECODER)
 
 
 def to_pivot(state: dict) -> Converted:
-    """Names of facebookresearch/mae or timm to ours."""
+    """Convert names of facebookresearch/mae or timm to ours."""
     return rename(state, MAE.to_ours, lambda name: None)
 
 
-def to_mae(state: dict, spec) -> Converted:
-    """Our names to those of facebookresearch/mae: encoder, decoder and classifier."""
+def to_mae(state: dict, spec: EncoderSpec) -> Converted:
+    """Convert our names of encoder, decoder and classifier to those of facebookresearch/mae."""
     return rename(state, MAE.to_theirs, lambda name: 'facebookresearch/mae has no place for it')
 
 
-def to_timm(state: dict, spec) -> Converted:
-    """Our names to timm's ``VisionTransformer``: encoder and classifier."""
+def to_timm(state: dict, spec: EncoderSpec) -> Converted:
+    """Convert our names of encoder and classifier to those of timm's ``VisionTransformer``.
+
+    Raises:
+        UserError: The model has two final norms.
+    """
     if {'backbone.ln1.weight', 'backbone.ln2.weight'} <= state.keys():
         raise UserError(
             'This model has a norm before and another after the mean over patches, but a VisionTransformer of timm has '

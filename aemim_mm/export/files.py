@@ -1,40 +1,22 @@
-"""Write files whole or not at all, and never over another unless asked."""
+"""Write the files of an export, but never over an existing file unless asked."""
 
+import io
 import json
-import os
-import tempfile
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from ..checkpoints.files import write_whole
 from ..errors import UserError
 
 
-@contextmanager
-def _replacing(path: Path):
-    """A temporary file beside ``path``, which takes its place at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    try:
-        yield temporary
-        # mkstemp's files are for their owner alone.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def refuse_overwriting(paths, force: bool) -> None:
-    """Fail before any work where a file is there already.
+def refuse_overwriting(paths: Iterable[Path], force: bool) -> None:
+    """Check that the files may be written.
 
     Raises:
-        UserError: Names the file.
+        UserError: A path is a folder, or a file that exists and may not be replaced.
     """
     there = next((path for path in paths if path.exists()), None)
     if there and there.is_dir():
@@ -44,24 +26,25 @@ def refuse_overwriting(paths, force: bool) -> None:
 
 
 def write_weights(path: Path, state: dict, key: str | None, metadata: dict) -> None:
-    """Write tensors, and what is to be known of them.
+    """Write tensors and metadata.
 
     Args:
-        path: ``.safetensors``, or ``.pth`` for torch.save.
+        path: A ``.safetensors`` file, or a ``.pth`` file of ``torch.save``.
         state: Names and tensors.
-        key: In a ``.pth`` file, where the library in question looks for the tensors; None: at the top.
-        metadata: Plain values: in the header of safetensors, and in ``meta`` beside ``key``.
+        key: The key under which a ``.pth`` file holds the tensors. None: the file holds the tensors alone.
+        metadata: Plain values for the header of safetensors, or for ``meta`` beside ``key``.
     """
-    # Tensors may share memory, which safetensors refuses, or be views of larger ones, which torch.save writes whole.
+    # safetensors refuses tensors that share memory. torch.save writes all the memory behind a view.
     state = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
-    with _replacing(path) as temporary:
-        if path.suffix == '.safetensors':
-            save_file(state, temporary, metadata={'format': 'pt', **{k: json.dumps(v) for k, v in metadata.items()}})
-        else:
-            torch.save({key: state, 'meta': metadata} if key else state, temporary)
+    if path.suffix == '.safetensors':
+        content = save(state, {'format': 'pt', **{name: json.dumps(value) for name, value in metadata.items()}})
+    else:
+        stream = io.BytesIO()
+        torch.save({key: state, 'meta': metadata} if key else state, stream)
+        content = stream.getvalue()
+    write_whole(path, content)
 
 
 def write_json(path: Path, content: dict) -> None:
     """Write indented JSON."""
-    with _replacing(path) as temporary:
-        Path(temporary).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    write_whole(path, f'{json.dumps(content, indent=2)}\n'.encode())

@@ -1,16 +1,24 @@
-"""Names of Hugging Face's ``ViTMAEForPreTraining`` and ``ViTModel``, and the files beside the weights.
+"""Tensor names of Hugging Face's ``ViTMAEForPreTraining`` and ``ViTModel``, and the files beside the weights.
 
-Query, key and value are three layers there and one here, in this order. The order of pixels in a patch is the same:
-rows, columns, channels. Their norms add 1e-12 to the variance unless config.json says otherwise, ours 1e-6.
+Hugging Face has three layers for query, key and value. This project has one layer with the three in this order. The
+order of pixels in a patch is the same: rows, columns, channels. Norms of Hugging Face add 1e-12 to the variance unless
+config.json says otherwise; norms of this project add 1e-6.
+
 Source: https://github.com/huggingface/transformers, models/vit_mae and models/vit.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import UserError
 from .names import Converted, NameTable, rename
+
+if TYPE_CHECKING:
+    from .spec import EncoderSpec
 
 
 def _layers(ours: str, theirs: str) -> list:
@@ -27,7 +35,7 @@ def _layers(ours: str, theirs: str) -> list:
     return [(f'{ours}.*.{name}', f'{theirs}.*.{other}') for name, other in layers.items()]
 
 
-# Those of the encoder stand after `vit.` where there is more than an encoder.
+# In a model with more than an encoder, these names begin with `vit.`.
 ENCODER = [
     ('backbone.cls_token', 'embeddings.cls_token'),
     ('backbone.pos_embed', 'embeddings.position_embeddings'),
@@ -45,7 +53,7 @@ DECODER = [
 ]
 TABLE = NameTable(ENCODER + DECODER)
 IGNORED = {
-    r'pooler\.': 'the pooling layer is of another head',
+    r'pooler\.': 'the pooling layer belongs to another head',
     r'classifier\.': 'a classifier stays with its library',
     r'embeddings\.mask_token': 'SimMIM hides patches with it, MAE does not',
 }
@@ -53,7 +61,7 @@ PARTS = ('query', 'key', 'value')
 
 
 def to_pivot(state: dict) -> Converted:
-    """Hugging Face's names to ours."""
+    """Convert names of Hugging Face to ours."""
 
     def reason(name):
         name = name.removeprefix('vit.')
@@ -64,8 +72,12 @@ def to_pivot(state: dict) -> Converted:
     return converted
 
 
-def to_huggingface(state: dict, spec) -> Converted:
-    """Our names to ``ViTMAEForPreTraining``, or, where there is no whole decoder, ``ViTModel``."""
+def to_huggingface(state: dict, spec: EncoderSpec) -> Converted:
+    """Convert our names to those of ``ViTMAEForPreTraining``, or of ``ViTModel`` if there is no whole decoder.
+
+    Raises:
+        UserError: The encoder has no final norm, or its patches are not square.
+    """
     if 'backbone.ln1.weight' not in state:
         raise UserError(
             'This encoder was fine-tuned without its final norm, which every ViT of Hugging Face has. Export the '
@@ -86,15 +98,15 @@ def to_huggingface(state: dict, spec) -> Converted:
     return Converted(rename(_split(kept), translate, None).state, left_out)
 
 
-def has_decoder(state: dict, spec) -> bool:
-    """Whether there is a decoder that ``ViTMAEForPreTraining`` can have: MAE's, and of a square image."""
+def has_decoder(state: dict, spec: EncoderSpec) -> bool:
+    """Return whether ``ViTMAEForPreTraining`` can hold the decoder: a whole decoder of MAE, for square images."""
     needed = ('mask_token', 'decoder_pos_embed', 'decoder_embed.weight', 'decoder_pred.weight', 'ln1.weight')
     blocks = 'decoder_blocks.0.ffn.layers.0.0.weight'
     is_whole = all(f'neck.{name}' in state for name in (*needed, blocks))
     return is_whole and spec.grid[0] == spec.grid[1]
 
 
-def _why(name: str, spec) -> str:
+def _why(name: str, spec: EncoderSpec) -> str:
     if TABLE.to_theirs(_first_part(name)) is None:
         return "Hugging Face's ViT and ViTMAE have no place for it"
     return f"Hugging Face's decoder is whole and for square images only, and this is for {spec.img_size}"
@@ -130,8 +142,8 @@ def _split(state: dict) -> dict:
     return split
 
 
-def config_json(state: dict, spec) -> dict:
-    """config.json of what :func:`to_huggingface` gives."""
+def config_json(state: dict, spec: EncoderSpec) -> dict:
+    """Return the content of config.json for the result of :func:`to_huggingface`."""
     heads, decoder = spec.heads(), has_decoder(state, spec)
     square = spec.img_size[0] == spec.img_size[1]
     config = dict(
@@ -164,13 +176,13 @@ def config_json(state: dict, spec) -> dict:
 
 
 def count_layers(state: dict, prefix: str) -> int:
-    """How many numbered layers stand below ``prefix``."""
+    """Return the number of layers whose names are ``prefix``, a dot and a number."""
     numbers = {name.removeprefix(f'{prefix}.').split('.')[0] for name in state if name.startswith(f'{prefix}.')}
     return len(numbers)
 
 
-def preprocessor_json(spec) -> dict:
-    """preprocessor_config.json: pixels 0-255 to the units of the encoder. It resizes to the size, and does not crop."""
+def preprocessor_json(spec: EncoderSpec) -> dict:
+    """Return the content of preprocessor_config.json: resize without cropping, then normalize."""
     config = dict(
         image_processor_type='ViTImageProcessor',
         do_resize=True,
@@ -186,7 +198,7 @@ def preprocessor_json(spec) -> dict:
 
 
 def fields(config: dict, preprocessor: dict) -> dict:
-    """What config.json and preprocessor_config.json say of an encoder, under the names of ``EncoderSpec``."""
+    """Return the fields of ``EncoderSpec`` that config.json and preprocessor_config.json contain."""
     known = dict(
         num_heads=config.get('num_attention_heads'),
         decoder_num_heads=config.get('decoder_num_attention_heads'),

@@ -1,15 +1,21 @@
-"""Our names, which are mmpretrain's: ``backbone.`` the encoder, ``neck.`` MAE's decoder, ``head.`` a classifier.
+"""Our tensor names, which are mmpretrain's: ``backbone.`` (encoder), ``neck.`` (decoder) and ``head.`` (classifier).
 
-Every other layout is read into these names and written from them. Also here: what a detector takes of them.
+All other layouts are converted to these names when they are read, and from these names when they are written.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .names import Converted, rename
 
+if TYPE_CHECKING:
+    from .spec import EncoderSpec
+
 LAYERS = ('ln1', 'attn.qkv', 'attn.proj', 'ln2', 'ffn.layers.0.0', 'ffn.layers.1')
-# All that a plain ViT has. Others (relative positions, layer scale, gates) would change what it computes.
+# All parameters of a plain ViT. Other parameters (relative positions, layer scale, gates) would change its output.
 VIT = re.compile(
     r'backbone\.(cls_token|pos_embed|mask_token|patch_embed\.projection\.(weight|bias)|ln[12]\.(weight|bias)'
     rf'|layers\.\d+\.({"|".join(map(re.escape, LAYERS))})\.(weight|bias))'
@@ -22,7 +28,7 @@ SWIN = re.compile(
 
 
 def to_pivot(state: dict) -> Converted:
-    """The names of a whole model stay."""
+    """Keep the names of a whole model; leave out parameters that a plain encoder lacks."""
 
     def translate(name):
         known = VIT.fullmatch(name) or SWIN.fullmatch(name) or not name.startswith('backbone.')
@@ -32,17 +38,17 @@ def to_pivot(state: dict) -> Converted:
 
 
 def bare_to_pivot(state: dict) -> Converted:
-    """The names of ``VisionTransformer`` or ``SwinTransformer`` alone get ``backbone.`` before them."""
+    """Put ``backbone.`` before the names of a ``VisionTransformer`` or ``SwinTransformer`` alone."""
     return to_pivot({f'backbone.{name}': value for name, value in state.items()})
 
 
-def to_aemim(state: dict, spec) -> Converted:
-    """All of it: ``load_from`` of a pre-training config takes encoder and decoder."""
+def to_aemim(state: dict, spec: EncoderSpec) -> Converted:
+    """Keep encoder and decoder, for ``load_from`` of a pre-training config."""
     return Converted(dict(state))
 
 
-def to_mmpretrain(state: dict, spec) -> Converted:
-    """Encoder and classifier, with ``backbone.`` before the encoder's names, as ``init_cfg`` with a prefix expects."""
+def to_mmpretrain(state: dict, spec: EncoderSpec) -> Converted:
+    """Keep encoder and classifier, for ``init_cfg`` with the prefix ``backbone.``."""
 
     def translate(name):
         kept = name.startswith(('backbone.', 'head.')) and name != 'backbone.mask_token'
@@ -51,8 +57,12 @@ def to_mmpretrain(state: dict, spec) -> Converted:
     return rename(state, translate, lambda name: 'only pre-training needs it')
 
 
-def to_vitdet(state: dict, spec) -> Converted:
-    """The backbone of this project's detectors, ``aemim_mm.det.ViTDet``: patches only, positions (1, H, W, C)."""
+def to_vitdet(state: dict, spec: EncoderSpec) -> Converted:
+    """Convert to ``aemim_mm.det.ViTDet``, which has no class token and positions of shape (1, H, W, C).
+
+    Raises:
+        UserError: The encoder is a Swin.
+    """
     if spec.kind != 'vit':
         raise UserError('ViTDet is a plain ViT, and this encoder is a Swin. Use --to mmpretrain for a Swin detector.')
     left_out = {}

@@ -1,17 +1,20 @@
-"""Read an encoder from any layout into our names."""
+"""Read the encoder of a checkpoint of any known layout into our names."""
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..checkpoints.fit import read_checkpoint
-from ..errors import UserError, unknown_name
+from ..checkpoints.reading import read_checkpoint
+from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
+from .names import Converted
 from .spec import EncoderSpec, describe
 from .stored import fields_of_config
 
@@ -20,14 +23,20 @@ DOMAINS = ('clean', 'adv')
 
 
 class Layout(NamedTuple):
-    """One way to name tensors. ``signature`` is a name that only this layout has."""
+    """The tensor names of a library.
+
+    Attributes:
+        title: The libraries that use these names, for messages.
+        signature: A regular expression for names that only this layout has.
+        to_pivot: Converts tensors under these names to ours.
+    """
 
     title: str
     signature: str
-    to_pivot: object
+    to_pivot: Callable[[dict], Converted]
 
 
-LAYOUTS = (
+SOURCES = (
     Layout('aemim or mmpretrain, whole models (backbone.*)', r'backbone\.', mmpretrain.to_pivot),
     Layout(
         'mmpretrain, encoders (layers.0.ln1.*, stages.0.*)',
@@ -46,7 +55,14 @@ LAYOUTS = (
 
 @dataclass
 class Source:
-    """An encoder under our names, of one domain; and what was left out of it: names with the reason."""
+    """The encoder of a checkpoint, in one domain.
+
+    Attributes:
+        state: Tensors under our names.
+        spec: The description of the encoder.
+        layout: The layout of the checkpoint, for messages.
+        left_out: Names in the checkpoint that are not in ``state``, each with the reason.
+    """
 
     state: dict
     spec: EncoderSpec
@@ -54,24 +70,27 @@ class Source:
     left_out: dict = field(default_factory=dict)
 
 
-def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Source:
+def read_source(
+    path: str | PathLike, *, domain: str = 'clean', num_heads: int | None = None, trusted: bool = False
+) -> Source:
     """Read a checkpoint of any known layout.
 
     Args:
-        path: A file (.pth, .bin, .safetensors) or its URL, or a folder with config.json, as Hugging Face has.
-        domain: ``clean``, or ``adv`` for the adapters of the adversarial domain.
-        num_heads: Attention heads, where the checkpoint does not say.
-        trusted: As in ``read_checkpoint``.
+        path: A file (.pth, .bin, .safetensors) or its URL, or a folder of Hugging Face with config.json.
+        domain: ``'clean'``, or ``'adv'`` for the adapters of the adversarial domain.
+        num_heads: Number of attention heads, if the checkpoint does not say.
+        trusted: As in :func:`read_checkpoint`.
 
     Raises:
-        UserError: No such file, unknown names, a part of a model, or one without the adapters asked for.
+        UserError: The file does not exist, has unknown names, holds no whole encoder, or lacks the adapters of the
+            domain.
     """
     if domain not in DOMAINS:
         raise unknown_name('domain', domain, DOMAINS)
     file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
     state, left_out = _tensors(checkpoint)
-    # config.json, which users edit, before what the weights' file says.
+    # Users may edit config.json, so it precedes the metadata of the file with the weights.
     stored = {**_stored(checkpoint, file), **stored}
     if num_heads:
         stored['num_heads'] = num_heads
@@ -81,7 +100,7 @@ def read_source(path, *, domain='clean', num_heads=None, trusted=False) -> Sourc
     unknown = [name for name, reason in converted.left_out.items() if reason is None]
     if unknown:
         raise UserError(
-            f'{path} looks like {layout.title}, but a plain encoder has no {_some(unknown)}: without '
+            f'{path} looks like {layout.title}, but a plain encoder has no {first_of(unknown)}: without '
             f'{"it" if len(unknown) == 1 else "them"}, it would compute something else. {_known()}'
         )
     spec = describe(converted.state, stored)
@@ -109,7 +128,7 @@ def _file_of(path: Path) -> tuple:
 
 
 def _tensors(checkpoint: dict) -> tuple:
-    """The tensors by name, where the known projects keep them; and all else."""
+    """Split the content of a checkpoint into tensors by name, and the rest with the reason for leaving it out."""
     key = next((key for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), None)
     state = checkpoint[key] if key else checkpoint
     left_out = {name: 'the state of a training, no weights' for name in checkpoint if key and name != key}
@@ -121,7 +140,7 @@ def _tensors(checkpoint: dict) -> tuple:
 
 
 def _stored(checkpoint: dict, file) -> dict:
-    """What a checkpoint says of itself: our metadata, or the config of the run."""
+    """Read fields of ``EncoderSpec`` from our metadata, or from the config of the run."""
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     if str(file).endswith('.safetensors'):
@@ -142,7 +161,7 @@ def _stored(checkpoint: dict, file) -> dict:
 
 
 def _select_domain(state: dict, domain: str, path) -> tuple:
-    """The tensors of one domain under the stock names, and the names of the other's."""
+    """Give the tensors of one domain the stock names; list those of the other domain as left out."""
     adapters = {name: value for name, value in state.items() if name.endswith('_adv')}
     stock = {name: value for name, value in state.items() if name not in adapters}
     if domain == 'clean':
@@ -152,27 +171,23 @@ def _select_domain(state: dict, domain: str, path) -> tuple:
     alone = [name for name in adapters if name.removesuffix('_adv') not in stock]
     if alone:
         raise UserError(
-            f'The adversarial domain of {path} has {_some(alone)}, which stock models have no place for. Take --domain '
-            'clean.'
+            f'The adversarial domain of {path} has {first_of(alone)}, which stock models have no place for. Take '
+            '--domain clean.'
         )
     replaced = {name.removesuffix('_adv'): value for name, value in adapters.items()}
     return {**stock, **replaced}, dict.fromkeys(replaced, 'an adapter of the clean domain')
 
 
 def _layout_of(state: dict, path) -> Layout:
-    found = [layout for layout in LAYOUTS if any(re.match(layout.signature, name) for name in state)]
+    found = [layout for layout in SOURCES if any(re.match(layout.signature, name) for name in state)]
     if len(found) == 1:
         return found[0]
     if found:
         titles = ' and of '.join(layout.title for layout in found)
         raise UserError(f'{path} mixes names of {titles}. Expected one layout; take the file of one model. {_known()}')
-    has = f'has {_some(list(state))}, and' if state else 'has no tensors, so'
+    has = f'has {first_of(state)}, and' if state else 'has no tensors, so'
     raise UserError(f'{path} {has} no names of a layout that is known. {_known()}')
 
 
 def _known() -> str:
-    return f'Known: {"; ".join(layout.title for layout in LAYOUTS)}.'
-
-
-def _some(names: list) -> str:
-    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
+    return f'Known: {"; ".join(layout.title for layout in SOURCES)}.'

@@ -1,4 +1,4 @@
-"""What one must know of an encoder beside its tensors: from the tensors' shapes, and from what is stored with them."""
+"""The description of an encoder, from the shapes of its tensors and the metadata of the checkpoint."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ import torch
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 
-from ..errors import UserError
+from ..errors import UserError, first_of
 from ..models.patches import patch_grid
 from .huggingface import count_layers
 from .stored import valid
@@ -18,9 +18,23 @@ POSITIONS = ('backbone.pos_embed', 'neck.decoder_pos_embed')
 
 @dataclass
 class EncoderSpec:
-    """An encoder without its weights. Sizes are (height, width) in pixels; mean and std in pixels, 0-255, by channel.
+    """The description of an encoder without its weights.
 
-    ``mean`` is None where it is unknown; ``to_rgb`` is False for a model that was trained on blue, green, red.
+    Attributes:
+        kind: ``'vit'`` or ``'swin'``.
+        embed_dims: Width of the tokens; for Swin, in the first stage.
+        num_layers: Number of layers; for Swin, in all stages.
+        feedforward_channels: Width of the hidden layer of the MLPs; for Swin, in the first stage.
+        in_channels: Channels of an image.
+        patch_size, img_size: (height, width) in pixels.
+        num_heads: Attention heads of a ViT; None if the checkpoint does not say.
+        decoder_num_heads: Attention heads of the decoder; None if the checkpoint does not say.
+        mean, std: Normalization by channel, in pixels 0-255; None if unknown.
+        to_rgb: Whether the channels are red, green, blue; otherwise they are blue, green, red.
+        eps: What the norms add to the variance.
+        norm_pix: Whether the decoder predicts pixels that are normalized by patch.
+        depths, stage_heads: Layers and attention heads by stage; Swin only.
+        window_size: Width of the windows in patches; Swin only.
     """
 
     kind: str
@@ -37,7 +51,6 @@ class EncoderSpec:
     to_rgb: bool = True
     eps: float = 1e-6
     norm_pix: bool = True
-    # Of Swin only, by stage.
     depths: tuple = ()
     stage_heads: tuple = ()
     window_size: int = 0
@@ -48,15 +61,22 @@ class EncoderSpec:
         return patch_grid(self.img_size, self.patch_size)
 
     def heads(self) -> int:
-        """Attention heads of a ViT: stored, or of the known architecture of this size, or 64 channels wide.
+        """Return the number of attention heads of a ViT.
+
+        If the checkpoint does not say, this is the number of mmpretrain's architecture of the same size, or else one
+        head for 64 channels.
 
         Raises:
-            UserError: None of these.
+            UserError: The number is unknown.
         """
         return self.num_heads or _usual_heads(self)
 
     def decoder_heads(self, width: int) -> int:
-        """Attention heads of a decoder of this width: stored, or MAE's 16."""
+        """Return the number of attention heads of a decoder of this width: 16, as in MAE, unless the checkpoint says.
+
+        Raises:
+            UserError: The number is unknown.
+        """
         if not self.decoder_num_heads and width % 16:
             raise UserError(
                 f'The decoder is {width} wide, which 16 heads, as MAE has, do not divide. The checkpoint says no other '
@@ -65,7 +85,7 @@ class EncoderSpec:
         return self.decoder_num_heads or 16
 
     def stored(self) -> dict:
-        """The fields, for a file's metadata."""
+        """Return the fields for the metadata of a file."""
         return asdict(self)
 
 
@@ -83,14 +103,14 @@ def _usual_heads(spec: EncoderSpec) -> int:
 
 
 def describe(state: dict, stored: dict) -> EncoderSpec:
-    """The spec of an encoder.
+    """Describe an encoder.
 
     Args:
         state: Its tensors, under our names.
-        stored: What came with them: fields of ``EncoderSpec``, those that are known.
+        stored: Fields of ``EncoderSpec`` that the checkpoint contains. They are not trusted.
 
     Raises:
-        UserError: A tensor is missing, or the image size cannot be known.
+        UserError: A tensor is missing, or the image size or the number of heads is unknown or wrong.
     """
     if 'backbone.patch_embed.projection.weight' not in state:
         raise UserError('The checkpoint holds no whole encoder: backbone.patch_embed.projection.weight is missing.')
@@ -136,9 +156,8 @@ def _check_whole_vit(state: dict) -> None:
     if not missing and not {'backbone.ln1.weight', 'backbone.ln2.weight'} & state.keys():
         missing = ['backbone.ln1.weight']
     if missing:
-        more = ' and more' if len(missing) > 4 else ''
         raise UserError(
-            f'The checkpoint holds no whole encoder: {", ".join(missing[:4])}{more} (under our names) missing. '
+            f'The checkpoint holds no whole encoder: {first_of(missing, 4)} (under our names) missing. '
             "Expected a ViT with class token and final norm; a detector's backbone has neither."
         )
 
@@ -166,7 +185,7 @@ def _swin(state: dict, stored: dict) -> dict:
     needed += [f'backbone.stages.{stage}.downsample.reduction.weight' for stage in range(stages - 1)]
     missing = [name for name in needed if name not in state]
     if missing:
-        raise UserError(f'The checkpoint holds no whole Swin: {", ".join(missing[:4])} (under our names) missing.')
+        raise UserError(f'The checkpoint holds no whole Swin: {first_of(missing, 4)} (under our names) missing.')
     tables = [state[name] for name in needed[:stages]]
     window = (math.isqrt(len(tables[0])) + 1) // 2
     depths = tuple(count_layers(state, f'backbone.stages.{stage}.blocks') for stage in range(stages))
@@ -186,10 +205,16 @@ def _swin(state: dict, stored: dict) -> dict:
 
 
 @torch.no_grad()
-def resize_positions(state: dict, spec: EncoderSpec, img_size) -> None:
+def resize_positions(state: dict, spec: EncoderSpec, img_size: int | tuple[int, int]) -> None:
     """Interpolate the positions of encoder and decoder for another image size, in place.
 
-    Bicubic without antialiasing, as mmpretrain does at loading and Hugging Face at ``interpolate_pos_encoding=True``.
+    The interpolation is bicubic without antialiasing, as in mmpretrain at loading and in Hugging Face with
+    ``interpolate_pos_encoding=True``.
+
+    Args:
+        state: Tensors under our names; changed.
+        spec: The description of the encoder; its ``img_size`` is changed.
+        img_size: In pixels, a number or (height, width).
     """
     size = tuple(to_2tuple(img_size))
     source, target = spec.grid, patch_grid(size, spec.patch_size)

@@ -1,4 +1,4 @@
-"""What is stored with the tensors of a checkpoint, from wherever it comes: read with care, and never run."""
+"""Read the metadata of a checkpoint without trusting or running it."""
 
 import ast
 
@@ -9,7 +9,7 @@ def _all_of(value, kinds) -> bool:
     return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(item, kinds) for item in value)
 
 
-# Fields of ``EncoderSpec``, and what they may be.
+# Fields of ``EncoderSpec``, each with the test of its value.
 IS_VALID = {
     **dict.fromkeys(('num_heads', 'decoder_num_heads'), lambda value: type(value) is int and value > 0),
     **dict.fromkeys(('to_rgb', 'norm_pix'), lambda value: isinstance(value, bool)),
@@ -20,14 +20,17 @@ IS_VALID = {
 
 
 def valid(stored: dict) -> dict:
-    """The known fields of the right kind; others are as if they were not there."""
+    """Return the fields that are known and have a valid value; ignore the others."""
     return {name: value for name, value in stored.items() if name in IS_VALID and IS_VALID[name](value)}
 
 
 def fields_of_config(text: str) -> dict:
-    """What the config of a run, as mmengine stores it in a checkpoint, says of the encoder.
+    """Read fields of ``EncoderSpec`` from the text of a config, as mmengine stores it in a checkpoint.
 
-    It is read as text: ``Config.fromstring`` would run it.
+    The text is parsed, not run. ``Config.fromstring`` would run it.
+
+    Returns:
+        The fields that the config sets; none if it contains more than literals.
     """
     model, top = {}, {}
     try:
@@ -39,7 +42,7 @@ def fields_of_config(text: str) -> dict:
         model = top.get('model') or {}
         backbone, neck, head = (_dict(model.get(name)) for name in ('backbone', 'neck', 'head'))
         preprocessor = _dict(model.get('data_preprocessor')) or _dict(top.get('data_preprocessor'))
-    # Not a config, or one with more than literals, which tells nothing.
+    # The text is no config, or contains more than literals.
     except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
         return {}
     arch = backbone.get('arch')
@@ -63,7 +66,7 @@ def _dict(value) -> dict:
 
 
 def _literal(node):
-    """The value of literals and of ``dict(...)``."""
+    """Evaluate literals and ``dict(...)``."""
     if isinstance(node, ast.Call):
         if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
             raise ValueError('more than literals')

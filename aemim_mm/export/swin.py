@@ -1,15 +1,23 @@
-"""Names of timm's ``SwinTransformer``.
+"""Tensor names of timm's ``SwinTransformer``.
 
-Two things differ beside names: there, a stage begins with the merging of patches, here it ends with it; and the four
-merged patches stand in another order. Source: https://github.com/huggingface/pytorch-image-models, swin_transformer.py.
+Besides the names, two things differ. In timm a stage begins with the merging of patches; in mmpretrain it ends with it.
+The four patches that are merged have another order.
+
+Source: https://github.com/huggingface/pytorch-image-models, swin_transformer.py.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import UserError
 from .names import Converted, NameTable, rename
+
+if TYPE_CHECKING:
+    from .spec import EncoderSpec
 
 PAIRS = [
     ('backbone.patch_embed.projection', 'patch_embed.proj'),
@@ -34,7 +42,11 @@ COMPUTED = re.compile(r'.*\.(relative_position_index|attn_mask)')
 
 
 def to_pivot(state: dict) -> Converted:
-    """timm's names to ours."""
+    """Convert timm's names to ours.
+
+    Raises:
+        UserError: The names are those of timm before 0.9.
+    """
     if any(name.startswith('layers.0.downsample.') for name in state):
         raise UserError(
             'This Swin has its merging of patches at the end of a stage, as timm before 0.9 had. Load it with a newer '
@@ -47,8 +59,8 @@ def to_pivot(state: dict) -> Converted:
     return converted
 
 
-def to_timm(state: dict, spec) -> Converted:
-    """Our names to timm's."""
+def to_timm(state: dict, spec: EncoderSpec) -> Converted:
+    """Convert our names to timm's."""
     state = {_shifted(name, 1): _merged(name, value, to_ours=False) for name, value in state.items()}
 
     def reason(name):
@@ -58,7 +70,7 @@ def to_timm(state: dict, spec) -> Converted:
 
 
 def _table(state: dict, stages: str) -> NameTable:
-    """The names, with the norm after the last stage, which bears its number here."""
+    """Build the table of names. Our name of the final norm contains the number of the last stage."""
     last = max(int(name[len(stages) + 1 :].split('.')[0]) for name in state if name.startswith(f'{stages}.'))
     return NameTable([*PAIRS, (f'backbone.norm{last}', 'norm')])
 
@@ -68,14 +80,14 @@ def _computed(name: str) -> str | None:
 
 
 def _shifted(name: str, by: int) -> str:
-    """The name of a merging of patches, of another stage."""
+    """Add ``by`` to the stage in the name of a patch merging; keep other names."""
     return re.sub(
         r'^(backbone\.stages\.)(\d+)(?=\.downsample\.)', lambda match: f'{match[1]}{int(match[2]) + by}', name
     )
 
 
 def _merged(name: str, value: torch.Tensor, to_ours: bool) -> torch.Tensor:
-    """The inputs of a merging in the other order; ours: channel, row, column; timm's: column, row, channel."""
+    """Reorder the inputs of a patch merging. Our order is channel, row, column; timm's is column, row, channel."""
     if '.downsample.' not in name:
         return value
     last = value.shape[-1]

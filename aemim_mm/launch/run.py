@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
+from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..errors import UserError
 from .checks import check_batches, check_image_size, check_pretrained, check_start
@@ -29,13 +30,15 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
-        return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise
         raise UserError(
             f'The config has a field that nothing takes: {error}. Correct its name, in the config or in --cfg-options.'
         ) from error
+    keep_parameter_lists_off_screen(runner.logger)
+    return runner
 
 
 def train(

@@ -1,47 +1,57 @@
-"""Where a loss that is not finite came from."""
+"""Find the module in which a loss that is not finite began."""
 
 import torch
 from mmengine.logging import MessageHub
 from torch import nn
 
+from ..domain import Domain, use_domain
+from ..replay import Pass
+
 
 class NonFiniteLossError(RuntimeError):
-    """A loss became infinite or NaN; raised before the optimizer could spread it to the weights."""
+    """A loss is infinite or NaN. It is raised before the optimizer can spread the value to the weights."""
 
 
-def non_finite_loss(model: nn.Module, losses: dict, inputs: torch.Tensor, passes: dict) -> NonFiniteLossError:
-    """The error for a loss that is not finite: names the iteration, and the module where it began.
+def check_finite(model: nn.Module, clean: Pass, adv: Pass) -> None:
+    """Check both losses of a step.
+
+    The check waits for the device once a step, as mmengine's logging does. After the optimizer's step, it would be too
+    late for the weights.
 
     Args:
-        model: The model, with the weights that gave the loss.
-        losses: Names and values of the losses.
-        inputs: The images, normalised.
-        passes: Name to a function that repeats that forward pass, in the order to search.
+        model: The model, with the weights that gave the losses.
+        clean, adv: The two passes.
+
+    Raises:
+        NonFiniteLossError: Names the iteration, the losses, and the module where the value began.
     """
+    if torch.isfinite(clean.loss + adv.loss):
+        return
     iteration = MessageHub.get_current_instance().get_info('iter', 0)
-    values = ', '.join(f'{name} {value.item():g}' for name, value in losses.items())
-    return NonFiniteLossError(
-        f'The loss is not finite at iteration {iteration + 1} ({values}): {_origin(model, inputs, passes)}. The '
-        'weights were not updated, and all checkpoints are kept. Go on from the last one with --resume, after lowering '
-        'optim_wrapper.optimizer.lr, setting optim_wrapper.clip_grad, or training in bfloat16 rather than float16.'
+    raise NonFiniteLossError(
+        f'The loss is not finite at iteration {iteration + 1} (loss_clean {clean.loss.item():g}, loss_adv '
+        f'{adv.loss.item():g}): {_origin(model, clean, adv)}. The weights were not updated, and all checkpoints are '
+        'kept. Resume from the last one with --resume, after lowering optim_wrapper.optimizer.lr, setting '
+        'optim_wrapper.clip_grad, or training in bfloat16 rather than float16.'
     )
 
 
 @torch.no_grad()
-def _origin(model, inputs, passes) -> str:
-    if not torch.isfinite(inputs).all():
+def _origin(model, clean: Pass, adv: Pass) -> str:
+    if not torch.isfinite(clean.images).all():
         return 'the images themselves hold such values'
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             return f'the weights hold such values, first in {name}'
-    for name, run in passes.items():
-        found = _first_non_finite_module(model, run)
+    for name, domain, step in (('clean', Domain.CLEAN, clean), ('adversarial', Domain.ADV, adv)):
+        with use_domain(model, domain):
+            found = _first_non_finite_module(model, step)
         if found:
             return f'it began in {found}, in the {name} pass'
     return 'no module gives such values when the step is repeated'
 
 
-def _first_non_finite_module(model, run) -> str | None:
+def _first_non_finite_module(model, step: Pass) -> str | None:
     found = []
 
     def check(name):
@@ -53,10 +63,10 @@ def _first_non_finite_module(model, run) -> str | None:
 
         return hook
 
-    # Hooks fire when a module ends, so the first to fire is the innermost one that is broken.
+    # Hooks fire when a module ends, so the first to fire is the innermost module that is broken.
     handles = [module.register_forward_hook(check(name or 'the model')) for name, module in model.named_modules()]
     try:
-        run()
+        step.again(step.images)
     finally:
         for handle in handles:
             handle.remove()

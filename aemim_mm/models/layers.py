@@ -6,33 +6,35 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 
 
 class ViTLayer(TransformerEncoderLayer):
-    """mmpretrain's ``TransformerEncoderLayer``: the same parameters and results.
+    """mmpretrain's ``TransformerEncoderLayer`` with the same parameters and results, but less work.
 
-    It takes query, key and value apart in one piece, so that the backward pass puts them together in one, where
-    upstream's fills and adds three. And it leaves out what the first and the last layer of MAE's decoder can.
+    Query, key and value are split in one operation. Its backward pass concatenates their gradients once, where upstream
+    fills and adds three tensors. The first and the last layer of MAE's decoder skip work by ``appended`` and
+    ``skip_outputs``.
     """
 
-    def forward(self, x: torch.Tensor, shared=None, unused: int = 0) -> torch.Tensor:
-        """Tokens to tokens.
+    def forward(self, x: torch.Tensor, appended=None, skip_outputs: int = 0) -> torch.Tensor:
+        """Transform tokens.
 
         Args:
             x: Tokens, (B, N, C).
-            shared: Tokens that follow them, a table (L, C) and ids (B, H): projected once, not for each image.
-            unused: Of how many of the first tokens no result is wanted.
+            appended: Tokens to append, as a table (L, C) that all images share and the ids (B, H) of its rows. The
+                table is projected once rather than once for each image.
+            skip_outputs: Number of leading tokens that serve as keys and values only.
 
         Returns:
-            (B, N + H - unused, C).
+            Tokens, (B, N + H - skip_outputs, C).
         """
         attn = self.attn
         qkv = attn.qkv(self.ln1(x))
-        if shared is not None:
-            table, ids = shared
+        if appended is not None:
+            table, ids = appended
             x = torch.cat((x, F.embedding(ids, table)), 1)
             qkv = torch.cat((qkv, F.embedding(ids, attn.qkv(self.ln1(table)))), 1)
         query, key, value = qkv.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        if unused:
-            query, x = query[:, :, unused:], x[:, unused:]
-        # There, torch's kernel goes back five times slower than in float32.
+        if skip_outputs:
+            query, x = query[:, :, skip_outputs:], x[:, skip_outputs:]
+        # On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
         if query.device.type == 'cpu' and query.dtype is torch.bfloat16:
             query, key, value = query.float(), key.float(), value.float()
         dropout = attn.attn_drop if self.training else 0.0
@@ -43,9 +45,9 @@ class ViTLayer(TransformerEncoderLayer):
 
 
 def make_vit_layers(layers) -> None:
-    """Have these layers compute as :class:`ViTLayer`, those that are upstream's own and not of another kind.
+    """Turn mmpretrain's own layers into :class:`ViTLayer` in place; subclasses of other kinds stay as they are.
 
-    They are not built anew, which would draw other random numbers.
+    Building new layers would draw other random numbers.
     """
     for layer in layers:
         if type(layer) is TransformerEncoderLayer:

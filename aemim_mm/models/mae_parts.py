@@ -18,10 +18,10 @@ class AEMIMDecoder(MAEPretrainDecoder):
     """mmpretrain's ``MAEPretrainDecoder`` for a grid of patches that may be non-square.
 
     Args:
-        img_size, patch_size: In pixels, a number or (height, width); they take the place of ``num_patches``.
-        in_chans: Channels of an image.
-        predict_visible: Predict the visible patches too, of which MAE takes no loss; else their predictions are zeros.
-        **kwargs: Of ``MAEPretrainDecoder``.
+        img_size, patch_size: In pixels, a number or (height, width). They replace ``num_patches``.
+        in_chans: Number of channels of an image.
+        predict_visible: Predict the visible patches too. MAE's loss does not use them, so by default they are zeros.
+        **kwargs: Arguments of ``MAEPretrainDecoder``.
 
     Raises:
         UserError: A decoder without layers.
@@ -33,7 +33,7 @@ class AEMIMDecoder(MAEPretrainDecoder):
         kwargs = {
             **kwargs,
             'num_patches': self.grid[0] * self.grid[1],
-            # What the stock class would compute from a patch size that is one number.
+            # The stock class would compute it for square patches.
             'predict_feature_dim': height * width * in_chans,
         }
         super().__init__(*args, **kwargs)
@@ -43,23 +43,31 @@ class AEMIMDecoder(MAEPretrainDecoder):
         make_vit_layers(self.decoder_blocks)
 
     def init_weights(self) -> None:
-        """As MAE, with positions that are right on non-square grids."""
-        # Not MAEPretrainDecoder's, which takes every grid for square.
+        """Initialise as MAE does, with positions that are right on non-square grids."""
+        # Skips MAEPretrainDecoder.init_weights, which assumes a square grid.
         super(MAEPretrainDecoder, self).init_weights()
         self.decoder_pos_embed.data.copy_(sincos_positions(self.grid, self.decoder_pos_embed.shape[-1]))
         torch.nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
-        """Tokens of the visible patches (B, 1 + L_visible, C) to predictions for all (B, L, p * p * 3).
+        """Predict patches from the tokens of the visible ones.
 
-        Those of visible patches are zeros, unless ``predict_visible``.
+        Args:
+            x: Tokens of the class and the visible patches, (B, 1 + L_visible, C).
+            ids_restore: Position of each patch among the shuffled patches, (B, L).
+
+        Returns:
+            Predictions, (B, L, p * p * 3). Visible patches have zeros, unless ``predict_visible``.
+
+        Raises:
+            UserError: The images have another number of patches than the decoder was built for.
         """
         if ids_restore.shape[1] != self.num_patches:
             raise UserError(
                 f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
                 f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.'
             )
-        # Attention does not mind the order of tokens: visible ones stay in front, and only the result is put in order.
+        # Attention does not depend on the order of tokens, so visible tokens come first. Only the result is sorted.
         visible = x.shape[1] - 1
         ids_keep, ids_hidden = ids_restore.argsort(1).tensor_split((visible,), 1)
         cls_position, positions = self.decoder_pos_embed[0].tensor_split((1,))
@@ -67,8 +75,8 @@ class AEMIMDecoder(MAEPretrainDecoder):
         x = x + torch.cat((cls_position.expand(len(x), 1, -1), F.embedding(ids_keep, positions)), 1)
         mask_tokens = self.mask_token[0] + positions
         for number, block in enumerate(self.decoder_blocks, 1):
-            unused = 0 if self.predict_visible or number < len(self.decoder_blocks) else 1 + visible
-            x = block(x, (mask_tokens, ids_hidden) if number == 1 else None, unused)
+            skip_outputs = 0 if self.predict_visible or number < len(self.decoder_blocks) else 1 + visible
+            x = block(x, (mask_tokens, ids_hidden) if number == 1 else None, skip_outputs)
         pred = self.decoder_pred(self.decoder_norm(x))
         if self.predict_visible:
             return take_tokens(pred[:, 1:], ids_restore)
@@ -81,16 +89,16 @@ class AEMIMHead(MAEPretrainHead):
     """mmpretrain's ``MAEPretrainHead`` for images and patches that may be non-square.
 
     Args:
-        **kwargs: Of ``MAEPretrainHead``; ``patch_size`` may be (height, width).
+        **kwargs: Arguments of ``MAEPretrainHead``. ``patch_size`` may be (height, width).
     """
 
     def patchify(self, imgs: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, L, p * p * C), in MAE's order: channels last."""
+        """Cut images (B, C, H, W) into patches (B, L, p * p * C), in MAE's order: channels last."""
         patches = patchify(imgs, self.patch_size)
         return patches.unflatten(-1, (self.in_channels, -1)).transpose(-1, -2).flatten(-2)
 
     def unpatchify(self, x: torch.Tensor, img_size=None) -> torch.Tensor:
-        """The inverse of :meth:`patchify`; ``img_size`` (height, width) is needed for non-square images."""
+        """Invert :meth:`patchify`. Non-square images need ``img_size``, (height, width)."""
         if img_size is None:
             side = math.isqrt(x.shape[1])
             if side**2 != x.shape[1]:
@@ -101,10 +109,14 @@ class AEMIMHead(MAEPretrainHead):
         return pixels.permute(0, 5, 1, 3, 2, 4).reshape(len(x), self.in_channels, rows * height, columns * width)
 
     def unnormalize(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Predictions (B, L, p * p * C) in the units of the image (B, C, H, W), if they were of normalised pixels.
+        """Undo the normalisation of predicted patches.
 
-        MAE predicts a patch less its mean and over its deviation; those of the target are put back, which no model
-        predicted. A picture made so must say so.
+        With ``norm_pix``, MAE predicts patches of mean 0 and deviation 1. This puts the mean and deviation of the true
+        patches back, which the model did not predict: a picture made so must say so.
+
+        Args:
+            pred: Predictions, (B, L, p * p * C).
+            target: Normalised images, (B, C, H, W).
         """
         if not self.norm_pix:
             return pred

@@ -1,54 +1,80 @@
-"""What the attack maximises: how far the encoder's adversarial features are from the clean ones."""
+"""What the attack maximises: how far the encoder's features of perturbed images are from those of clean images."""
 
 from contextlib import contextmanager
 
 import torch
 
 from ..domain import Domain, use_domain
-from ..replay import RecordedRandomness
+from ..replay import Pass, RecordedRandomness
 
 
-def same_mask(model, images, call):
-    """The mask of the clean pass, whose features are the target: nothing is computed twice."""
-    target = model.features(call.output).detach()
+class Objective:
+    """A distance between features of perturbed and clean images: a scalar, summed over the batch.
 
-    def objective(x):
-        with call.randomness.replayed():
-            return model.distance(model.features(call.again(images, x)), target)
+    Args:
+        model: An ``AdversarialMIM``. It is in the ADV domain whenever the objective is called.
+        clean: The clean pass over the images.
+    """
 
-    return objective
+    def __init__(self, model, clean: Pass):
+        self.model, self.images, self.call = model, clean.images, clean.call
 
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the objective of perturbed images, (B, C, H, W)."""
+        raise NotImplementedError
 
-def resampled_mask(model, images, call):
-    """Another mask at each step, where the clean features are computed too."""
+    def of(self, adv: Pass) -> torch.Tensor:
+        """Compute the objective of the images of an adversarial pass."""
+        return self(adv.images)
 
-    def objective(x):
-        order = torch.randperm(len(images), device=images.device)
-        with _clean_target(model, RecordedRandomness()):
-            target = model.features(call.again(images, images, order))
-        return model.distance(model.features(call.again(images, x, order)), target)
+    def distance(self, output, target) -> torch.Tensor:
+        """Compute the distance of an encoder's output from the detached features ``target``."""
+        return self.model.distance(self.model.features(output), target)
 
-    return objective
-
-
-def no_mask(model, images, call):
-    """The whole image."""
-    with _clean_target(model, call.randomness):
-        target = model.features(model.extract_feat(images))
-
-    def objective(x):
-        with call.randomness.replayed():
-            return model.distance(model.features(model.extract_feat(x)), target)
-
-    return objective
+    @contextmanager
+    def clean_target(self, randomness):
+        """Inside, the features of clean images are computed as targets, with these random numbers."""
+        with torch.no_grad(), use_domain(self.model, Domain.CLEAN), randomness.replayed():
+            yield
 
 
-# Each takes the model, the images (B, C, H, W) and the recorded clean call of the backbone, and gives a function of
-# images that returns a scalar, summed over the batch. It is called in the ADV domain.
-OBJECTIVES = {'same': same_mask, 'resampled': resampled_mask, 'none': no_mask}
+class SameMask(Objective):
+    """The attack sees the mask of the clean pass. Its features are the target, so nothing is computed twice."""
+
+    def __init__(self, model, clean):
+        super().__init__(model, clean)
+        self.target = model.features(self.call.output).detach()
+
+    def __call__(self, x):
+        with self.call.randomness.replayed():
+            return self.distance(self.call.again(self.images, x), self.target)
+
+    def of(self, adv):
+        # The adversarial pass has computed these features.
+        return self.distance(adv.call.output, self.target)
 
 
-@contextmanager
-def _clean_target(model, randomness):
-    with torch.no_grad(), use_domain(model, Domain.CLEAN), randomness.replayed():
-        yield
+class ResampledMask(Objective):
+    """The attack sees another mask at each step. The clean features are computed under that mask."""
+
+    def __call__(self, x):
+        order = torch.randperm(len(self.images), device=self.images.device)
+        with self.clean_target(RecordedRandomness()):
+            target = self.model.features(self.call.again(self.images, self.images, order))
+        return self.distance(self.call.again(self.images, x, order), target)
+
+
+class NoMask(Objective):
+    """The attack sees the whole image."""
+
+    def __init__(self, model, clean):
+        super().__init__(model, clean)
+        with self.clean_target(self.call.randomness):
+            self.target = model.features(model.extract_feat(self.images))
+
+    def __call__(self, x):
+        with self.call.randomness.replayed():
+            return self.distance(self.model.extract_feat(x), self.target)
+
+
+OBJECTIVES = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}

@@ -7,7 +7,7 @@ from ..errors import UserError
 
 
 def patch_grid(img_size, patch_size) -> tuple[int, int]:
-    """Rows and columns of patches; sizes are a number or (height, width), in pixels.
+    """Compute the rows and columns of patches; sizes are a number or (height, width), in pixels.
 
     Raises:
         UserError: The image is not a whole number of patches.
@@ -22,10 +22,15 @@ def patch_grid(img_size, patch_size) -> tuple[int, int]:
 
 
 def checkpoint_grid(length: int, model_grid: tuple[int, int], name: str) -> tuple[int, int]:
-    """Rows and columns of the ``length`` positions that a checkpoint holds as ``name``.
+    """Compute the rows and columns of a checkpoint's positions.
+
+    Args:
+        length: Number of positions.
+        model_grid: Rows and columns of the model.
+        name: Name of the positions in the checkpoint.
 
     Raises:
-        UserError: They are no square, and not as many as the model has.
+        UserError: Their number is neither the model's nor a square.
     """
     if length == model_grid[0] * model_grid[1]:
         return model_grid
@@ -40,15 +45,16 @@ def checkpoint_grid(length: int, model_grid: tuple[int, int], name: str) -> tupl
 
 
 def sincos_positions(grid: tuple[int, int], channels: int) -> torch.Tensor:
-    """Fixed sine-cosine positions of a class token and a grid of patches, row by row: (1, 1 + rows * columns, C).
+    """Compute fixed sine-cosine positions of a class token and a grid of patches: (1, 1 + rows * columns, C).
 
-    Equals mmpretrain's on square grids. There, upstream takes the grid column by column, so it is given the transpose.
+    The patches are in row order. mmpretrain's function is in column order, so it gets the transposed grid; on square
+    grids the results are equal.
     """
     return build_2d_sincos_position_embedding(grid[::-1], channels, cls_token=True)
 
 
 def patchify(images: torch.Tensor, patch_size) -> torch.Tensor:
-    """(B, C, H, W) to (B, L, C * p * p), each patch in the memory order of a convolution kernel."""
+    """Cut images (B, C, H, W) into patches (B, L, C * p * p), each in the memory order of a convolution kernel."""
     rows, columns = patch_grid(images.shape[-2:], patch_size)
     patch_height, patch_width = to_2tuple(patch_size)
     patches = images.reshape(len(images), -1, rows, patch_height, columns, patch_width)
@@ -56,5 +62,5 @@ def patchify(images: torch.Tensor, patch_size) -> torch.Tensor:
 
 
 def take_tokens(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Of tokens (B, N, C), those of ``ids`` (B, M): (B, M, C)."""
+    """Select the tokens with the given ids: from (B, N, C) and ids (B, M) to (B, M, C)."""
     return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

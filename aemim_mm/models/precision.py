@@ -1,4 +1,4 @@
-"""In which numbers the attack runs."""
+"""The floating-point precision of the attack."""
 
 from contextlib import nullcontext
 
@@ -10,7 +10,7 @@ PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
 
 def autocast_dtype(device_type: str):
-    """The type that autocast computes in on this device at the moment; None where it is off."""
+    """Return the type in which autocast computes on this device now, or None if autocast is off."""
     if hasattr(torch, 'get_autocast_dtype'):  # torch 2.4 and later
         return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
     if device_type == 'cpu':
@@ -19,11 +19,11 @@ def autocast_dtype(device_type: str):
 
 
 def attack_precision(name: str, device_type: str):
-    """A context for the attack's passes.
+    """Return a context in which the attack's passes run.
 
     Args:
-        name: ``auto``, ``float32`` or ``bfloat16``. ``auto`` is the training's own, but float32 where that is float16:
-            the attack's gradients are not loss-scaled, and the sign of an underflow is 0.
+        name: ``auto``, ``float32`` or ``bfloat16``. ``auto`` is the training's precision, but float32 if that is
+            float16: the attack's gradients are not loss-scaled, and an underflow has the sign 0.
         device_type: ``cuda``, ``cpu``, ...
 
     Raises:

@@ -9,14 +9,14 @@ from ..errors import UserError
 
 
 class Schedule:
-    """A number, or points ``[(progress, value), ...]`` with straight lines between; progress is from 0 to 1.
+    """A constant, or points ``[(progress, value), ...]`` with straight lines between them; progress is from 0 to 1.
 
     Args:
-        name: For the error.
-        value: The number or the points, >= 0.
+        name: The name of the value in the error.
+        value: The constant or the points, >= 0.
 
     Raises:
-        UserError: A negative value, or progress that does not rise.
+        UserError: A value is negative, or the progress does not rise.
     """
 
     def __init__(self, name: str, value):
@@ -32,7 +32,7 @@ class Schedule:
             )
 
     def now(self) -> float:
-        """The value at this moment of the runner's training; the first one where nothing trains."""
+        """Return the value at this moment of the runner's training; outside training, the first value."""
         hub = MessageHub.get_current_instance()
         progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
         return float(np.interp(progress, *zip(*self.points)))

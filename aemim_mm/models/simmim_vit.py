@@ -13,11 +13,11 @@ from .patches import patch_grid
 class SimMIMViT(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` for SimMIM pre-training, which mmpretrain has for Swin only.
 
-    A hidden patch's token is replaced by a learned one, before positions are added. Parameter names are those of
+    A learned token replaces the token of a hidden patch, before positions are added. Parameter names are the same as in
     ``VisionTransformer``, plus ``mask_token``.
 
     Args:
-        **kwargs: Of ``VisionTransformer``. ``out_type`` is ``featmap``.
+        **kwargs: Arguments of ``VisionTransformer``, without ``out_type``, which is ``featmap``.
 
     Source: SimMIM, arXiv 2111.09886, section 3.
     """
@@ -26,6 +26,8 @@ class SimMIMViT(VisionTransformer):
         patch_grid(img_size, patch_size)
         super().__init__(*args, img_size=img_size, patch_size=patch_size, out_type='featmap', **kwargs)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self._mask = None  # Of the forward pass that runs now.
+        self.patch_embed.register_forward_hook(self._hide)
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -33,7 +35,7 @@ class SimMIMViT(VisionTransformer):
             nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None):
-        """Feature map of an image, with the patches of ``mask`` hidden.
+        """Compute the feature map of images whose patches are hidden by ``mask``.
 
         Args:
             x: Normalised images, (B, 3, H, W).
@@ -42,16 +44,15 @@ class SimMIMViT(VisionTransformer):
         Returns:
             A tuple of one feature map, (B, C, rows, columns).
         """
-        if mask is None:
-            return super().forward(x)
-
-        def hide(_module, _args, output):
-            tokens, grid = output
-            hidden = mask.flatten(1).unsqueeze(-1).type_as(tokens)
-            return tokens * (1 - hidden) + self.mask_token * hidden, grid
-
-        handle = self.patch_embed.register_forward_hook(hide)
+        self._mask = mask
         try:
             return super().forward(x)
         finally:
-            handle.remove()
+            self._mask = None
+
+    def _hide(self, _module, _args, output):
+        if self._mask is None:
+            return output
+        tokens, grid = output
+        hidden = self._mask.flatten(1).unsqueeze(-1).type_as(tokens)
+        return tokens * (1 - hidden) + self.mask_token * hidden, grid

@@ -1,4 +1,4 @@
-"""The MAE encoder with adapters for two domains, which embeds only the patches it will see."""
+"""The MAE encoder with adapters for two domains. It embeds visible patches only."""
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,13 @@ from .patches import checkpoint_grid, patch_grid, patchify, sincos_positions, ta
 class AEMIMViT(MAEViT):
     """mmpretrain's ``MAEViT`` with split adapters, for any image and patch size.
 
-    Parameter names are those of ``mmpretrain.VisionTransformer``, plus the adversarial adapters, which end in ``_adv``.
+    Parameter names are the same as in ``mmpretrain.VisionTransformer``, plus the adversarial adapters, whose names end
+    in ``_adv``.
 
     Args:
-        adapters: What each domain has of its own: ``norm``, ``cls_token``; empty for none. See ``split_adapters``.
-        **kwargs: Of ``MAEViT``. ``img_size`` and ``patch_size`` may be (height, width).
+        adapters: Layers that get a second, adversarial set of weights: ``norm``, ``cls_token``, ``()`` for none; see
+            ``split_adapters``.
+        **kwargs: Arguments of ``MAEViT``. ``img_size`` and ``patch_size`` may be (height, width).
 
     Raises:
         UserError: The image is not a whole number of patches; an unknown adapter.
@@ -38,11 +40,11 @@ class AEMIMViT(MAEViT):
             split_adapters(self, adapters)
 
     def init_weights(self) -> None:
-        """As MAE, with positions that are right on non-square grids; both domains start equal.
+        """Initialise as MAE does, with positions that are right on non-square grids. Both domains start equal.
 
-        The weights of a checkpoint (``init_cfg`` of type Pretrained) stay as they are.
+        Weights that a checkpoint gave (``init_cfg`` of type Pretrained) stay.
         """
-        # Not MAEViT's, which takes every grid for square and draws anew over what a checkpoint gave.
+        # Skips MAEViT.init_weights, which assumes a square grid and overwrites the weights of a checkpoint.
         super(MAEViT, self).init_weights()
         if not is_pretrained(self):
             self.pos_embed.data.copy_(sincos_positions(self.patch_resolution, self.embed_dims))
@@ -51,15 +53,15 @@ class AEMIMViT(MAEViT):
         sync_adapters(self)
 
     def forward(self, x: torch.Tensor, mask=True):
-        """Features of the visible patches, or of all.
+        """Compute the features of the visible patches, or of all patches.
 
         Args:
-            x: Normalised images, (B, 3, H, W), of any size that is a whole number of patches.
-            mask: True hides a random share of the patches; None or False shows all.
+            x: Normalised images, (B, 3, H, W). H and W are multiples of the patch size.
+            mask: True hides a random share of the patches. None or False hides none.
 
         Returns:
             With ``mask``: ``(latent, mask, ids_restore)``, of shapes (B, 1 + L_visible, C), (B, L) with 1 = hidden, and
-            (B, L). Without: a tuple of features in the form that ``out_type`` says.
+            (B, L). Without: a tuple of features in the form of ``out_type``.
 
         Raises:
             UserError: With ``mask`` and an ``out_type`` other than ``raw``, as in a classifier.
@@ -85,7 +87,7 @@ class AEMIMViT(MAEViT):
         return self.norm1(latent), mask, ids_restore
 
     def random_ids(self, batch: int, length: int, device):
-        """Draw a mask as MAE does, from the same random numbers.
+        """Draw a mask as MAE does, with the same random numbers.
 
         Returns:
             ``ids_keep`` (B, L_visible), ``ids_restore`` (B, L), and ``mask`` (B, L) with 1 = hidden.
@@ -96,13 +98,13 @@ class AEMIMViT(MAEViT):
         return ids_shuffle[:, :visible], ids_restore, (ids_restore >= visible).float()
 
     def _embed(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches (B, N, 3 * p * p) to tokens (B, N, C): the patch embedding's convolution, where it is needed only."""
+        """Embed patches (B, N, 3 * p * p) as tokens (B, N, C) by the patch embedding's convolution."""
         projection = self.patch_embed.projection
         tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
         return tokens if self.patch_embed.norm is None else self.patch_embed.norm(tokens)
 
     def get_layer_depth(self, param_name: str, prefix: str = ''):
-        """Depth of a parameter for layer-wise learning rates; an adversarial adapter's is that of the clean one."""
+        """Return a parameter's depth for layer-wise learning rates. ``X_adv`` has the depth of ``X``."""
         return super().get_layer_depth(param_name.removesuffix('_adv'), prefix)
 
     def _prepare_pos_embed(self, state_dict, prefix, *args, **kwargs):

@@ -1,7 +1,7 @@
 """A self-contained HTML report: charts, tables and picture panels in one file, with no script and no network."""
 
 from .charts import Chart, Curve
-from .html import Table, write_report
+from .page import Table, render_svg, write_report
 from .panels import Panel
 
-__all__ = ['Chart', 'Curve', 'Panel', 'Table', 'write_report']
+__all__ = ['Chart', 'Curve', 'Panel', 'Table', 'render_svg', 'write_report']

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,7 @@ class Axis:
 
     def __call__(self, value: float) -> float:
         """Return the position of ``value`` in drawing units."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        value = math.log(value) if self.log else value
+        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def labels(self) -> list[str]:
@@ -36,9 +39,8 @@ class Axis:
         biggest = max(abs(tick) for tick in self.ticks)
         if self.log or biggest >= 1e6 or biggest < 1e-3:
             return [short(tick) for tick in self.ticks]
-        exact = (d for d in range(9) if all(abs(round(t, d) - t) <= 1e-9 * biggest for t in self.ticks))
-        decimals = next(exact, 9)
-        return [f'{tick:,.{decimals}f}' for tick in self.ticks]
+        exponents = [Decimal(f'{tick:.9g}').normalize().as_tuple().exponent for tick in self.ticks]
+        return [f'{tick:,.{max(-min(exponents), 0)}f}' for tick in self.ticks]
 
 
 def short(value: float) -> str:
@@ -62,44 +64,25 @@ def widen(low: float, high: float, *, whole: bool = False) -> tuple[float, float
     return low - margin, high + margin
 
 
-def nice_ticks(low: float, high: float, *, count: int = 5, whole: bool = False) -> list[float]:
-    """Return evenly spaced round numbers that cover a range.
+def round_ticks(low: float, high: float, *, log: bool = False, whole: bool = False) -> list[float]:
+    """Return round numbers that cover a range.
 
     Args:
-        low, high: The range, ``low < high``.
-        count: About as many intervals are made; at most ``count + 1``.
-        whole: Whether ticks have to be whole numbers.
+        low, high: The range, ``low < high``; ``0 < low`` if ``log``.
+        log: Return powers of ten, and their multiples by 2 and 5 up to three decades. A range below a factor of 3 gets
+            evenly spaced ticks all the same.
+        whole: Return whole numbers only.
 
     Returns:
-        Multiples of 1, 2 or 5 times a power of ten; the first is <= ``low``, the last >= ``high``.
+        3 to 11 increasing numbers. The first is <= ``low``, the last >= ``high``, and all others lie between.
     """
-    raw = (high - low) / count
-    power = math.floor(math.log10(raw))
-    mantissa = next(m for m in (1, 2, 5, 10) if m * 10.0**power >= raw * (1 - 1e-9))
-    if whole and power < 0:
-        mantissa, power = 1, 0
-    step = mantissa * 10.0**power
-    # The slack keeps a range that ends on a tick, up to rounding, from getting one tick more.
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    # Dividing by a whole number gives 0.3 where multiplying by 0.1 gives 0.30000000000000004.
-    return [i * mantissa / 10.0**-power if power < 0 else i * step for i in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers that cover a range on a logarithmic axis.
-
-    Args:
-        low, high: The range, ``0 < low < high``.
-
-    Returns:
-        Powers of ten; with their multiples by 2 and 5 up to three decades; evenly spaced numbers below a factor of 3.
-    """
-    if high / low < 3:
-        return nice_ticks(low, high)
+    if not log or high / low < 3:
+        # A range that ends on a tick, up to rounding, needs no tick beyond it.
+        slack = 0 if whole else 1e-9 * (high - low)
+        locator = MaxNLocator(5, steps=(1, 2, 5, 10), integer=whole, min_n_ticks=1)
+        return locator.tick_values(low + slack, high - slack).tolist()
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
-    mantissas = (1, 2, 5) if last - first <= 3 else (1,)
-    stride = math.ceil((last - first) / 6)
-    ticks = [float(f'{m}e{e}') for e in range(first, last + stride, stride) for m in mantissas]
-    begin = max(i for i, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
-    end = min(i for i, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
-    return ticks[begin : end + 1]
+    locator = LogLocator(subs=(1, 2, 5) if last - first <= 3 else (1,), numticks=7)
+    ticks = locator.tick_values(10.0**first, 10.0**last)
+    begin, end = np.searchsorted(ticks, low * (1 + 1e-9), side='right') - 1, np.searchsorted(ticks, high * (1 - 1e-9))
+    return ticks[begin : end + 1].tolist()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-import cv2
 import numpy as np
+from PIL import Image
 
 # Pictures up to this side are enlarged without smoothing, so that each pixel shows.
 PIXELATED = 64
@@ -44,12 +44,22 @@ class Panel:
                     f'Panel {self.title!r}, row {number}: got {len(row)} pictures, expected {len(self.columns)}, '
                     'one for each column.'
                 )
-        covered = sum(count for _, count in self.groups)
-        if self.groups and (covered != len(self.columns) or any(count < 1 for _, count in self.groups)):
+        counts = [count for _, count in self.groups]
+        if self.groups and (sum(counts) != len(self.columns) or min(counts) < 1):
             raise ValueError(
-                f'Panel {self.title!r}: got groups of {[count for _, count in self.groups]} columns, expected counts '
-                f'of 1 or more that add up to {len(self.columns)}, so that every column is in one group.'
+                f'Panel {self.title!r}: got groups of {counts} columns, expected counts of 1 or more that add up to '
+                f'{len(self.columns)}, so that every column is in one group.'
             )
+
+    def grouped(self, cells: Sequence) -> list[tuple[str, list]]:
+        """Return (name, cells) of each group; without groups, all cells are in one without a name."""
+        rest = iter(cells)
+        return [(name, list(itertools.islice(rest, n))) for name, n in self.groups or [('', len(self.columns))]]
+
+    def narrow(self) -> int:
+        """Return the number of pictures in a line of a phone, equal for all groups, so that pictures keep one size."""
+        counts = [len(columns) for _, columns in self.grouped(self.columns)]
+        return max(math.ceil(count / math.ceil(count / NARROW)) for count in counts)
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -61,71 +71,12 @@ def data_uri(image: np.ndarray) -> str:
     Raises:
         ValueError: The array is not such a picture.
     """
-    image = np.asarray(image)
     is_picture = image.size and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
     if image.dtype != np.uint8 or not is_picture:
         raise ValueError(
             f'got a picture of shape {image.shape} and type {image.dtype}, expected uint8 (H, W, 3) or (H, W). '
             'Convert with np.clip(x, 0, 255).round().astype(np.uint8), channels last.'
         )
-    bgr = image[..., ::-1] if image.ndim == 3 else image
-    _, png = cv2.imencode('.png', np.ascontiguousarray(bgr), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    return 'data:image/png;base64,' + base64.b64encode(png.tobytes()).decode('ascii')
-
-
-def render_panel(panel: Panel) -> str:
-    """Return the panel as HTML: one heading row for wide screens, captions under the pictures for narrow ones."""
-    if not panel.rows:
-        return '<p class="empty">No pictures were recorded for this panel.</p>'
-    groups = panel.groups or (('', len(panel.columns)),)
-    # The same for all groups, so that their pictures keep one size and can be compared.
-    narrow = max(math.ceil(count / math.ceil(count / NARROW)) for _, count in groups)
-    heads = [
-        ''.join(f'<span>{escape(column)}</span>' for column in columns) for columns in split(panel.columns, groups)
-    ]
-    parts = [
-        f'<div class="panel" style="--narrow:{narrow}">',
-        f'<div class="example heads" aria-hidden="true">\n{render_groups(groups, heads)}\n</div>',
-    ]
-    for number, row in enumerate(panel.rows, start=1):
-        pictures = [
-            '\n'.join(render_picture(number, name, column, image) for column, image in cells)
-            for (name, _), cells in zip(groups, split(list(zip(panel.columns, row, strict=True)), groups), strict=True)
-        ]
-        example = render_groups(groups, pictures)
-        parts.append(f'<div class="example" role="group" aria-label="Example {number}">\n{example}\n</div>')
-    return '\n'.join([*parts, '</div>'])
-
-
-def split(cells: Sequence, groups: Sequence[tuple[str, int]]) -> list[Sequence]:
-    """Return the cells of each group, from left to right."""
-    ends = list(itertools.accumulate(count for _, count in groups))
-    return [cells[end - count : end] for end, (_, count) in zip(ends, groups, strict=True)]
-
-
-def render_groups(groups: Sequence[tuple[str, int]], contents: Sequence[str]) -> str:
-    """Return the groups of one row; the style sheet lays each out by its number of columns."""
-    parts = []
-    for (name, count), content in zip(groups, contents, strict=True):
-        heading = f'<p class="group-name">{escape(name)}</p>' if name else ''
-        parts.append(
-            f'<div class="group" style="--count:{count}">{heading}<div class="pictures">\n{content}\n</div></div>'
-        )
-    return '\n'.join(parts)
-
-
-def render_picture(number: int, group: str, column: str, image: np.ndarray) -> str:
-    """Return one captioned picture.
-
-    Args:
-        number: Number of the example, from 1.
-        group, column: Names of the group, which may be empty, and of the column.
-        image: uint8, (H, W, 3) in RGB order or (H, W).
-    """
-    place = ', '.join(part for part in (f'Example {number}', group, column) if part)
-    height, width = np.asarray(image).shape[:2]
-    style = ' class="pixelated"' if max(height, width) <= PIXELATED else ''
-    return (
-        f'<figure><img{style} src="{data_uri(image)}" width="{width}" height="{height}" alt="{escape(place)}">'
-        f'<figcaption>{escape(column)}</figcaption></figure>'
-    )
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, 'png', optimize=True)
+    return 'data:image/png;base64,' + base64.b64encode(png.getvalue()).decode('ascii')

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import time
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from mmengine.registry import DATASETS, METRICS
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import SequentialSampler
 
+from ..checkpoints.files import write_whole
 from ..engine.ranks import on_all_ranks, on_main
 from ..errors import UserError
 from ..evaluation.metrics import Interval, accuracy_interval
@@ -91,7 +91,7 @@ class Result:
         if self.correct is not None:
             content.update(accuracy=self.accuracy, correct=''.join('1' if right else '0' for right in self.correct))
         content['others'] = {name: list(interval) for name, interval in self.others.items()}
-        write_whole(path, json.dumps(content))
+        write_whole(path, json.dumps(content).encode())
 
     @classmethod
     def read(cls, path: Path, fingerprint: str):
@@ -211,14 +211,6 @@ def check_limit(limit) -> None:
     """Raise a UserError unless ``--limit`` is a number of images, or None."""
     if limit is not None and limit < 1:
         raise UserError(f'--limit is a number of images, at least 1, but got {limit}.')
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.incomplete')
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 @contextlib.contextmanager

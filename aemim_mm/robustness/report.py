@@ -6,10 +6,8 @@ import json
 import math
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from ..evaluation.metrics import corruption_errors, paired_difference
-from ..report import Chart, Curve, Table, write_report
+from ..report import Chart, Curve, Table, render_svg, write_report
 
 # After the decimal point, by the first word of what is measured.
 DIGITS = {'accuracy': 1, 'distance': 2, 'reconstruction': 4, 'AP': 3}
@@ -21,7 +19,7 @@ NOTES = {
 
 
 def write_results(out: Path, parts: dict, results: dict, checks: dict, missing: dict) -> str:
-    """Write ``results.json``, ``results.csv``, a PNG for each chart, and ``report.html``.
+    """Write ``results.json``, ``results.csv``, an SVG for each chart, and ``report.html``.
 
     Args:
         out: Folder.
@@ -48,7 +46,8 @@ def write_results(out: Path, parts: dict, results: dict, checks: dict, missing: 
         csv.writer(file).writerows([header, *rows])
     charts = _charts(parts, results)
     for chart in charts:
-        _draw(chart, out / f'{chart.title.lower().replace(" ", "-").replace(",", "")}.png')
+        name = chart.title.lower().replace(' ', '-').replace(',', '')
+        (out / f'{name}.svg').write_text(render_svg(chart), encoding='utf-8')
     _page(out, header, rows, summary, checks, missing, charts)
     return _text(header, rows, summary, checks, out) + _mmdets_own(out, parts, results)
 
@@ -172,18 +171,6 @@ def _curves(parts: dict, found: dict) -> dict:
         figure: [(strength, sum(values) / len(values)) for strength, values in sorted(points.items())]
         for figure, points in curves.items()
     }
-
-
-def _draw(chart, path: Path) -> None:
-    figure = Figure(figsize=(5, 3.5), layout='constrained')
-    axes = figure.add_subplot(title=chart.title, xlabel=chart.x_label, ylabel=chart.y_label)
-    for curve in chart.curves:
-        axes.plot(curve.x, curve.y, marker='o', label=curve.label)
-    if 'loss' not in chart.y_label:  # An attack changes a loss by little; from 0 on, one would not see it.
-        axes.set_ylim(0, 100 if 'accuracy' in chart.y_label else None)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)
 
 
 def _page(out, header, rows, summary, checks, missing, charts) -> None:

@@ -13,11 +13,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.utils import mkdir_or_exist
 
+from ..checkpoints.files import write_whole
 from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import on_all_ranks, on_main
 from ..errors import UserError
 from .checks import check_targets, missing_data, say_missing
-from .measurement import Evaluation, MissingData, check_limit, write_whole
+from .measurement import Evaluation, MissingData, check_limit
 from .models_under_test import Target, build_runners, read_targets
 from .report import write_results
 from .sanity import Check, run_sanity_checks
@@ -129,7 +130,8 @@ def _checks(evaluation: Evaluation, target: Target) -> list:
         # On all ranks alike: nobody waits.
         checks = run_sanity_checks(model, PGD(eps=4.0), _inputs(model, evaluation.batches(clean, limit)))
         if is_main_process():
-            write_whole(path, json.dumps(dict(fingerprint=fingerprint, checks=[vars(check) for check in checks])))
+            content = dict(fingerprint=fingerprint, checks=[vars(check) for check in checks])
+            write_whole(path, json.dumps(content).encode())
     return checks
 
 

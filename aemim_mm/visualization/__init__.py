@@ -1,1 +1,1 @@
-"""Pictures of what a pre-training model sees and reconstructs."""
+"""Pictures of the images, masks, attacks and reconstructions of a pre-training model."""

@@ -1,15 +1,22 @@
-"""Picture panels: what the model sees, what the attack adds, what the model reconstructs."""
+"""Picture panels: the image, the masked image, the perturbation and the reconstructions, one row for each image."""
 
-import cv2
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from ..domain import Domain
 from .reconstruction import reconstruct
 
+FOOTNOTE = "* patches were predicted normalised: shown with the target patch's mean and deviation"
+# In pixels. A power of two as dpi keeps sizes exact.
+GAP, HEADING, FOOT, DPI = 6, 24, 22, 64
+
 
 def panel_columns(model) -> list[str]:
-    """Headings of the seven pictures of a row, true for this model."""
+    """Return the headings of the seven pictures of a row."""
     # A prediction of normalised pixels has no brightness or contrast of its own.
     star = '*' if getattr(model.head, 'norm_pix', False) else ''
     return [
@@ -23,11 +30,17 @@ def panel_columns(model) -> list[str]:
     ]
 
 
-FOOTNOTE = "* patches were predicted normalised: shown with the target patch's mean and deviation"
+def panel_rows(model, inputs: torch.Tensor, data_samples=None) -> list[list[np.ndarray]]:
+    """Return seven pictures for each image, as :func:`panel_columns` names them.
 
+    Args:
+        model: An ``AdversarialMIM``.
+        inputs: Normalised images, (B, C, H, W).
+        data_samples: One sample for each image, if the algorithm takes its masks from samples.
 
-def panel_rows(model, inputs, data_samples=None) -> list[list[np.ndarray]]:
-    """Seven pictures for each image: (H, W, 3) RGB or (H, W) grey, uint8; see :func:`panel_columns`."""
+    Returns:
+        B rows of pictures: uint8, (H, W, 3) in RGB order or (H, W).
+    """
     pictures = reconstruct(model, inputs, data_samples)
     clean, adv = pictures[Domain.CLEAN], pictures[Domain.ADV]
     delta = 127.5 + (adv.image - clean.image[: len(adv.image)]) * _amplification(model)
@@ -46,26 +59,38 @@ def _to_uint8(model, picture: torch.Tensor) -> np.ndarray:
     return array if model.data_preprocessor._channel_conversion else array[..., ::-1]
 
 
-def draw_panels(rows, columns, footnote: str = '', size: int = 168) -> np.ndarray:
-    """Rows of pictures as one picture with headings, (H, W, 3) RGB uint8; small pictures are enlarged to ``size``."""
-    gap, heading, foot = 6, 24, 22 if footnote else 0
-    height, width = rows[0][0].shape[:2]
-    scale = max(size // width, 1)
-    height, width = height * scale, width * scale
-    canvas = np.full((heading + len(rows) * (height + gap) + foot, len(columns) * (width + gap), 3), 255, np.uint8)
-    for column, title in enumerate(columns):
-        left = column * (width + gap)
-        _write(canvas, title, (left, heading - 8), width)
+def draw_panels(
+    rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str], footnote: str = '', size: int = 168
+) -> np.ndarray:
+    """Draw rows of pictures, with headings, as one picture.
+
+    Args:
+        rows: Pictures of one size: uint8, (H, W, 3) in RGB order or (H, W).
+        columns: Heading of each column.
+        footnote: Text below the pictures.
+        size: Width up to which pictures are enlarged, by a whole factor, in pixels.
+
+    Returns:
+        uint8, (H', W', 3) in RGB order.
+    """
+    scale = max(size // rows[0][0].shape[1], 1)
+    height, width = (side * scale for side in rows[0][0].shape[:2])
+    whole_height = HEADING + len(rows) * (height + GAP) + (FOOT if footnote else 0)
+    figure = Figure((len(columns) * (width + GAP) / DPI, whole_height / DPI), dpi=DPI)
+    canvas = FigureCanvasAgg(figure)
+    for column, heading in enumerate(columns):
+        left = column * (width + GAP)
+        _write(figure, heading, left, whole_height - HEADING / 2, width)
         for number, row in enumerate(rows):
-            top = heading + number * (height + gap)
-            picture = row[column] if row[column].ndim == 3 else np.repeat(row[column][..., None], 3, axis=2)
-            canvas[top : top + height, left : left + width] = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-    if footnote:
-        _write(canvas, footnote, (0, len(canvas) - 8), canvas.shape[1])
-    return canvas
+            picture = row[column].repeat(scale, axis=0).repeat(scale, axis=1)
+            picture = np.broadcast_to(picture.reshape(height, width, -1), (height, width, 3))
+            bottom = whole_height - HEADING - number * (height + GAP) - height
+            figure.figimage(picture, left, bottom, origin='upper')
+    _write(figure, footnote, 0, FOOT / 2, figure.bbox.width)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _write(canvas, text, origin, width) -> None:
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45
-    (needed, _), _ = cv2.getTextSize(text, font, scale, 1)
-    cv2.putText(canvas, text, origin, font, scale * min(1, width / needed), (0, 0, 0), 1, cv2.LINE_AA)
+def _write(figure: Figure, text: str, left: float, middle: float, width: float) -> None:
+    drawn = figure.text(left / figure.bbox.width, middle / figure.bbox.height, text, fontsize=14, va='center')
+    drawn.set_fontsize(14 * min(1, width / max(drawn.get_window_extent().width, 1)))

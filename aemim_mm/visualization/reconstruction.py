@@ -1,4 +1,4 @@
-"""Pictures of what a pre-training model sees and predicts, in both domains."""
+"""Pictures of the input and the reconstruction of a pre-training model, in both domains."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ..domain import Domain, use_domain
+from ..models.modes import evaluating
 from ..replay import recorded_calls
 
 
@@ -14,8 +15,8 @@ class Reconstruction:
     """Pictures of a batch, in pixels 0-255, each (B, C, H, W).
 
     Attributes:
-        image: What was to be reconstructed.
-        masked: The same with hidden patches in grey.
+        image: The image to reconstruct.
+        masked: The image with hidden patches in grey.
         pred: The prediction in hidden patches, the image elsewhere.
     """
 
@@ -26,29 +27,19 @@ class Reconstruction:
 
 @torch.no_grad()
 def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction]:
-    """Both passes of an AEMIM model in eval mode, as pictures; the model and its mode are left as they were.
+    """Run both passes of an AEMIM model in eval mode and return them as pictures. The model does not change.
 
     Args:
         model: An ``AdversarialMIM``.
         inputs: Normalised images, (B, C, H, W).
-        data_samples: One for each image, where the algorithm takes its masks from them.
+        data_samples: One sample for each image, if the algorithm takes its masks from samples.
     """
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with (
-            recorded_calls(model.backbone) as backbone,
-            recorded_calls(model.neck) as neck,
-            use_domain(model, Domain.CLEAN),
-        ):
-            x_adv = model.two_passes(inputs, data_samples).x_adv
-    finally:
-        for module in training:  # Not model.train(): a part of the model may be in eval mode for good.
-            module.training = True
-    # The first call of either is the clean pass, and the last the adversarial one; calls between them are the attack's.
+    with evaluating(model), recorded_calls(model.neck) as necks, use_domain(model, Domain.CLEAN):
+        step = model.two_passes(inputs, data_samples)
+    passes = {Domain.CLEAN: step.clean, Domain.ADV: step.adv}
     return {
-        Domain.CLEAN: _pictures(model, inputs, backbone[0], neck[0].output),
-        Domain.ADV: _pictures(model, x_adv, backbone[-1], neck[-1].output),
+        domain: _pictures(model, one.images, one.call, neck.output)
+        for (domain, one), neck in zip(passes.items(), necks, strict=True)
     }
 
 
@@ -56,5 +47,5 @@ def _pictures(model, images, call, prediction) -> Reconstruction:
     mask = model.mask_of(call)[:, None].to(images)
     mask = F.interpolate(mask, images.shape[-2:], mode='nearest')
     pred = model.image_of(prediction, images)
-    pixels, pred = (model.data_preprocessor.denormalize(part.float()).clamp(0, 255) for part in (images, pred))
+    pixels, pred = (model.data_preprocessor.denormalize(each.float()).clamp(0, 255) for each in (images, pred))
     return Reconstruction(pixels, pixels * (1 - mask) + 127 * mask, pixels * (1 - mask) + pred * mask)

@@ -1,4 +1,4 @@
-"""A classifier on the encoder of demo_vit.py, with MAE's normalisation before the head, and labelled Fashion-MNIST."""
+"""A classifier on the encoder of demo_vit.py for the labelled images. As in MAE, batch norm precedes the head."""
 
 model = dict(
     type='ImageClassifier',

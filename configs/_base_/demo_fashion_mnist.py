@@ -11,6 +11,6 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     drop_last=True,
-    # Not all 5,000, for the time.
+    # 4,000 of the 5,000 images, to save time.
     dataset=dict(type='DemoFashionMNIST', split='train', limit=4000, pipeline=pipeline),
 )

@@ -10,7 +10,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys={
-            # Not bias_decay_mult, which passes over bias_adv.
+            # bias_decay_mult would not match bias_adv.
             'bias': dict(decay_mult=0.0),
             'pos_embed': dict(decay_mult=0.0),
             'mask_token': dict(decay_mult=0.0),

@@ -1,6 +1,6 @@
-"""Mask R-CNN on a plain ViT-B/16, with the optimizer of ViTDet: what all schedules share.
+"""Mask R-CNN on a plain ViT-B/16 with ViTDet's optimizer and normalised heads, for all schedules.
 
-Source: arXiv 2203.16527, appendix A.2; heads with normalisation as there.
+Source: ViTDet, arXiv 2203.16527, appendix A.2.
 """
 
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
@@ -27,7 +27,7 @@ model = dict(
     ),
 )
 
-# The schedules of mmdet bring an SGD, which each config replaces by this.
+# Each config replaces the SGD of mmdet's schedules by this optimizer.
 vitdet_optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

@@ -1,4 +1,4 @@
-"""MAE, ViT-B/16, ImageNet-1K, 800 epochs: the baseline that matches aemim_vit-b_800e.py in all but the method.
+"""MAE, ViT-B/16, ImageNet-1K, 800 epochs: the baseline of aemim_vit-b_800e.py. Only the method differs.
 
 Run:       tools/dist_train.sh configs/baselines/mae_vit-b_800e.py 8 --data-root DIR
 Needs:     as aemim_vit-b_800e.py
@@ -9,11 +9,11 @@ _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
 
 custom_imports = dict(imports=['aemim_mm'], allow_failed_imports=False)
 
-# Inherited by `mmpretrain::`, this would carry a `_scope_` that the function does not take.
+# A collate_fn inherited from `mmpretrain::` has a field `_scope_`, which the function does not accept.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper', optimizer=dict(type='FusedAdamW'))
 
-# As in the method: see docs/scaling.md.
+# Exact resume and safe checkpoints, as in aemim_vit-b_800e.py.
 train_cfg = dict(type='ResumableEpochLoop')
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 env_cfg = dict(dist_cfg=dict(timeout=600))

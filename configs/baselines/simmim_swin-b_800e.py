@@ -1,8 +1,8 @@
-"""SimMIM, swin-b, ImageNet-1K, 800 epochs: matches simmim/aesimmim_swin-b_800e.py in all but the method.
+"""SimMIM, Swin-B, 800 epochs: the baseline of simmim/aesimmim_swin-b_800e.py. Only the method differs.
 
 Run:       tools/dist_train.sh configs/baselines/simmim_swin-b_800e.py 16 --data-root DIR
 Needs:     as simmim/aesimmim_swin-b_800e.py
-Expected:  no figure for 192 pixels in mmpretrain's tables that we could check
+Expected:  no published figure for 192 pixels
 """
 
 _base_ = '../simmim/aesimmim_swin-b_800e.py'

@@ -1,4 +1,4 @@
-"""SimMIM, vit-b, ImageNet-1K, 800 epochs: matches simmim/aesimmim_vit-b_800e.py in all but the method.
+"""SimMIM, ViT-B/16, 800 epochs: the baseline of simmim/aesimmim_vit-b_800e.py. Only the method differs.
 
 Run:       tools/dist_train.sh configs/baselines/simmim_vit-b_800e.py 16 --data-root DIR
 Needs:     as simmim/aesimmim_vit-b_800e.py

@@ -3,8 +3,8 @@
 Run:       python tools/train.py configs/demo/vit-tiny-pgd-at_16e_fashion-mnist.py
            from another encoder: --cfg-options model.backbone.init_cfg.checkpoint=CKPT
            by TRADES: --cfg-options model.loss=trades
-Needs:     a checkpoint of a pre-training in this folder, by default that of `make demo`; 90 seconds on a core
-Expected:  74.3 top-1 from AEMIM on 300 test images, and 70.0 under PGD with eps 4; more in docs/robustness.md
+Needs:     a checkpoint of a pre-training in this folder, by default that of `make demo`; 90 seconds on one core
+Expected:  see docs/robustness.md
 """
 
 _base_ = './vit-tiny_16e_fashion-mnist.py'

@@ -2,7 +2,7 @@
 
 Run:       tools/dist_train.sh configs/simmim/aesimmim_vit-b_800e.py 16 --data-root DIR
 Needs:     as aesimmim_swin-b_800e.py
-Expected:  SimMIM alone gives 83.8 top-1 after fine-tuning (its authors)
+Expected:  no published figure; SimMIM alone gives 83.8 top-1 after fine-tuning (its authors)
 """
 
 _base_ = './aesimmim_swin-b_800e.py'

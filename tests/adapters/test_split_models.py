@@ -1,5 +1,6 @@
 """Whole stock models before and after ``split_adapters``."""
 
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -120,3 +121,44 @@ def test_activation_checkpointing_is_refused(tiny):
 def test_nothing_to_split_is_an_error(model, adapters):
     with pytest.raises(UserError, match=f'Nothing to split in {type(model).__name__}'):
         split_adapters(model, adapters)
+
+
+def forward_of_a_copy(data):
+    """Compute the outputs of a pickled model in both domains, in a process that has made no split layer."""
+    model, x = pickle.loads(data)
+    with use_domain(model, Domain.ADV):
+        adv = model(x)[0]
+    return [value.detach().numpy() for value in (model(x)[0], adv)]
+
+
+def test_a_split_model_is_copied_saved_and_sent_to_a_spawned_process(tiny, tmp_path):
+    model = split_adapters(vit(tiny))
+    model.eval()  # Returns None in mmpretrain.
+    tiny.part_domains(model)
+    x = torch.randn(2, 3, 32, 32)
+    torch.save(model, tmp_path / 'model.pth')
+    data = pickle.dumps((model, x))
+    with torch.multiprocessing.get_context('spawn').Pool(1) as pool:
+        spawned = pool.apply(forward_of_a_copy, (data,))
+    for copy in (deepcopy(model), torch.load(tmp_path / 'model.pth', weights_only=False), None):
+        for number, domain in enumerate(Domain):
+            with use_domain(model, domain):
+                expected = model(x)[0]
+            if copy is None:
+                torch.testing.assert_close(torch.from_numpy(spawned[number]), expected)
+                continue
+            assert all(type(a) is type(b) for a, b in zip(copy.modules(), model.modules()))
+            with use_domain(copy, domain):
+                assert torch.equal(copy(x)[0], expected)
+
+
+@pytest.mark.parametrize(('kind', 'grid'), [('aemim', None), ('aesimmim', (8, 8)), ('aesimmim_vit', (4, 4))])
+def test_a_whole_algorithm_is_copied_and_pickled(tiny, kind, grid):
+    model = tiny.build(getattr(tiny, kind)())
+    images, samples = tiny.images(model), grid and tiny.mask_samples(grid=grid)
+
+    def loss(model):
+        torch.manual_seed(3)
+        return [value.item() for value in model.loss(images, samples).values()]
+
+    assert loss(model) == loss(deepcopy(model)) == loss(pickle.loads(pickle.dumps(model)))

@@ -1,4 +1,4 @@
-"""Split normalisation layers against the stock ones they are made of."""
+"""Split normalisation layers equal their stock layers."""
 
 from copy import deepcopy
 
@@ -11,7 +11,7 @@ from aemim_mm.adapters import SplitLayer, sync_adapters
 
 
 def cnn(seed=0):
-    """Every kind of normalisation layer, with weights and statistics that are not the trivial ones."""
+    """Make every kind of normalisation layer, with non-trivial weights and statistics."""
     torch.manual_seed(seed)
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3),
@@ -48,7 +48,7 @@ def clean_state(net):
 
 
 def adv_state_under_clean_names(net):
-    """What a stock model holds if the adversarial weights are the only ones."""
+    """Return the adversarial weights under the stock names."""
     state = net.state_dict()
     return {name: state.get(f'{name}_adv', value) for name, value in state.items() if not name.endswith('_adv')}
 
@@ -103,7 +103,7 @@ def test_training_changes_only_the_statistics_of_the_domain(domain):
     suffix = '_adv' if domain is Domain.ADV else ''
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     expected = {f'{index}.{name}{suffix}' for index in (1, 6, 11) for name in statistics}
-    # torch's InstanceNorm keeps a count that it does not use.
+    # torch's InstanceNorm has a counter that it does not use.
     expected |= {f'5.{name}{suffix}' for name in statistics[:2]}
     assert changed == expected
 

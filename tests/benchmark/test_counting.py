@@ -1,4 +1,4 @@
-"""What a step costs: against arithmetic, and torch's own counter."""
+"""Counted costs of a step equal arithmetic and torch's own counter."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from aemim_mm.benchmark.counting import cost_of, largest_share
 
 
 def test_a_linear_layer_with_an_attack_in_its_loss():
-    """Forward 2BIO, weights' gradient 2BIO; the attack's forward 2BIO and the inputs' gradient 2BIO."""
+    """The forward pass and the gradient of the weights take 2BIO operations each, and so do the two of the attack."""
     layer, images = torch.nn.Linear(6, 10, bias=False), torch.rand(4, 6)
 
     def loss(attack=True):
@@ -21,7 +21,7 @@ def test_a_linear_layer_with_an_attack_in_its_loss():
 
     assert cost_of(lambda: loss(attack=False), layer.parameters()).flops == 2 * 2 * 4 * 6 * 10
     cost = cost_of(loss, layer.parameters())
-    # The attack asks for no gradient of the weights; only the second pass is kept: its inputs in bfloat16.
+    # The attack takes no gradient of the weights. Autograd keeps only the second pass's inputs, in bfloat16.
     assert cost.flops == 4 * 2 * 4 * 6 * 10 and cost.kept == 2 * 4 * 6
 
 

@@ -1,27 +1,39 @@
-"""The other tools that measure."""
+"""The other tools that measure costs."""
 
 import pytest
 from helpers import runs
 
+from aemim_mm.report.record import read_record
 
-def test_costs_of_an_image(capsys):
+
+def test_costs_of_an_image(tmp_path, capsys):
     path = runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py'
-    runs.run('analysis_tools/count_costs.py', path, '--size', 28)
-    printed = capsys.readouterr().out
-    assert str(path) in printed and 'GFLOP' in printed and 'ZeRO-1' in printed
+    runs.run('analysis_tools/count_costs.py', path, '--size', 28, '--record', tmp_path / 'costs.json')
+    (name, costs), *_ = read_record(tmp_path / 'costs.json')['values'].items()
+    assert name == path.stem and name in capsys.readouterr().out
+    # AdamW keeps two float32 values for each parameter, and no process holds less than an eighth of them.
+    assert costs['optimizer_mb'] == pytest.approx(8 * costs['parameters_m'])
+    assert costs['optimizer_mb'] / 8 <= costs['zero1_mb'] < costs['optimizer_mb']
+    assert costs['gflop_per_image'] > 0 and costs['activations_mb_per_image'] > 0
+
+
+def test_gains_in_throughput_are_taken_in_each_run():
+    rows = runs.tool('analysis_tools/processes.py').figures({1: [1.0, 2.0, 1.0], 4: [2.0, 2.0, 1.0]})
+    assert rows['1'] == dict(seconds=1.0, gain=1, least_gain=1, greatest_gain=1, of_linear=1)
+    assert rows['4'] == dict(seconds=2.0, gain=4, least_gain=2, greatest_gain=4, of_linear=1)
 
 
 @pytest.mark.slow
-def test_throughput_of_one_and_two_processes(capsys, monkeypatch):
+def test_throughput_of_one_and_two_processes(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
     options = [*runs.SHRUNK, 'train_cfg.max_epochs=3', 'custom_hooks=[]', 'model.data_preprocessor.steps=1']
-    flags = ('--rounds', 1, '--skip', 1)
+    flags = ('--repetitions', 1, '--skip', 1, '--record', tmp_path / 'record.json')
     runs.run('analysis_tools/processes.py', runs.AEMIM, *flags, '--cfg-options', *options)
-    one, two = capsys.readouterr().out.splitlines()[2:]
-    assert one.startswith('| 1 |') and '1.00 (1.00-1.00) | 100%' in one
-    assert two.startswith('| 2 |')
+    rows = read_record(tmp_path / 'record.json')['values']
+    assert list(rows) == ['1', '2'] and rows['1']['gain'] == 1 and rows['2']['seconds'] > 0
+    assert '1.00 (1.00-1.00)' in capsys.readouterr().out
 
 
 def test_a_run_that_fails_is_shown(capsys):
     with pytest.raises(SystemExit, match='There is no config gone.py'):
-        runs.run('analysis_tools/processes.py', 'gone.py', '--rounds', 1)
+        runs.run('analysis_tools/processes.py', 'gone.py', '--repetitions', 1)

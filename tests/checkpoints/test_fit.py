@@ -65,7 +65,7 @@ def test_report_as_text_is_trimmed():
         '  1 adversarial adapters left out',
         '  4 relative positions start at zero',
         '  1 interpolated: pos_embed (1, 5, 8) to (1, 17, 8)',
-        '  9 missing: m0, m1, m2, m3, m4, m5, m6, m7, and 1 more',
+        '  9 missing: m0, m1, m2, m3, m4, m5, m6, m7 and 1 more',
         '  1 unused: u',
     ]
 

@@ -20,6 +20,7 @@ from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
 from aemim_mm.checkpoints.reading import checkpoint_loading, read_checkpoint
+from aemim_mm.datasets import demo
 from aemim_mm.errors import UserError
 
 
@@ -305,7 +306,9 @@ TOOLS |= {probe: 'probed', measure: 'tested'}
 
 
 @pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.__name__)
-def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys):
+def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys, monkeypatch):
+    whole = demo.embedded_data
+    monkeypatch.setattr(demo, 'embedded_data', lambda *args: whole(*args).get_subset(100))
     content = read_checkpoint(files / f'{TOOLS[tool]}.pth')
     torch.save({**content, 'more': attack('system', marker)}, tmp_path / 'bad.pth')
     with pytest.raises(SystemExit) as end:

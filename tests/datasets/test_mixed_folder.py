@@ -1,4 +1,4 @@
-"""Two processes on a folder of 500 files, some of them corrupt, through tools/train.py."""
+"""Train with two processes on a folder of 100 files, some of them corrupt, through tools/train.py."""
 
 from collections import Counter
 
@@ -26,11 +26,11 @@ custom_hooks = [dict(type='UnreadableImagesHook'), dict(type='SeenImagesHook')]
 
 
 def make_folder(root):
-    """450 good images and 50 bad files of four kinds, in ten folders; give the paths of each."""
+    """90 good images and 10 bad files of four kinds, in ten folders; give the paths of each."""
     chance = np.random.default_rng(0)
-    corrupt = set(chance.choice(500, size=50, replace=False).tolist())
+    corrupt = set(chance.choice(100, size=10, replace=False).tolist())
     good, bad = set(), set()
-    for number in range(500):
+    for number in range(100):
         path = root / f'{number % 10}/{number:03d}.{("jpg", "png")[number % 2]}'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(chance.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(path)
@@ -52,9 +52,9 @@ def test_every_good_image_is_seen_in_each_epoch_and_the_corrupt_ones_are_counted
     seen = [(work / f'seen_{rank}.txt').read_text().split() for rank in (0, 1)]
     for epoch in ('0', '1'):
         ranks = [[path for number, path in zip(words[::2], words[1::2]) if number == epoch] for words in seen]
-        assert [len(paths) for paths in ranks] == [250, 250]
+        assert [len(paths) for paths in ranks] == [50, 50]
         counts = Counter(ranks[0] + ranks[1])
-        # Once each in its own place; and as often as there is a corrupt one, some good one stands in for it.
-        assert set(counts) == good and len(good) == 450 and counts.total() - len(good) == len(bad) == 50
+        # Each good image occurs once at its own index. Each corrupt one is replaced by a good one.
+        assert set(counts) == good and len(good) == 90 and counts.total() - len(good) == len(bad) == 10
     assert set((work / 'unreadable_images.txt').read_text().splitlines()) == bad
-    assert 'Skipped 50 unreadable or truncated of 500 images so far' in runs.log_of(work)
+    assert 'Skipped 10 unreadable or truncated of 100 images so far' in runs.log_of(work)

@@ -74,7 +74,7 @@ def test_all_corruptions_and_again(coco, tmp_path, capsys):
     rpc = re.findall(r'rPC\] \(segm\)\nmAP   => +([\d.]+) %', text)
     assert len(rpc) == 1 and float(rpc[0]) == pytest.approx(expected['rPC'], abs=0.06)
     assert 'x: segm_mAP mPC' in text and 'fog/3 segm_mAP' in (tmp_path / 'results.csv').read_text()
-    assert (tmp_path / 'corruptions.png').exists() and 'mPC' in (tmp_path / 'report.html').read_text()
+    assert (tmp_path / 'corruptions.svg').exists() and 'mPC' in (tmp_path / 'report.html').read_text()
 
     # Interrupted, it goes on: only what is lost is measured again.
     parts = sorted((tmp_path / 'parts/x').glob('*.json'))

@@ -164,7 +164,9 @@ def test_loading_leaves_the_random_state_of_training_alone():
 def test_a_change_of_the_batches_inside_an_epoch_is_refused(tmp_path):
     stop_at(runner(tmp_path, EPOCHS, 0), 2)
     resumed = runner(tmp_path, EPOCHS, 0, resume=True, batch_size=2)
-    with pytest.raises(UserError, match='made with 5 batches an epoch on each rank, now it is 10. It was made inside'):
+    with pytest.raises(
+        UserError, match='made with 5 batches an epoch on each rank, but now there are 10. It was made inside'
+    ):
         resumed.train()
 
 

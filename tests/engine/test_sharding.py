@@ -161,7 +161,10 @@ def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes():
         (dict(strategy=dict(type='DeepSpeedStrategy')), 'DeepSpeedStrategy is not supported: it was never tried'),
         (dict(strategy=dict(type='mmengine.ColossalAIStrategy')), 'ColossalAIStrategy is not supported'),
         (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), 'MMFullyShardedDataParallel is not'),
-        (dict(runner_type='FlexibleRunner'), 'FlexibleRunner is not supported: its model exists only in training'),
+        (
+            dict(runner_type='FlexibleRunner'),
+            'FlexibleRunner is not supported: it builds the model only when training starts',
+        ),
         (dict(strategy=dict(type='DDPStrategy')), 'FlexibleRunner is not supported'),
     ],
 )

@@ -1,6 +1,8 @@
 """What every export holds: all tensors accounted for, one domain, whole files, and one clear error."""
 
+import errno
 import json
+import os
 import pickle
 
 import pytest
@@ -82,12 +84,11 @@ def test_no_file_is_overwritten_unasked(checkpoint, to, tmp_path):
 
 @pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
 def test_a_failure_leaves_nothing(checkpoint, suffix, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError('no space left')
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr('aemim_mm.export.files.save_file', full)
-    monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(OSError, match='no space left'):
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(UserError, match=f'x{suffix} could not be saved: No space left on device'):
         export(checkpoint, 'timm', out=tmp_path / f'x{suffix}')
     assert not list(tmp_path.iterdir())
 

@@ -1,22 +1,16 @@
-"""Real processes to kill, stop and starve: ``tools/train.py``, each in a process of its own.
-
-They fork from a server that has imported the stack once, so a start takes a fraction of a second.
-"""
+"""Runs of ``tools/train.py`` in their own processes, which tests kill, stop and starve."""
 
 import atexit
-import multiprocessing
 import os
 import resource
-import socket
 import time
 from pathlib import Path
 
 import torch
 
 from helpers import runs
+from helpers.processes import SERVER, free_port
 
-SERVER = multiprocessing.get_context('forkserver')
-SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'helpers.faults'])
 # 3 epochs of 4 iterations.
 EPOCHS = 3
 TRAINS = 'Checkpoints will be saved to'
@@ -24,7 +18,7 @@ LIMIT = 120
 
 
 def _train(argv, environment):
-    # The largest file that it may write: a disk that fails.
+    # The largest file that the process may write, to imitate a disk that fails.
     if 'FILE_SIZE' in environment:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment['FILE_SIZE']),) * 2)
     os.environ.update(environment)
@@ -33,7 +27,13 @@ def _train(argv, environment):
 
 
 class Process:
-    """A function in a process of its own, and what it writes."""
+    """A function in its own process, and its output.
+
+    Args:
+        log: File for the output.
+        function: A function of a module.
+        *args: Its arguments.
+    """
 
     def __init__(self, log, function, *args):
         self.log = Path(log)
@@ -43,7 +43,7 @@ class Process:
         atexit.register(self.process.kill)
 
     def wait(self, seconds: float = LIMIT) -> int:
-        """The exit code; negative for a signal. One that takes longer than this is killed, and an error."""
+        """Wait for the end; return the exit code, negative for a signal. After ``seconds``, kill it and fail."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
@@ -51,7 +51,7 @@ class Process:
         return self.process.exitcode
 
     def until(self, text: str):
-        """Wait until it has written this."""
+        """Wait until the output contains ``text``; return this process."""
         end = time.monotonic() + LIMIT
         while text not in self.output():
             if time.monotonic() > end or self.process.exitcode is not None:
@@ -60,7 +60,7 @@ class Process:
         return self
 
     def output(self) -> str:
-        """What it wrote."""
+        """The output so far."""
         return self.log.read_bytes()[self._begin :].decode() if self.log.exists() else ''
 
 
@@ -72,14 +72,14 @@ def _redirected(log, function, args):
 
 
 class Training(Process):
-    """One run of ``tools/train.py`` on the demo's config, shrunk.
+    """A run of ``tools/train.py``.
 
     Args:
-        work_dir: Where it works; its output goes to ``output.txt`` there.
-        *flags: Of the tool.
-        options: Of ``--cfg-options``.
-        config: In place of the demo's, shrunk.
-        **environment: Variables.
+        work_dir: The work directory. The output goes to ``output.txt`` inside.
+        *flags: Flags of the tool.
+        options: Values of ``--cfg-options``.
+        config: The config. Default: the demo's with a smaller network, fewer images and three epochs.
+        **environment: Environment variables.
     """
 
     def __init__(self, work_dir, *flags, options=(), config=None, **environment):
@@ -93,27 +93,20 @@ class Training(Process):
 
 
 def children(pid: int) -> list:
-    """Ids of the processes that a process started, in their order."""
+    """Ids of the child processes of a process, in the order of their start."""
     return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
 
 def train(work_dir, *flags, options=(), **environment) -> Training:
-    """A run to its end, without an error."""
+    """Run a training to its end; fail if it fails."""
     training = Training(work_dir, *flags, options=options, **environment)
     code = training.wait()
     assert code == 0, training.output()
     return training
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
-
-
 def two_processes(work_dir, *flags, options=(), config=None) -> list:
-    """The two processes of a distributed run, as torchrun would start them."""
+    """Start the two processes of a distributed training, as torchrun would."""
     common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     options = ('train_dataloader.batch_size=8', *options)
     flags = ('--launcher', 'pytorch', *flags)
@@ -124,7 +117,7 @@ def two_processes(work_dir, *flags, options=(), config=None) -> list:
 
 
 def assert_same_training(path, expected) -> None:
-    """Weights and optimizer of two checkpoints are equal bit for bit."""
+    """Assert that the weights, optimizers and schedules of two checkpoints are equal bit for bit."""
     states = [torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected)]
     assert states[0]['meta']['iter'] == states[1]['meta']['iter']
     for part in ('state_dict', 'optimizer', 'param_schedulers'):

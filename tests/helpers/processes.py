@@ -1,5 +1,9 @@
-"""Real processes that cannot hang a test: a function on several ranks over gloo, or a command."""
+"""Processes that cannot hang a test: a function on several ranks over gloo, or a command.
 
+Ranks fork from a server that has imported the stack once, so a start takes a fraction of a second.
+"""
+
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -11,25 +15,28 @@ import pytest
 import torch
 from torch import distributed
 
-# Without contention, the slowest takes a minute.
+# Seconds. Without contention, the slowest takes a minute.
 TIMEOUT = 300
+SERVER = multiprocessing.get_context('forkserver')
+SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'helpers.faults'])
 
 
 def free_port() -> int:
+    """A port that no process listens on."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         return free.getsockname()[1]
 
 
 def on_ranks(function, *args, ranks=2) -> None:
-    """Call ``function(rank, *args)``, of a module's top level, in as many processes of one group."""
-    # The store is of this process: a port chosen here for a rank to open may be another's by then.
+    """Call ``function(rank, *args)``, a function of a module, in the processes of a group."""
+    # This process holds the store. A free port that a rank should open later could be taken by then.
     store = distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     rest = (function, args, ranks, store.port)
-    processes = torch.multiprocessing.start_processes(_rank, rest, ranks, join=False, start_method='spawn')
+    processes = torch.multiprocessing.start_processes(_rank, rest, ranks, join=False, start_method='forkserver')
     deadline = time.monotonic() + TIMEOUT
     try:
-        while not processes.join(timeout=1):  # It raises what a process raised.
+        while not processes.join(timeout=1):  # This raises the exception of a process.
             if time.monotonic() > deadline:
                 pytest.fail(f'{function.__name__} did not end on all ranks within {TIMEOUT} s.')
     finally:
@@ -46,13 +53,13 @@ def _rank(rank, function, args, ranks, port):
     distributed.barrier()
     sys.stdout.flush()
     sys.stderr.flush()
-    # In torch 2.1, taking down the group may hang: Python's lock is held while a thread is joined that wants it, to let
-    # go of the last collective's tensors (1 in 100 under load).
+    # In torch 2.1, destroying the group may hang (1 in 100 under load): it joins a thread while it holds Python's lock,
+    # and the thread needs the lock to free the tensors of the last collective.
     os._exit(0)
 
 
 def run(command, **settings) -> subprocess.CompletedProcess:
-    """``subprocess.run`` of a command that must succeed; with a port of its own for what launches ranks."""
+    """Run a command that must succeed. ``PORT`` is set to a free port, for commands that launch ranks."""
     env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONWARNINGS': 'ignore', 'PORT': str(free_port())}
     env.update(settings.pop('env', {}))
     settings = dict(capture_output=True, text=True, timeout=TIMEOUT, env=env, **settings)

@@ -1,4 +1,4 @@
-"""The fields that the paper leaves open: target, weight, share, decoder, adapters."""
+"""The choices that the paper leaves open: target, weight, share, decoder, adapters."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from aemim_mm.errors import UserError
 def adversarial_loss_by_hand(model, passes, target):
     torch.manual_seed(11)
     with use_domain(model, Domain.ADV):
-        latent, mask, ids_restore = model.backbone(passes.x_adv)
+        latent, mask, ids_restore = model.backbone(passes.attack.x_adv)
         pred = model.neck(latent, ids_restore)
     return model.head.loss(pred, target, mask)
 
@@ -23,10 +23,10 @@ def test_the_adversarial_branch_reconstructs_its_target(tiny, adv_target):
     torch.manual_seed(11)
     passes = model.two_passes(images, None)
     by_hand = {
-        'adv': adversarial_loss_by_hand(model, passes, passes.x_adv),
+        'adv': adversarial_loss_by_hand(model, passes, passes.attack.x_adv),
         'clean': adversarial_loss_by_hand(model, passes, images),
     }
-    torch.testing.assert_close(passes.adv, by_hand[adv_target])
+    torch.testing.assert_close(passes.adv.loss, by_hand[adv_target])
     assert abs(by_hand['adv'] - by_hand['clean']) > 1e-3
 
 
@@ -157,7 +157,7 @@ def test_a_preprocessor_that_cannot_perturb_is_a_clear_error(tiny):
 
 
 def test_a_share_keeps_the_clean_pass_of_mae_whole_and_masks_its_images_anew(tiny):
-    """The clean loss is that of stock MAE; attack and adversarial pass share one mask, of the part alone."""
+    """The clean loss equals stock MAE's. The attack and the adversarial pass share a mask of the attacked images."""
     model, stock = tiny.build(tiny.aemim(adv_share=0.5)), tiny.build(tiny.mae())
     images = tiny.images(model)
     stock.load_state_dict({name: value for name, value in model.state_dict().items() if not name.endswith('_adv')})

@@ -1,4 +1,4 @@
-"""What the attack sees and maximises, and what is logged of it."""
+"""The images that the attack sees, the objective that it maximises, and the figures that are logged."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from aemim_mm.replay import recorded_calls
 
 
 def step(tiny, seed=11, **changes):
-    """One step with domains apart: model, images, mask in pixels, what the attack saw, and the two passes."""
+    """Run one step with unequal domains; return the model, images, encoder calls, attacked images and passes."""
     model = tiny.build(tiny.aemim(**changes))
     tiny.part_domains(model)
     images, seen = tiny.images(model), []
@@ -36,7 +36,7 @@ def hidden_pixels(call):
 
 
 def encode(model, x, domain, seed=11, mask=True):
-    """The encoder's features; the mask is the first thing drawn after the seed."""
+    """Compute the encoder's features. The mask takes the first random numbers after the seed."""
     torch.manual_seed(seed)
     with torch.no_grad(), use_domain(model, domain):
         return model.backbone(x, mask=mask)[0]
@@ -45,29 +45,29 @@ def encode(model, x, domain, seed=11, mask=True):
 @pytest.mark.parametrize('mask_ratio', [0.5, 0.75])
 def test_with_the_same_mask_hidden_patches_get_no_gradient(tiny, mask_ratio):
     _, _, _, _, passes = step(tiny, backbone=dict(mask_ratio=mask_ratio))
-    assert passes.attack['attack_zero_grad'] == mask_ratio
+    assert passes.attack.log()['attack_zero_grad'] == mask_ratio
 
 
 def test_with_the_same_mask_hidden_patches_differ_by_the_random_start_only(tiny):
     _, images, calls, seen, passes = step(tiny)
     hidden = hidden_pixels(calls[0])
-    assert torch.equal(passes.x_adv[hidden], seen[0][hidden])
-    assert not torch.equal(passes.x_adv[hidden], images[hidden])
-    assert (passes.x_adv != seen[0])[~hidden].float().mean() > 0.8
+    assert torch.equal(passes.attack.x_adv[hidden], seen[0][hidden])
+    assert not torch.equal(passes.attack.x_adv[hidden], images[hidden])
+    assert (passes.attack.x_adv != seen[0])[~hidden].float().mean() > 0.8
 
 
 def test_with_the_same_mask_and_start_zero_hidden_patches_stay(tiny):
     _, images, calls, _, passes = step(tiny, data_preprocessor=dict(start='zero'))
     hidden = hidden_pixels(calls[0])
-    assert torch.equal(passes.x_adv[hidden], images[hidden])
-    assert (passes.x_adv != images)[~hidden].float().mean() > 0.8
+    assert torch.equal(passes.attack.x_adv[hidden], images[hidden])
+    assert (passes.attack.x_adv != images)[~hidden].float().mean() > 0.8
 
 
 def test_without_a_mask_all_patches_get_a_gradient(tiny):
     _, images, calls, seen, passes = step(tiny, attack_mask='none')
-    assert passes.attack['attack_zero_grad'] < 0.01
+    assert passes.attack.log()['attack_zero_grad'] < 0.01
     hidden = hidden_pixels(calls[0])
-    assert (passes.x_adv != seen[0])[hidden].float().mean() > 0.8
+    assert (passes.attack.x_adv != seen[0])[hidden].float().mean() > 0.8
 
 
 def test_all_passes_see_the_same_mask(tiny):
@@ -77,31 +77,35 @@ def test_all_passes_see_the_same_mask(tiny):
 
 
 def test_resampled_masks_differ_at_each_step_but_not_from_their_target(tiny):
-    _, images, calls, _, _ = step(tiny, attack_mask='resampled')
+    _, images, calls, _, passes = step(tiny, attack_mask='resampled')
+    adv = passes.adv.call.output[1]
+    clean, *calls = [call for call in calls if call.output[1] is not adv]
     masks = [call.output[1] for call in calls]
-    clean, *attack, adv = masks
+    clean = clean.output[1]
     assert torch.equal(clean, adv)
-    targets, tries = attack[::2], attack[1::2]
-    assert len(targets) == len(tries) == 2 + 1  # Two steps, and the value at the end.
+    targets, tries = masks[::2], masks[1::2]
+    assert len(targets) == len(tries) == 2 + 1  # Two steps and the end.
     assert all(torch.equal(target, attempt) for target, attempt in zip(targets, tries))
     different = [clean, *targets]
     assert all(not torch.equal(a, b) for i, a in enumerate(different) for b in different[:i])
-    # The target is of the clean images, what is compared with it is not.
-    assert all(torch.equal(call.args[0], images) for call in calls[1:-1:2])
-    assert not any(torch.equal(call.args[0], images) for call in calls[2:-1:2])
+    # Clean images give the target; perturbed images are compared with it.
+    assert all(torch.equal(call.args[0], images) for call in calls[::2])
+    assert not any(torch.equal(call.args[0], images) for call in calls[1::2])
 
 
 def test_resampled_masks_of_simmim_are_those_of_other_images(tiny):
     model, samples = tiny.build(tiny.aesimmim(attack_mask='resampled')), tiny.mask_samples()
     with recorded_calls(model.backbone) as calls:
-        model.loss(tiny.images(model), samples)
+        passes = model.two_passes(tiny.images(model), samples)
     masks = torch.stack([sample.mask for sample in samples])
     orders = []
-    for call in calls[1:-1]:
+    for call in calls[1:]:
+        if call.output is passes.adv.call.output:
+            continue
         orders.append([next(j for j in range(4) if torch.equal(mask, masks[j])) for mask in call.args[1]])
         assert sorted(orders[-1]) == [0, 1, 2, 3]
     assert orders[::2] == orders[1::2] and len(set(map(tuple, orders))) > 1
-    assert torch.equal(calls[-1].args[1], masks)
+    assert torch.equal(passes.adv.call.args[1], masks)
 
 
 ORACLES = {
@@ -117,15 +121,15 @@ def test_start_and_end_are_distances_per_image_between_the_two_domains(tiny, dis
     model, images, _, seen, passes = step(tiny, distance=distance, attack_mask=attack_mask)
     mask = True if attack_mask == 'same' else None
     target = encode(model, images, Domain.CLEAN, mask=mask)
-    for name, x in (('attack_start', seen[0]), ('attack_end', passes.x_adv)):
+    for name, x in (('attack_start', seen[0]), ('attack_end', passes.attack.x_adv)):
         expected = ORACLES[distance](encode(model, x, Domain.ADV, mask=mask).numpy(), target.numpy()) / len(images)
-        np.testing.assert_allclose(passes.attack[name], expected, rtol=1e-4)
-    assert passes.attack['attack_gain'] == passes.attack['attack_end'] / passes.attack['attack_start']
-    assert passes.attack['attack_gain'] > 1
+        np.testing.assert_allclose(passes.attack.log()[name], expected, rtol=1e-4)
+    assert passes.attack.log()['attack_gain'] == passes.attack.log()['attack_end'] / passes.attack.log()['attack_start']
+    assert passes.attack.log()['attack_gain'] > 1
 
 
 def test_dropout_is_the_same_in_all_passes(tiny):
-    """Else the distance would be that of two dropouts: here it is zero, for equal domains and equal images."""
+    """With equal domains and equal images, the distance is zero only if the dropout is the same."""
     model = tiny.build(tiny.aemim(backbone=dict(drop_rate=0.5, drop_path_rate=0.5), data_preprocessor=dict(eps=0)))
     assert model.loss(tiny.images(model), None)['attack_end'] == 0
 

@@ -1,4 +1,4 @@
-"""An AEMIM checkpoint is a stock checkpoint, and the other way round."""
+"""A stock model loads an AEMIM checkpoint, and AEMIM loads a stock checkpoint."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from aemim_mm import Domain, use_domain
 
 @pytest.fixture
 def trained(tiny):
-    """A model whose weights are all its own."""
+    """Build a model with unequal domains."""
     model = tiny.build(tiny.aemim())
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

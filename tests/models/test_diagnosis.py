@@ -1,4 +1,4 @@
-"""A loss that is not finite stops training, and says where it came from."""
+"""A loss that is not finite stops training, and the error names its origin."""
 
 from copy import deepcopy
 
@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 
 from aemim_mm.models import NonFiniteLossError
 
-HUGE = 3e38  # Finite, until it is multiplied or added up.
+HUGE = 3e38  # Finite, but overflows when multiplied or summed.
 
 
 def poison(model, name, value):

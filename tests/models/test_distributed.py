@@ -1,4 +1,4 @@
-"""Two processes over gloo do what one process does with their batches together."""
+"""Two processes over gloo compute what one process computes with both batches."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ STEPS, BATCH = 3, 4
 
 @MODELS.register_module(force=True)
 class ViTMaskedByContent(AEMIMViT):
-    """The mask of an image follows from its mean brightness, so that it does not matter in which process it is."""
+    """Derive the mask of an image from its mean brightness, so that every process draws the same one."""
 
     def forward(self, x, mask=True):
         self.brightness = (x.mean(dim=(1, 2, 3)) * 60 + 120).div(20).round()
@@ -32,7 +32,7 @@ class ViTMaskedByContent(AEMIMViT):
 
 
 def build():
-    """The attack starts at zero: no random number is drawn, so the domains must be apart."""
+    """Start the attack at zero, so that no random number is drawn; this needs unequal domains."""
     config = tiny_models.aemim_of_size(
         32, 8, backbone=dict(type='ViTMaskedByContent'), data_preprocessor=dict(start='zero')
     )
@@ -42,7 +42,7 @@ def build():
 
 
 def batches():
-    """Images with a brightness of their own, 20 steps apart: more than the attack can change."""
+    """Make images whose brightness differs by 20 pixels, more than the attack can change."""
     images = tiny_models.pixels(STEPS * BATCH) / 16
     images = images - images.mean(dim=(1, 2, 3), keepdim=True) + 20 * torch.arange(1, 13).view(-1, 1, 1, 1)
     return images.clamp(0, 255).chunk(STEPS)
@@ -55,7 +55,7 @@ def train(model, parts):
 
 
 def worker(rank, folder):
-    """Trains on its half of every batch; each process writes its logs and weights."""
+    """Train on one half of every batch; write logs and weights."""
     model = build()
     logs = train(MMDistributedDataParallel(module=model), [part.chunk(2)[rank] for part in batches()])
     torch.save(dict(logs=logs, weights=model.state_dict()), f'{folder}/{rank}.pth')

@@ -1,4 +1,4 @@
-"""Gradients that are taken early: those of the joint backward pass, with the activations gone."""
+"""Early gradients equal the gradients of one joint backward pass, and free the activations."""
 
 import weakref
 
@@ -19,7 +19,7 @@ needs_cpu_float16 = pytest.param(
 
 
 def gradients(model, images, samples=None, scale=1.0, times=1):
-    """Of all parameters, after ``times`` passes that are accumulated."""
+    """Accumulate the gradients of all parameters over ``times`` passes."""
     model.zero_grad()
     for number in range(times):
         torch.manual_seed(number)
@@ -52,7 +52,7 @@ def test_the_same_gradients_as_from_one_backward_pass(tiny, kind, scale, times, 
 
 
 def test_the_same_gradients_in_bfloat16(tiny):
-    """The casts of weights that autocast keeps outlive the clean pass."""
+    """autocast caches cast weights beyond the clean pass."""
     early, joint = (tiny.build(tiny.aemim(early_backward=value)) for value in (True, False))
     images = tiny.images(early)
     with torch.autocast('cpu', torch.bfloat16):
@@ -63,7 +63,7 @@ def test_the_same_gradients_in_bfloat16(tiny):
 
 
 def test_the_clean_activations_are_gone_during_the_attack(tiny):
-    """What the clean pass saved for its backward pass is no longer alive when the attack begins."""
+    """Tensors that the clean pass saved for its backward pass are freed before the attack."""
     for early in (True, False):
         model, saved, alive = tiny.build(tiny.aemim(early_backward=early)), weakref.WeakSet(), []
         attack = model.attack
@@ -77,9 +77,9 @@ def test_the_clean_activations_are_gone_during_the_attack(tiny):
             saved.add(box)
             return box
 
-        def spy(images, call, saved=saved, alive=alive, attack=attack):
+        def spy(clean, saved=saved, alive=alive, attack=attack):
             alive.append(len(saved))
-            return attack(images, call)
+            return attack(clean)
 
         model.attack = spy
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda box: box.value):
@@ -96,7 +96,7 @@ def test_a_second_backward_pass_is_refused(tiny):
 
 
 def test_hooks_see_the_whole_gradient_once(tiny):
-    """As DDP's: when a parameter's gradient is complete, not when the clean pass has given its part."""
+    """Like DDP's hooks, they are called once, when a parameter's gradient is complete."""
     model, seen = tiny.build(tiny.aemim()), []
     layer = model.backbone.layers[0].attn.proj.weight
     layer.register_post_accumulate_grad_hook(lambda parameter: seen.append(parameter.grad.clone()))
@@ -123,7 +123,7 @@ def test_not_where_small_gradients_would_be_lost(dtype, expected):
 
 @pytest.mark.parametrize('name', ['FullyShardedDataParallel', 'FSDPModule'])
 def test_not_where_fsdp_computes_with_other_tensors(name):
-    """tests/test_sharding.py has the real one."""
+    """tests/engine/test_sharding.py tests the real FSDP."""
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
     assert can_take_gradients(model[0].weight.sum(), model)
     part = torch.nn.Sequential(type('Layer', (type(name, (torch.nn.Linear,), {}),), {})(2, 2))
@@ -134,7 +134,7 @@ def test_not_where_fsdp_computes_with_other_tensors(name):
 
 
 def test_the_most_memory_is_near_that_of_mae(tiny):
-    """With images that outweigh the weights: without it, both passes' activations are held at one time."""
+    """Activations outweigh the weights here. Without early gradients, both passes' activations are held at once."""
     changes = dict(backbone=dict(arch=dict(embed_dims=64, feedforward_channels=256)), neck=dict(embed_dim=64))
 
     def most(config):

@@ -1,4 +1,4 @@
-"""Our algorithms against mmpretrain's with the same weights and the same seed."""
+"""Our algorithms equal mmpretrain's with the same weights and the same seed."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def seeded_loss(model, *args):
 
 
 def pair(tiny, ours, stock):
-    """Stock and ours with equal weights, images and samples; the mask of SimMIM is of the grid of the backbone."""
+    """Build both with equal weights, images and samples. SimMIM's mask has the grid of the backbone."""
     stock = tiny.build(stock)
     return stock, tiny.matched(ours, stock), tiny.images(stock), tiny.mask_samples()
 
@@ -49,8 +49,8 @@ class TestLosses:
         passes = model.two_passes(images, samples)
         state = model.state_dict()
         stock.load_state_dict({name: state.get(f'{name}_adv', state[name]) for name in stock.state_dict()})
-        expected = seeded_loss(stock, passes.x_adv, samples)['loss']
-        torch.testing.assert_close(passes.adv, expected, atol=1e-6, rtol=0)
+        expected = seeded_loss(stock, passes.attack.x_adv, samples)['loss']
+        torch.testing.assert_close(passes.adv.loss, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(('ours', 'stock'), [('aemim', 'mae'), ('aesimmim', 'simmim')])
@@ -75,7 +75,7 @@ def test_initial_weights_and_clean_names_equal_the_stock_ones(tiny, ours, stock)
 
 
 def simmim_vit_oracle(model, images, samples):
-    """SimMIM on a plain pre-norm ViT, written out."""
+    """Compute SimMIM on a plain pre-norm ViT by hand."""
     vit, mask = model.backbone, torch.stack([sample.mask for sample in samples])
     tokens = vit.patch_embed.projection(images).flatten(2).transpose(1, 2)
     tokens = torch.where(mask.flatten(1).bool()[..., None], vit.mask_token, tokens)

@@ -1,4 +1,4 @@
-"""Which loss reaches which weights, and that an attack leaves no trace."""
+"""Which loss reaches which weights, and that an attack changes no state."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def batch_of(tiny, model, algorithm):
 
 
 def parts(model):
-    """Trainable names: those of the clean domain only, of the adversarial only, and shared."""
+    """Sort trainable names: clean only, adversarial only, shared."""
     names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     adv = {name for name in names if name.endswith('_adv')}
     clean = {name.removesuffix('_adv') for name in adv}
@@ -51,7 +51,7 @@ def test_the_prediction_layers_belong_to_their_domains(tiny):
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
-    """Batch statistics over tokens, (B, L, C)."""
+    """BatchNorm over tokens, (B, L, C)."""
 
     def forward(self, x):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
@@ -59,7 +59,7 @@ class TokenBatchNorm(nn.BatchNorm1d):
 
 @pytest.fixture
 def model(tiny):
-    """With a BatchNorm in the backbone, a frozen layer, a layer in eval mode, and gradients of the step before."""
+    """The backbone has a BatchNorm, a frozen layer, a layer in eval mode, and gradients of the last step."""
     backbone = tiny.build(tiny.aemim()['backbone'] | dict(adapters=()))
     backbone.layers[0].ln2 = TokenBatchNorm(32)
     backbone.layers[1].ln1 = TokenBatchNorm(32)
@@ -109,4 +109,4 @@ def test_inputs_keep_their_values_and_need_no_gradient(tiny, model):
     before = images.clone()
     passes = model.two_passes(images, None)
     assert torch.equal(images, before) and not images.requires_grad
-    assert not passes.x_adv.requires_grad and not torch.equal(passes.x_adv, images)
+    assert not passes.attack.x_adv.requires_grad and not torch.equal(passes.attack.x_adv, images)

@@ -1,4 +1,4 @@
-"""Decoder and head: against mmpretrain's, and on images and patches that are not square."""
+"""Decoder and head equal mmpretrain's, and work on non-square images and patches."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_unnormalize_inverts_construct_target(tiny, norm_pix):
 @pytest.mark.parametrize('visible', [0, 4, 15])
 @pytest.mark.parametrize('depth', [1, 2, 3])
 def test_decoder_equals_the_stock_one_on_a_square(tiny, depth, visible, predict_visible):
-    """What it leaves out changes nothing: predictions, and gradients of all parameters and inputs."""
+    """Skipped work changes neither predictions nor gradients of parameters and inputs."""
     stock = tiny.build(tiny.mae(neck=dict(decoder_depth=depth))['neck'], seed=2)
     ours = tiny.build(tiny.aemim(neck=dict(decoder_depth=depth, predict_visible=predict_visible))['neck'], seed=2)
     latent = torch.randn(2, 1 + visible, 32, requires_grad=True)
@@ -94,14 +94,14 @@ def test_decoder_has_the_positions_of_the_encoder(tiny):
 
 
 def test_decoder_puts_tokens_back_in_their_places(tiny):
-    """With what blocks add, norm and positions out of the way, each visible token must come out where its patch was."""
+    """Without blocks, norm and positions, each visible token comes out at the place of its patch."""
     neck = tiny.build(tiny.aemim_of_size((32, 48), (8, 16), channels=1)['neck'])
     neck.predict_visible = True
     neck.ln1 = torch.nn.Identity()
     neck.decoder_embed, neck.decoder_pred = torch.nn.Identity(), torch.nn.Identity()
     with torch.no_grad():
         neck.decoder_pos_embed.zero_(), neck.mask_token.fill_(-1)
-        for parameter in neck.decoder_blocks.parameters():  # What a block adds is then nothing.
+        for parameter in neck.decoder_blocks.parameters():  # The block then adds zero.
             parameter.zero_()
     shuffle = torch.rand(1, 12).argsort(1)
     tokens = shuffle[0, :5].float()[None, :, None].expand(1, 5, 32)

@@ -1,4 +1,4 @@
-"""The mixin asks of an algorithm only that it calls its backbone with the images: MixMIM, as docs/usage.md has it."""
+"""The mixin works on any algorithm that calls its backbone with the images: MixMIM, as in docs/usage.md."""
 
 import torch
 from helpers import tiny

@@ -1,4 +1,4 @@
-"""Mixed precision: which numbers each pass is computed in, and that the losses stay what they were."""
+"""Mixed precision: the precision of each pass, and losses that agree with float32."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def outer(dtype):
 
 
 def step(tiny, dtype, seed=3, **changes):
-    """One step under autocast: model, losses, and what autocast was in each pass of the encoder."""
+    """Run one step under autocast; return the model, the losses, and the precision of each encoder pass."""
     model, seen = tiny.build(tiny.aemim(**changes)), []
     tiny.part_domains(model)
     images = tiny.images(model)
@@ -71,7 +71,7 @@ def test_a_step_in_half_precision_stays_close_to_float32(tiny, dtype, attack_mas
 
 
 def test_gradients_in_bfloat16_reach_weights_that_the_attack_used_too(tiny):
-    """Autocast keeps cast weights: those cast in the attack, without gradients, must not be used in the next pass."""
+    """autocast caches cast weights. Those cast in the attack have no gradients, so the next pass must not use them."""
     model, losses, _ = step(tiny, torch.bfloat16)
     model.parse_losses(losses)[0].backward()
     without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]

@@ -1,4 +1,4 @@
-"""A training step on whatever shapes and budgets hypothesis thinks of."""
+"""A training step holds its contracts on shapes and budgets that hypothesis draws."""
 
 import torch
 from helpers import tiny as tiny_models
@@ -45,7 +45,7 @@ def test_a_step_trains_every_weight_within_the_budget(drawn):
         size,
         drawn['patch'],
         drawn['channels'],
-        # Half a patch less, so that rounding does not matter.
+        # Half a patch less avoids rounding.
         backbone=dict(mask_ratio=(hidden - 0.5) / length),
         data_preprocessor=drawn['budget'],
         head=dict(norm_pix=False),

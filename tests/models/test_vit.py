@@ -1,4 +1,4 @@
-"""The encoder: against MAEViT and VisionTransformer, and on images and patches that are not square."""
+"""The encoder equals MAEViT and VisionTransformer, and works on non-square images and patches."""
 
 import math
 
@@ -17,7 +17,7 @@ def encoder(tiny, kind='AEMIMViT', seed=0, init=True, **changes):
 
 
 def rectangular(tiny, seed=0, **changes):
-    """4 rows and 3 columns."""
+    """Build a model with 4 rows and 3 columns of patches."""
     return tiny.build(tiny.aemim_of_size((32, 48), (8, 16))['backbone'] | changes, seed)
 
 
@@ -27,7 +27,7 @@ def test_masked_forward_equals_mae_vit(tiny, mask_ratio, changes):
     stock, ours = (encoder(tiny, kind, mask_ratio=mask_ratio, **changes) for kind in ('MAEViT', 'AEMIMViT'))
     x, positions, outputs = torch.randn(3, 3, 32, 32), torch.randn(1, 17, 32), []
     for model in (stock, ours):
-        model.pos_embed.data.copy_(positions)  # The class token has one too, that is zero at first.
+        model.pos_embed.data.copy_(positions)  # The position of the class token is zero at first.
         torch.manual_seed(4)
         outputs.append(model(x))
     (latent, mask, ids_restore), (our_latent, our_mask, our_ids_restore) = outputs
@@ -58,7 +58,7 @@ def test_only_visible_patches_matter(tiny):
 
 
 def positions_by_hand(rows, columns, channels):
-    """As mmpretrain: half of the channels for the row, half for the column, sines before cosines; row by row."""
+    """Compute mmpretrain's positions: half of the channels for the row, half for the column, sines before cosines."""
     quarter = channels // 4
     out = torch.zeros(1 + rows * columns, channels)
     for row in range(rows):
@@ -97,7 +97,7 @@ def test_embedding_patches_equals_the_convolution(tiny, size, patch_size, channe
 
 
 def all_visible(model, x):
-    """Masked forward with a mask that hides nothing, in the order of the image."""
+    """Run the masked forward with a mask that hides nothing; sort the tokens in the order of the image."""
     model.mask_ratio = 0.0
     latent, mask, ids_restore = model(x)
     assert not mask.any()

@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from aemim_mm.report.axes import Axis, log_ticks, nice_ticks, short, widen
+from aemim_mm.report.axes import Axis, round_ticks, short, widen
 
 RANGES = [
     (0, 1),
@@ -27,7 +27,7 @@ def is_round(step):
 
 @pytest.mark.parametrize(('low', 'high'), RANGES)
 def test_ticks_are_round_and_cover_the_range(low, high):
-    ticks = nice_ticks(low, high)
+    ticks = round_ticks(low, high)
     steps = np.diff(ticks)
     assert is_round(steps[0])
     np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
@@ -42,14 +42,14 @@ def test_ticks_are_round_and_cover_the_range(low, high):
 
 @pytest.mark.parametrize(('low', 'high'), [(1, 2), (0, 3), (1, 20), (0, 1875)])
 def test_ticks_of_whole_numbers_are_whole(low, high):
-    assert all(tick == int(tick) for tick in nice_ticks(low, high, whole=True))
+    assert all(tick == int(tick) for tick in round_ticks(low, high, whole=True))
 
 
 @pytest.mark.parametrize(
     ('low', 'high'), [(4, 120), (1, 1000), (0.9, 1.1), (3e-7, 2e4), (1e-10, 0.3), (0.5, 6), (1, 10)]
 )
 def test_log_ticks_are_round_and_cover_the_range(low, high):
-    ticks = log_ticks(low, high)
+    ticks = round_ticks(low, high, log=True)
     assert ticks[0] <= low * (1 + 1e-8) and ticks[-1] >= high * (1 - 1e-8)
     assert ticks[1] > low and ticks[-2] < high
     assert ticks == sorted(set(ticks)) and 3 <= len(ticks) <= 11
@@ -59,7 +59,7 @@ def test_log_ticks_are_round_and_cover_the_range(low, high):
 
 @pytest.mark.parametrize(('low', 'high'), RANGES)
 def test_labels_state_the_ticks(low, high):
-    axis = Axis(nice_ticks(low, high), low, high, 0, 1)
+    axis = Axis(round_ticks(low, high), low, high, 0, 1)
     stated = [float(label.replace(',', '')) for label in axis.labels()]
     np.testing.assert_allclose(stated, axis.ticks, rtol=1e-9, atol=1e-12)
 

@@ -1,12 +1,14 @@
 """Charts draw the data they are given: positions are read back with the help of the drawn ticks only."""
 
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from aemim_mm.report import Chart, Curve
-from aemim_mm.report.charts import MAX_HOVER, end_labels, make_axes, render_chart
+from aemim_mm.report.charts import MAX_HOVER
+from aemim_mm.report.page import render_section, render_svg
 
 NAN = float('nan')
 
@@ -36,7 +38,7 @@ def read_back(svg, polyline, *, log_y=False):
 def test_polylines_map_back_to_the_data(parse, log_y):
     x = np.arange(1, 201)
     curves = [Curve('clean', x, 1 / np.sqrt(x)), Curve('adversarial', x, 2 / x)]
-    svg = parse(render_chart(chart(*curves, log_y=log_y))).find('svg')[0]
+    svg = parse(render_section(chart(*curves, log_y=log_y))).find('svg')[0]
     polylines = svg.find('polyline')
     assert len(polylines) == 2
     for curve, polyline in zip(curves, polylines, strict=True):
@@ -48,7 +50,7 @@ def test_polylines_map_back_to_the_data(parse, log_y):
 
 def test_a_gap_splits_the_line_and_a_lone_point_is_a_dot(parse):
     curve = Curve('loss', range(7), [5, 4, NAN, 3, math.inf, 2, 1])
-    svg = parse(render_chart(chart(curve))).find('svg')[0]
+    svg = parse(render_section(chart(curve))).find('svg')[0]
     assert [len(line.attrs['points'].split()) for line in svg.find('polyline')] == [2, 2]
     dots = {(dot.attrs['cx'], dot.attrs['cy']) for dot in svg.find('circle', 'dot')}
     assert len(dots) == 5
@@ -60,8 +62,8 @@ def test_a_gap_splits_the_line_and_a_lone_point_is_a_dot(parse):
 @pytest.mark.parametrize('y', [[0.25], [0.25, 0.25, 0.25], [1.0]])
 def test_one_point_and_constant_values_stand_inside_the_plot(parse, y, log_y):
     curve = Curve('loss', range(3, 3 + len(y)), y)
-    svg = parse(render_chart(chart(curve, log_y=log_y))).find('svg')[0]
-    y_axis = make_axes(curve.points(), log_y=log_y)[1]
+    svg = parse(render_section(chart(curve, log_y=log_y))).find('svg')[0]
+    _, y_axis = chart(curve, log_y=log_y).axes()
     for dot in svg.find('circle', 'dot'):
         assert y_axis.end < float(dot.attrs['cy']) < y_axis.start
     assert any(number(node) == 3 for node in svg.find('text', 'x') if 'tick' in node.attrs['class'])
@@ -69,9 +71,9 @@ def test_one_point_and_constant_values_stand_inside_the_plot(parse, y, log_y):
 
 @pytest.mark.parametrize('curves', [[], [Curve('a', [], [])], [Curve('a', [1, 2], [NAN, NAN])]])
 def test_nothing_to_draw_is_said(parse, curves):
-    page = parse(render_chart(chart(*curves)))
+    page = parse(render_section(chart(*curves)))
     assert not page.find('svg')
-    assert page.text == 'No values were recorded for this chart.'
+    assert page.text.strip() == 'No values were recorded for this chart.'
 
 
 @pytest.mark.parametrize('value', [0.0, -1.5])
@@ -87,7 +89,7 @@ def test_unequal_lengths_are_refused():
 
 def test_hover_shows_the_values_always_with_the_last(parse):
     x = np.arange(1000)
-    svg = parse(render_chart(chart(Curve('clean', x, 1000.0 - x)))).find('svg')[0]
+    svg = parse(render_section(chart(Curve('clean', x, 1000.0 - x)))).find('svg')[0]
     titles = [circle.find('title')[0].text for circle in svg.find('circle', 'hit')]
     assert 'clean: 1 at epoch 999' in titles
     assert MAX_HOVER / 2 < len(titles) <= MAX_HOVER
@@ -95,7 +97,7 @@ def test_hover_shows_the_values_always_with_the_last(parse):
 
 def test_curves_differ_in_dash_as_well_as_in_colour(parse):
     curves = [Curve(str(i), [0, 1], [i, i + 1]) for i in range(30)]
-    page = parse(render_chart(chart(*curves)))
+    page = parse(render_section(chart(*curves)))
     looks = []
     for item in page.find('ul', 'legend')[0].find('li'):
         sample = item.find('svg')[0]
@@ -110,17 +112,31 @@ def test_curves_differ_in_dash_as_well_as_in_colour(parse):
 
 
 def test_the_legend_gives_first_and_last_value(parse):
-    items = parse(render_chart(chart(Curve('clean', [1, 2, 3], [0.9, 0.5, 0.25]), Curve('none', [], [])))).find('li')
+    items = parse(render_section(chart(Curve('clean', [1, 2, 3], [0.9, 0.5, 0.25]), Curve('none', [], [])))).find('li')
     assert [' '.join(item.text.split()) for item in items] == ['clean 0.9 → 0.25', 'none no values']
 
 
 def test_end_labels_keep_their_distance_and_their_order(parse):
     curves = [Curve(f'c{i}', [0, 1], [0, y]) for i, y in enumerate([0.50, 0.51, 0.52, 3.0])]
-    y_axis = make_axes([point for curve in curves for point in curve.points()])[1]
-    labels = parse('\n'.join(end_labels(list(enumerate(curves)), y_axis))).find('text')
+    _, y_axis = chart(*curves).axes()
+    labels = parse(render_section(chart(*curves))).find('text', 'end')
     places = [float(label.attrs['y']) for label in labels]
     assert [label.text for label in labels] == ['c3', 'c2', 'c1', 'c0']
     assert np.diff(places).min() >= 15 - 0.02
     # The lone label stands at its value; the others are centred on theirs.
     assert places[0] == pytest.approx(y_axis(3.0), abs=0.01)
     assert np.mean(places[1:]) == pytest.approx(y_axis(0.51), abs=0.01)
+
+
+def test_the_file_holds_the_drawing_of_the_page(parse):
+    """Alone it is well-formed XML, has room for the labels, and needs no style sheet of a page."""
+    made = chart(Curve('clean <b>', [1, 2, 3], [0.9, 0.5, 0.25]), Curve('adv', [1, 2, 3], [0.8, NAN, 0.3]))
+    text = render_svg(made)
+    root = ElementTree.fromstring(text)
+    assert root.tag == '{http://www.w3.org/2000/svg}svg' and float(root.attrib['viewBox'].split()[2]) > 600 + 9 * 6
+    (drawing,) = parse(text).find('svg')[0].find('svg')
+    (on_page,) = (svg for svg in parse(render_section(made)).find('svg') if 'role' in svg.attrs)
+    assert [(node.tag, node.attrs, node.text) for node in drawing.walk()] == [
+        (node.tag, node.attrs, node.text) for node in on_page.walk()
+    ]
+    assert 'var(' not in text and '.c0 { color: #0063a8; }' in text

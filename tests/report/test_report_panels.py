@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aemim_mm.report import Panel
-from aemim_mm.report.panels import data_uri, render_panel
+from aemim_mm.report.page import render_section
+from aemim_mm.report.panels import data_uri
 
 COLUMNS = ['original', 'masked', 'reconstruction', 'adversarial', 'perturbation ×20', 'masked', 'reconstruction']
 
@@ -27,7 +28,7 @@ def pictures(count, shape=(28, 28, 3)):
 @pytest.mark.parametrize('groups', [(), (('clean', 3), ('adversarial', 4))])
 def test_every_picture_decodes_to_its_array_under_its_heading(parse, groups):
     rows = [pictures(7), pictures(7, (28, 28))]
-    page = parse(render_panel(Panel('Panels', '', COLUMNS, rows, groups)))
+    page = parse(render_section(Panel('Panels', '', COLUMNS, rows, groups)))
     figures = page.find('figure')
     assert len(figures) == 14
     for figure, expected in zip(figures, [image for row in rows for image in row], strict=True):
@@ -42,12 +43,12 @@ def test_every_picture_decodes_to_its_array_under_its_heading(parse, groups):
 
 def test_views_and_sizes(parse):
     image = np.asfortranarray(pictures(1, (30, 200, 3))[0])[::2, ::-1]
-    img = parse(render_panel(Panel('P', '', ['a'], [[image]]))).find('img')[0]
+    img = parse(render_section(Panel('P', '', ['a'], [[image]]))).find('img')[0]
     np.testing.assert_array_equal(decode(img.attrs['src']), image)
     assert (img.attrs['width'], img.attrs['height']) == ('200', '15')
     # Photographs are smoothed, tiny pictures are not.
     assert 'class' not in img.attrs
-    tiny = parse(render_panel(Panel('P', '', ['a'], [[pictures(1)[0]]]))).find('img')[0]
+    tiny = parse(render_section(Panel('P', '', ['a'], [[pictures(1)[0]]]))).find('img')[0]
     assert tiny.attrs['class'] == 'pixelated'
 
 
@@ -73,4 +74,4 @@ def test_rows_and_groups_have_to_fit_the_columns():
 
 
 def test_no_pictures_is_said(parse):
-    assert parse(render_panel(Panel('P', '', ['a'], []))).text == 'No pictures were recorded for this panel.'
+    assert parse(render_section(Panel('P', '', ['a'], []))).text.strip() == 'No pictures were recorded for this panel.'

@@ -18,15 +18,15 @@ class TestCheckpoint:
         )
         assert fits == '  23 tensors fit'
         assert mismatched.startswith('  40 mismatched: backbone.cls_token (1, 1, 192) for (1, 1, 96), ')
-        assert mismatched.count('(1, 1, 192)') == 2 and mismatched.endswith(', and 32 more')
-        assert fix.startswith('Choose the checkpoint or the config (arch, img_size, patch_size, decoder)')
+        assert mismatched.count('(1, 1, 192)') == 2 and mismatched.endswith(' and 32 more')
+        assert fix.startswith('Choose a checkpoint and a config (arch, img_size, patch_size, decoder)')
 
     def test_of_another_depth(self, error_of, trained):
         load = f'load_from={trained}/epoch_1.pth'
         message = error_of(options=[load, 'model.backbone.arch.num_layers=3'])
-        assert '  16 missing: backbone.layers.2.ln1.weight, ' in message and ', and 8 more' in message
+        assert '  16 missing: backbone.layers.2.ln1.weight, ' in message and ' and 8 more' in message
         message = error_of(options=[load, 'model.backbone.arch.num_layers=1'])
-        assert '  12 unused: backbone.layers.1.ln1.weight, ' in message and ', and 4 more' in message
+        assert '  12 unused: backbone.layers.1.ln1.weight, ' in message and ' and 4 more' in message
         assert '  4 adversarial adapters left out' in message
 
     def test_to_resume_of_another_width(self, error_of, trained):

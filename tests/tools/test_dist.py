@@ -128,28 +128,16 @@ def test_usage(shown, command, usage):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_resume(tmp_path):
-    """From another directory, over gloo."""
-    outputs = []
-    for epochs in (1, 2):
-        options = [*runs.SHRUNK, 'train_dataloader.batch_size=8', f'train_cfg.max_epochs={epochs}']
-        command = [
-            TOOLS / 'dist_train.sh',
-            runs.AEMIM,
-            '2',
-            '--work-dir',
-            'work',
-            '--resume',
-            '--cfg-options',
-            *options,
-        ]
-        outputs.append(processes.run(command, cwd=tmp_path, env=dict(PYTHONPATH=str(runs.REPO))).stdout)
+def test_two_processes_train(tmp_path):
+    """Started in another directory, over gloo."""
+    options = [*runs.SHRUNK, 'train_dataloader.batch_size=8', 'train_cfg.max_epochs=2']
+    command = [TOOLS / 'dist_train.sh', runs.AEMIM, '2', '--work-dir', 'work', '--resume', '--cfg-options', *options]
+    output = processes.run(command, cwd=tmp_path, env=dict(PYTHONPATH=str(runs.REPO))).stdout
     rows = runs.scalars(tmp_path / 'work')
-    # 64 images by two processes with 8 each.
+    # Two processes with a batch size of 8 take 4 iterations for 64 images.
     assert [row['step'] for row in rows] == list(range(1, 9))
     assert rows[-1]['loss_clean'] < rows[0]['loss_clean']
-    assert 'Epoch(train) [1]' not in outputs[1]
     # One process logs and saves.
-    assert outputs[0].count('Epoch(train) [1][4/4]') == 1
+    assert output.count('Epoch(train) [1][4/4]') == 1
     assert sorted(path.name for path in (tmp_path / 'work').glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
     assert not any(name.startswith('module.') for name in runs.weights(tmp_path / 'work/epoch_2.pth'))

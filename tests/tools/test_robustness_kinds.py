@@ -80,7 +80,7 @@ def test_the_encoder_of_a_classifier(classifier, tmp_path):
         assert figures['attack']['low'] > figures['noise']['high'] > figures['noise']['low'] > 0
     # Twice the radius moves a smooth network about twice as far.
     assert moved[1]['noise']['estimate'] == pytest.approx(2 * moved[0]['noise']['estimate'], rel=0.1)
-    assert {'features-moved.png', 'feature-attack.png'} <= {path.name for path in tmp_path.glob('*.png')}
+    assert {'features-moved.svg', 'feature-attack.svg'} <= {path.name for path in tmp_path.glob('*.svg')}
 
 
 def test_a_pre_training_model_on_its_training_images(mae, tmp_path):

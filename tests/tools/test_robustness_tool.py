@@ -57,7 +57,7 @@ def test_attacks_side_by_side_and_again(checkpoint, tmp_path, capsys):
     assert all(small[f'margin/{eps}'] <= small['clean'] for eps in (1, 2, 4, 8))
     assert all(entry['estimate'] == 0 for entry in first['differences']['same'].values())
     assert all(check['passed'] for check in first['checks']['small']), first['checks']['small']
-    assert {path.name for path in tmp_path.glob('*.png')} >= {'fgsm.png', 'pgd-20.png'}
+    assert {path.name for path in tmp_path.glob('*.svg')} >= {'fgsm.svg', 'pgd-20.svg'}
     assert 'PGD-20' in (tmp_path / 'report.html').read_text()
     rows = list(csv.reader((tmp_path / 'results.csv').read_text().splitlines()))
     assert rows[0] == ['part', 'small', 'same'] and len(rows) == 17

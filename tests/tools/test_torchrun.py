@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from unittest import mock
 
 import pytest
@@ -13,6 +12,7 @@ RANK_1_IS_KILLED = """
 if rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(60)
+print('not stopped')
 """
 RANK_1_FAILS = """
 if rank == 1:
@@ -57,10 +57,10 @@ def torchrun(tmp_path):
 
 
 def test_a_killed_process_ends_the_others_with_one_line(torchrun):
-    begin, job = time.monotonic(), torchrun(RANK_1_IS_KILLED)
-    assert job.wait() == 1 and time.monotonic() - begin < 20
+    job = torchrun(RANK_1_IS_KILLED)
+    assert job.wait() == 1
     assert job.output().splitlines()[-1].startswith('error: rank 1 was killed by SIGKILL, and the other processes were')
-    assert 'Traceback' not in job.output()
+    assert 'Traceback' not in job.output() and 'not stopped' not in job.output()
 
 
 def test_a_process_that_failed_has_said_why_and_its_code_comes_through(torchrun):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compare training steps of configs side by side: time by parts, memory, FLOPs, as ratios to the first.
+"""Compare training steps of configs: the time of each stage, memory and FLOPs, as ratios to the first config.
 
 Example:
     python tools/analysis_tools/benchmark.py                          # the configs of docs/performance.md
@@ -8,7 +8,6 @@ Example:
 """
 
 import argparse
-import json
 import shlex
 import sys
 import tempfile
@@ -28,74 +27,88 @@ DEFAULT = [
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Compare training steps of configs side by side.')
+    parser = argparse.ArgumentParser(description='Compare training steps of configs.')
     parser.add_argument(
-        'contenders',
+        'candidates',
         nargs='*',
         metavar='CONFIG',
-        help="a config, or in quotes 'CONFIG KEY=VALUE ...'; the first is what the others are compared with "
+        help="a config, or in quotes 'CONFIG KEY=VALUE ...'; the first is the base of all ratios "
         '(default: MAE, AEMIM and its presets, ViT-B/16)',
     )
     parser.add_argument('--batch-size', type=int, default=8, help='images in a step (default: 8)')
-    parser.add_argument('--rounds', type=int, default=5, help='steps of each that are timed (default: 5)')
+    parser.add_argument(
+        '--repetitions', '--rounds', type=int, default=5, metavar='N', help='timed steps of each candidate (default: 5)'
+    )
     parser.add_argument(
         '--precision',
         choices=['float32', 'bfloat16', 'config'],
         default='float32',
-        help="of all contenders; 'config': what each config says (default: float32)",
+        help="precision of all candidates; 'config' keeps the configs' (default: float32)",
     )
-    parser.add_argument('--device', default=None, help='cpu, cuda, cuda:1 (default: cuda where there is one)')
+    parser.add_argument('--device', default=None, help='cpu, cuda, cuda:1 (default: cuda if the machine has a GPU)')
     parser.add_argument(
         '--data-root',
         metavar='DIR',
-        help='data in place of that of the configs (default: theirs; made-up photographs where ImageNet is missing)',
+        help="data folder that replaces the configs' (default: theirs; synthetic images if ImageNet is missing)",
     )
     parser.add_argument(
-        '--peers', nargs='*', metavar='NAME', help='MAE of transformers and lightly too; without names, the installed'
+        '--peers',
+        nargs='*',
+        metavar='NAME',
+        help='also measure MAE of transformers and lightly (default without names: all that are installed)',
     )
-    parser.add_argument('--out', metavar='FILE', help='write all figures there, as JSON')
+    parser.add_argument('--record', '--out', metavar='FILE', help='write the figures as a record, JSON')
     args = parser.parse_args()
-    if args.batch_size < 1 or args.rounds < 1:
-        parser.error('--batch-size and --rounds are at least 1')
+    if args.batch_size < 1 or args.repetitions < 1:
+        parser.error('--batch-size and --repetitions are at least 1')
     return args
 
 
-def entrants(contenders):
-    """Name, config and options of each."""
-    if not contenders:
+def named(candidates):
+    """Return the name, the config and the options of each candidate on the command line."""
+    if not candidates:
         return DEFAULT
-    words = [shlex.split(contender) for contender in contenders]
+    words = [shlex.split(candidate) for candidate in candidates]
     return [(' '.join([Path(config).stem, *options]), config, options) for config, *options in words]
 
 
 def main():
     args = parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
-    import torch
+    # Imported here, because these imports take seconds and --help needs none of them.
     from mmengine.logging import MMLogger
 
     from aemim_mm import benchmark
     from aemim_mm.launch import one_clear_error
+    from aemim_mm.report.record import write_record
 
     benchmark.keep_freed_memory()
     MMLogger.get_current_instance().setLevel('WARNING')
     with one_clear_error(), tempfile.TemporaryDirectory() as folder:
         device = benchmark.choose_device(args.device)
-        settings = dict(data_root=args.data_root, stand_in=benchmark.photographs(Path(folder)), device=device)
-        settings.update(batch_size=args.batch_size, precision=args.precision)
-        chosen = entrants(args.contenders)
-        contenders = [benchmark.from_config(*entrant, **settings) for entrant in chosen]
+        settings = dict(
+            data_root=args.data_root,
+            stand_in=benchmark.synthetic_imagenet(Path(folder)),
+            device=device,
+            batch_size=args.batch_size,
+            precision=args.precision,
+        )
+        chosen = named(args.candidates)
+        candidates = [benchmark.from_config(*candidate, **settings) for candidate in chosen]
         if args.peers is not None:
             names = args.peers or benchmark.peers.installed()
-            contenders += [benchmark.from_peer(name, chosen[0][1], **settings) for name in names]
+            candidates += [benchmark.from_peer(name, chosen[0][1], **settings) for name in names]
         machine = benchmark.Machine(device)
-        results = benchmark.compare(
-            contenders, machine, rounds=args.rounds, batch_size=args.batch_size, progress=progress
+        values = benchmark.figures(
+            benchmark.compare(
+                candidates, machine, repetitions=args.repetitions, batch_size=args.batch_size, progress=progress
+            ),
+            machine,
         )
-        print(benchmark.table(results, machine))
-        if args.out:
-            kept = dict(precision=args.precision, rounds=args.rounds, data_root=args.data_root, torch=torch.__version__)
-            Path(args.out).write_text(json.dumps(benchmark.to_json(results, machine, kept), indent=1) + '\n')
+        print(benchmark.report(values, machine))
+        if args.record:
+            kept = dict(batch_size=args.batch_size, precision=args.precision, repetitions=args.repetitions)
+            configs = {name: ' '.join([str(config), *options]) for name, config, options in chosen}
+            write_record(args.record, {**kept, **values}, config=configs, seed=0)
 
 
 def progress(line):

@@ -1,44 +1,62 @@
 #!/usr/bin/env python
-"""Count, on a CPU, what a pre-training step costs for each image: FLOPs and kept activations; and optimizer states.
+"""Count the costs of a pre-training step on a CPU: operations and activations of an image, and optimizer states.
 
 Example:
     python tools/analysis_tools/count_costs.py configs/baselines/mae_vit-b_800e.py configs/aemim_vit-b_800e.py
 """
 
 import argparse
+from pathlib import Path
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Count what a pre-training step costs, for each image.')
-    parser.add_argument('configs', nargs='+', help='of pre-training models')
-    parser.add_argument('--size', type=int, default=224, help='of the images, in pixels (default: 224)')
+    parser = argparse.ArgumentParser(description='Count the costs of a pre-training step, for one image.')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a pre-training')
+    parser.add_argument('--size', type=int, default=224, help='side of the images in pixels (default: 224)')
+    parser.add_argument('--record', metavar='FILE', help='write the figures as a record, JSON')
     args = parser.parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Imported here, because these imports take seconds and --help needs none of them.
+    from aemim_mm.benchmark.table import COST_COLUMNS
+    from aemim_mm.launch import one_clear_error
+    from aemim_mm.report.record import write_record
+    from aemim_mm.report.table import markdown_table
+
+    with one_clear_error():
+        costs = {Path(path).stem: count_costs(path, args.size) for path in args.configs}
+        print(markdown_table(costs, COST_COLUMNS))
+        if args.record:
+            write_record(args.record, costs, config=args.configs, seed=0)
+
+
+def count_costs(path: str, size: int) -> dict:
+    """Return the figures of ``COST_COLUMNS``: activations in bfloat16, and AdamW's states in float32."""
     import torch
     from mmengine.config import Config
     from mmpretrain.registry import MODELS
 
     from aemim_mm.benchmark.counting import cost_of, largest_share
 
-    for path in args.configs:
-        cfg = Config.fromfile(path)
-        if cfg.get('data_preprocessor'):
-            cfg.model.data_preprocessor = cfg.data_preprocessor
-        model = MODELS.build(cfg.model).train()
+    torch.manual_seed(0)
+    cfg = Config.fromfile(path)
+    if cfg.get('data_preprocessor'):
+        cfg.model.data_preprocessor = cfg.data_preprocessor
+    model = MODELS.build(cfg.model).train()
 
-        def cost(images, model=model):
-            pictures = torch.rand(images, getattr(model.head, 'in_channels', 3), args.size, args.size) * 255
-            data = model.data_preprocessor(dict(inputs=pictures, data_samples=None))
-            return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters())
+    def cost(count):
+        images = torch.rand(count, getattr(model.head, 'in_channels', 3), size, size) * 255
+        data = model.data_preprocessor(dict(inputs=images, data_samples=None))
+        return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters())
 
-        # What two more images add: weights in bfloat16 are kept too, once for all images.
-        one, three = cost(1), cost(3)
-        sizes = [value.numel() for value in model.parameters() if value.requires_grad]
-        print(
-            f'{path}: {sum(sizes) / 1e6:.1f} M parameters; for each image {(three.flops - one.flops) / 2e9:.1f} GFLOP '
-            f'and {(three.kept - one.kept) / 2e6:.0f} MB kept; optimizer states {8 * sum(sizes) / 1e6:.0f} MB, with '
-            f'ZeRO-1 on 8 processes at most {8 * largest_share(sizes, 8) / 1e6:.0f} MB'
-        )
+    # The difference of three images and one leaves out what a step keeps once, such as the weights in bfloat16.
+    one, three = cost(1), cost(3)
+    sizes = [value.numel() for value in model.parameters() if value.requires_grad]
+    return dict(
+        parameters_m=sum(sizes) / 1e6,
+        gflop_per_image=(three.flops - one.flops) / 2e9,
+        activations_mb_per_image=(three.kept - one.kept) / 2e6,
+        optimizer_mb=8 * sum(sizes) / 1e6,
+        zero1_mb=8 * largest_share(sizes, 8) / 1e6,
+    )
 
 
 if __name__ == '__main__':

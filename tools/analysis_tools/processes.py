@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Throughput of one process and of several: whole training runs by tools/dist_train.sh, in turn.
+"""Compare the throughput of training with different numbers of processes, by whole runs of tools/dist_train.sh.
 
 Example:
     python tools/analysis_tools/processes.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py --processes 1 2 \
@@ -20,19 +20,24 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Throughput of one process and of several.')
+    parser = argparse.ArgumentParser(description='Compare the throughput of training by numbers of processes.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--processes', type=int, nargs='+', default=[1, 2], help='to compare (default: 1 2)')
-    parser.add_argument('--rounds', type=int, default=3, help='runs of each (default: 3)')
-    parser.add_argument('--threads', type=int, default=1, help='of each process, on a CPU (default: 1)')
-    parser.add_argument('--skip', type=int, default=5, help='iterations that warm up (default: 5)')
-    parser.add_argument('--data-root', metavar='DIR', help='as of tools/train.py')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as of tools/train.py')
+    parser.add_argument(
+        '--processes', type=int, nargs='+', default=[1, 2], help='numbers of processes; the first is the base'
+    )
+    parser.add_argument(
+        '--repetitions', '--rounds', type=int, default=3, metavar='N', help='runs of each number (default: 3)'
+    )
+    parser.add_argument('--threads', type=int, default=1, help='threads of each process on a CPU (default: 1)')
+    parser.add_argument('--skip', type=int, default=5, help='first iterations to leave out (default: 5)')
+    parser.add_argument('--record', metavar='FILE', help='write the figures as a record, JSON')
+    parser.add_argument('--data-root', metavar='DIR', help='as for tools/train.py')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as for tools/train.py')
     return parser.parse_args()
 
 
 def iteration_times(args, processes: int, work_dir: str) -> list[float]:
-    """Train once; give the seconds of each iteration."""
+    """Train once, and return the seconds of each iteration."""
     each = ['default_hooks.logger.interval=1', 'log_processor.window_size=1']
     options = [*args.cfg_options, *each, f'work_dir={work_dir}']
     data = ['--data-root', args.data_root] if args.data_root else []
@@ -40,7 +45,7 @@ def iteration_times(args, processes: int, work_dir: str) -> list[float]:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    # One process must not have the cores of two.
+    # Without OMP_NUM_THREADS, a single process would use all cores.
     env = {**os.environ, 'PYTHON': sys.executable, 'PORT': str(port), 'OMP_NUM_THREADS': str(args.threads)}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
@@ -50,22 +55,44 @@ def iteration_times(args, processes: int, work_dir: str) -> list[float]:
     return [row['time'] for row in rows if 'time' in row and 'loss' in row][args.skip :]
 
 
+def figures(times: dict) -> dict:
+    """Return the figures of ``PROCESS_COLUMNS``.
+
+    Args:
+        times: Number of processes to the seconds of an iteration, one for each run. The first number is the base.
+    """
+    first = next(iter(times))
+    rows = {}
+    for count, values in times.items():
+        # Each process has the same batch size, so an iteration of ``count`` processes has ``count`` times the images.
+        gains = [count / first * base / value for base, value in zip(times[first], values)]
+        rows[str(count)] = dict(
+            seconds=median(values),
+            gain=median(gains),
+            least_gain=min(gains),
+            greatest_gain=max(gains),
+            of_linear=median(gains) * first / count,
+        )
+    return rows
+
+
 def main():
     args = parse_args()
     times = {count: [] for count in args.processes}
-    for number in range(args.rounds):
+    for number in range(args.repetitions):
         for count in args.processes:
-            print(f'round {number + 1} of {args.rounds}: {count} processes', file=sys.stderr, flush=True)
+            print(f'repetition {number + 1} of {args.repetitions}: {count} processes', file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 times[count].append(median(iteration_times(args, count, folder)))
-    first = args.processes[0]
-    print('| processes | s an iteration, median of runs | throughput, ratio: median (least-most) | of linear |')
-    print('| --- | --- | --- | --- |')
-    for count, values in times.items():
-        # The batch of a process is the same, so an iteration has count times the images.
-        gains = [count / first * base / value for base, value in zip(times[first], values)]
-        spread = f'{median(gains):.2f} ({min(gains):.2f}-{max(gains):.2f})'
-        print(f'| {count} | {median(values):.3f} | {spread} | {median(gains) * first / count:.0%} |')
+    # Imported here, because these imports take seconds and --help needs none of them.
+    from aemim_mm.benchmark.table import PROCESS_COLUMNS
+    from aemim_mm.report.record import write_record
+    from aemim_mm.report.table import markdown_table
+
+    rows = figures(times)
+    print(markdown_table(rows, PROCESS_COLUMNS))
+    if args.record:
+        write_record(args.record, rows, config=' '.join([args.config, *args.cfg_options]))
 
 
 if __name__ == '__main__':

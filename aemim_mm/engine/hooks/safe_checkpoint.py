@@ -1,4 +1,4 @@
-"""Checkpoints that are never lost: written whole, resumed exactly, saved before a cluster takes the machine away."""
+"""Checkpoints that are written whole, that are resumed exactly, and that are saved at SIGTERM."""
 
 import logging
 import os
@@ -12,56 +12,57 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
-from mmengine.runner import FlexibleRunner
+from mmengine.runner import FlexibleRunner, Runner
 
 from ...checkpoints.files import POINTER, WholeFilesBackend, remove_parts, write_whole
 from ...errors import UserError
-from ..ranks import StopSignal, on_main
+from ..ranks import TIMEOUT, StopSignal, on_main
 from ..sharding import FLEXIBLE, drop_second_copy, gathered_state, refusal
 
 # EX_TEMPFAIL of sysexits.h: try again later.
 PREEMPTED = 75
-TIMEOUT = 600
-# Set by tools/torchrun.py, which learns from this file that a stopped job has saved.
+# tools/torchrun.py sets this environment variable to a path. A job that has saved after SIGTERM creates this file.
 SAVED_FILE = 'AEMIM_SAVED_FILE'
 
 
-class _KeepsForNow(WholeFilesBackend):
-    """Notes what is to be removed."""
+class _DeferredRemoval(WholeFilesBackend):
+    """Storage that keeps the files that it is told to remove, and lists them in ``to_remove``."""
 
     def __init__(self):
-        self.retired = []
+        self.to_remove = []
 
-    def remove(self, filepath) -> None:
-        self.retired.append(filepath)
+    def remove(self, filepath: str) -> None:
+        """List the file."""
+        self.to_remove.append(filepath)
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, with nothing lost.
+    """mmengine's ``CheckpointHook`` that writes whole files, resumes exactly and saves at SIGTERM.
 
-    - A checkpoint appears when it is complete, with its SHA-256 in ``<file>.sha256``, and then is named in
-      ``last_checkpoint``; only then are older ones removed. If the disk is full, the older ones stay, and training ends
-      with an error.
-    - It says where in the epoch it was made. With ``ResumableEpochLoop`` or ``ResumableIterLoop``, training resumed
-      from it ends with the weights that it would have had without a break.
-    - At SIGTERM, all ranks finish the iteration and one more, save ``iter_N.pth``, and exit with code 75. Within a
-      gradient accumulation, they first complete it.
+    - A checkpoint file appears only when it is complete. Its SHA-256 is in ``<file>.sha256``. The hook then writes
+      ``last_checkpoint`` and removes older checkpoints. If the disk is full, the older checkpoints stay and training
+      ends with an error.
+    - A checkpoint holds its position in the epoch. With ``ResumableEpochLoop`` or ``ResumableIterLoop``, a resumed
+      training ends with the same weights as a training without a break.
+    - At SIGTERM, all ranks finish the iteration and the next one, save ``iter_N.pth``, and exit with code 75. They
+      complete a gradient accumulation first.
 
-    All this holds for checkpoints on a local or mounted disk; with ``backend_args``, that storage does as it does.
+    This holds for checkpoints on a local or mounted disk. With ``backend_args``, it depends on that storage.
 
     Args:
-        **kwargs: Of ``CheckpointHook``.
+        **kwargs: Arguments of ``CheckpointHook``.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.stop = StopSignal()
         self._stopping = False
-        # Of a sharded optimizer, while a checkpoint is saved.
+        # The collected state of a sharded optimizer, while a checkpoint is saved.
         self._optimizer = None
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
+        """Choose the storage, remove incomplete files and listen to SIGTERM."""
         if isinstance(runner, FlexibleRunner):
             raise refusal('FlexibleRunner', FLEXIBLE)
         local = isinstance(get_file_backend(self.out_dir or runner.work_dir), LocalBackend)
@@ -76,12 +77,13 @@ class SafeCheckpointHook(CheckpointHook):
         self.stop.open(timeout)
         drop_second_copy(runner.optim_wrapper)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
+        """Stop listening to SIGTERM."""
         self.stop.close()
         super().after_train(runner)
 
-    def before_save_checkpoint(self, runner, checkpoint) -> None:
-        """Say where in the epoch this is, and in which order the data come."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the position in the epoch and the seed of the data's order."""
         if self._optimizer is not None:
             checkpoint['optimizer'] = self._optimizer
         loop, meta = runner.train_loop, checkpoint['meta']
@@ -93,15 +95,16 @@ class SafeCheckpointHook(CheckpointHook):
                 sampler_seed=getattr(loop.batches.sampler, 'seed', None),
             )
 
-    def after_load_checkpoint(self, runner, checkpoint) -> None:
-        """Go to where the checkpoint was made, if training is resumed."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """If training is resumed, set the loop to the position of the checkpoint."""
         position, loop = checkpoint.get('position'), runner.train_loop
         if not (runner._resume and position and hasattr(loop, 'batches')):
             return
         batches = len(loop.batches)
         if batches != position['batches']:
             change = (
-                f'The checkpoint was made with {position["batches"]} batches an epoch on each rank, now it is {batches}'
+                f'The checkpoint was made with {position["batches"]} batches an epoch on each rank, but now there are '
+                f'{batches}'
             )
             if position['batch']:
                 raise UserError(
@@ -109,20 +112,21 @@ class SafeCheckpointHook(CheckpointHook):
                     'processes; or resume from the end of an epoch, with --resume WORK_DIR/epoch_N.pth.'
                 )
             print_log(
-                f'{change}: training goes on, but not as it would have without a break.', 'current', logging.WARNING
+                f'{change}: training goes on, but differs from a training without a break.', 'current', logging.WARNING
             )
         loop.done = position['batch']
         if position['sampler_seed'] is not None:
-            # Without a seed in the config, each start draws another one.
+            # Without a seed in the config, each start draws another seed.
             loop.batches.sampler.seed = position['sampler_seed']
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Save where the interval asks for it; after SIGTERM, save and exit."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._stopping = self._stopping or self.stop.agreed()
         if self._stopping and not _accumulating(runner):
             self._save_and_exit(runner)
 
-    def _save_and_exit(self, runner):
+    def _save_and_exit(self, runner: Runner) -> None:
         iteration = runner.iter + 1
         name = f'iter_{iteration}.pth'
         before = runner.message_hub.pop_info('stopped_at', None)
@@ -140,8 +144,8 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner, step, meta):
         if _accumulating(runner):
             print_log(
-                'This checkpoint falls within a gradient accumulation, whose first part it does not hold. To resume '
-                'exactly, let accumulative_counts divide the iterations between checkpoints.',
+                'This checkpoint lies within a gradient accumulation and does not hold the gradients so far. To resume '
+                'exactly, let accumulative_counts divide the number of iterations between checkpoints.',
                 'current',
                 logging.WARNING,
             )
@@ -163,7 +167,7 @@ class SafeCheckpointHook(CheckpointHook):
     def _save(self, runner, name, meta, by_epoch) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        # All ranks give their parts; the first one writes.
+        # All ranks take part in collecting the state; the first one writes it.
         self._optimizer = gathered_state(runner.optim_wrapper) if self.save_optimizer else None
 
         def save():
@@ -186,7 +190,8 @@ class SafeCheckpointHook(CheckpointHook):
             self._optimizer = None
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        # mmengine saves on the first rank alone, and then the latest one again: all must learn first whether it could.
+        # mmengine saves the best checkpoint on the first rank alone, and then all ranks save the latest one again. All
+        # ranks have to learn of a failure before that.
         failure, last, before = None, self.last_ckpt, _best_scores(runner)
 
         def raise_it():
@@ -208,24 +213,24 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_afterwards(self):
-        """mmengine removes the old best checkpoint first: only note it, and remove it when the new one is there."""
+        """Defer the removal of the old best checkpoint, which mmengine removes first, until the new one is saved."""
         if not self.whole:
             yield
             return
-        before, self.file_backend = self.file_backend, _KeepsForNow()
+        before, self.file_backend = self.file_backend, _DeferredRemoval()
         try:
             yield
-            retired = self.file_backend.retired
+            to_remove = self.file_backend.to_remove
         finally:
             self.file_backend = before
-        self._remove(path for path in retired if path != getattr(self, 'best_ckpt_path', None))
+        self._remove(path for path in to_remove if path != getattr(self, 'best_ckpt_path', None))
 
     def _remove(self, paths) -> None:
         for path in paths:
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
             elif self.file_backend.isdir(path):
-                # DeepSpeed's are folders.
+                # Checkpoints of DeepSpeed are folders.
                 self.file_backend.rmtree(path)
 
 
@@ -234,6 +239,6 @@ def _best_scores(runner) -> dict:
 
 
 def _accumulating(runner) -> bool:
-    """Whether gradients wait for more of them; a checkpoint does not hold them."""
+    """Whether the optimizer still accumulates gradients, which a checkpoint does not hold."""
     wrapper = runner.optim_wrapper
     return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()

@@ -3,7 +3,7 @@
 Run:       tools/dist_train.sh configs/benchmarks/coco/mask-rcnn_swin-b_1x_coco.py 8 --data-root DIR
                --cfg-options model.backbone.init_cfg.checkpoint=CKPT
 Needs:     as mask-rcnn_vitdet-b_1x_coco.py, with a checkpoint of configs/simmim/aesimmim_swin-b_800e.py or of
-           configs/baselines/simmim_swin-b_800e.py. The window size stays the checkpoint's
+           configs/baselines/simmim_swin-b_800e.py. The detector keeps the window size of the checkpoint
 Expected:  not measured here
 """
 

@@ -2,12 +2,12 @@
 
 Run:       tools/dist_train.sh configs/benchmarks/coco/mask-rcnn_vitdet-b_1x_coco.py 8 --data-root DIR
                --cfg-options model.backbone.init_cfg.checkpoint=CKPT
-Needs:     COCO 2017, with DIR/annotations/instances_{train,val}2017.json and DIR/{train,val}2017/*.jpg; batch 16 in all
-           (8 x 2). With another number of GPUs add --auto-scale-lr. Any checkpoint of a ViT-B/16 encoder does, of AEMIM
-           or MAE. mmcv without compiled operators is enough.
-Expected:  44.3 AP box, 39.8 AP mask (paper, which does not state its schedule; not reproduced here)
+Needs:     COCO 2017, with DIR/annotations/instances_{train,val}2017.json and DIR/{train,val}2017/*.jpg; total batch
+           size 16 (8 x 2); for another number of GPUs, add --auto-scale-lr. CKPT is any ViT-B/16 encoder of AEMIM or
+           MAE. mmcv needs no compiled operators.
+Expected:  44.3 AP box, 39.8 AP mask (paper, schedule not stated; not reproduced here)
 
-On your own data in COCO's format: --data-root DIR --classes a,b,c. To train from scratch:
+For your own data in COCO's format, add --data-root DIR --classes a,b,c. To train from scratch, add
 `--cfg-options model.backbone.init_cfg=None`.
 """
 

@@ -2,20 +2,20 @@
 
 Run:       tools/dist_train.sh configs/benchmarks/coco/mask-rcnn_vitdet-b_lsj-100e_coco.py 32 --data-root DIR
                --cfg-options model.backbone.init_cfg.checkpoint=CKPT
-Needs:     COCO 2017, batch 64 in all (32 x 2). With another number of GPUs, or of images a GPU, add --auto-scale-lr;
-           `--cfg-options model.backbone.with_cp=True` saves memory. The 100 epochs are logged as 25, each four times
-           through the data
+Needs:     COCO 2017, total batch size 64 (32 x 2); for another batch size, add --auto-scale-lr.
+           `--cfg-options model.backbone.with_cp=True` saves memory. The log counts 25 epochs of four passes over the
+           data
 Expected:  51.6 AP box, 45.9 AP mask with MAE's ViT-B of 1600 epochs (detectron2's ViTDet; not reproduced here)
 """
 
 _base_ = ['../../_base_/mask-rcnn_vitdet-b.py', 'mmdet::common/lsj-100e_coco-instance.py']
 
 image_size = (1024, 1024)
-# Crops are filled up to one size, in the images and in the masks.
+# Pads images and masks to one size.
 batch_augments = [dict(type='BatchFixedSizePad', size=image_size, pad_mask=True)]
 model = dict(data_preprocessor=dict(batch_augments=batch_augments))
 
-# Images as they are seen in training: the long side is 1024.
+# Test images have the size of training images: the long side is 1024.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True),

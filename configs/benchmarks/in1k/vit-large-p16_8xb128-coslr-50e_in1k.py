@@ -1,4 +1,4 @@
-"""Fine-tuning of ViT-L/16 end to end on ImageNet-1K, 50 epochs: the recipe of MAE's code.
+"""Fine-tuning of ViT-L/16 end to end on ImageNet-1K, 50 epochs: the recipe of MAE's authors.
 
 Run:       tools/dist_train.sh configs/benchmarks/in1k/vit-large-p16_8xb128-coslr-50e_in1k.py 8 --data-root DIR
            from another encoder: --cfg-options model.backbone.init_cfg.checkpoint=CKPT

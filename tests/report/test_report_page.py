@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import aemim_mm.report
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
-from aemim_mm.report.html import render_command
+from aemim_mm.report.page import TEMPLATES, unbroken_options
 
 EVIL = '<script>alert("x & y")</script>\'"'
-STYLE = Path(aemim_mm.report.__file__).with_name('report.css').read_text(encoding='utf-8')
+STYLE = (TEMPLATES / 'report.css').read_text(encoding='utf-8')
 
 
 def table(**settings):
@@ -71,7 +70,7 @@ def test_headings_language_and_table_scopes(parse, tmp_path):
 
 def test_a_command_is_copied_as_it_was_given(parse):
     command = "python tools/train.py a-b.py --data-root 'x < y' --amp -n 2 \\\n    --cfg-options optim_wrapper.lr=1e-4"
-    page = parse(render_command(command))
+    page = parse(unbroken_options(command))
     assert page.text == command
     assert [span.text for span in page.find('span')] == ['--data-root', '--amp', '-n', '--cfg-options']
 

@@ -1,4 +1,4 @@
-"""What takes part in a benchmark: a config of mmpretrain or this project, or MAE of another library."""
+"""The candidates of a benchmark: configs of mmpretrain or of this project, and MAE of other libraries."""
 
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -14,52 +14,64 @@ from mmpretrain.registry import MODELS
 from ..errors import UserError
 from ..launch.config import load_config
 from . import peers
-from .laps import Laps, watch
+from .stages import StageClock
 
-# Steps do not go anywhere: without a warm-up of the learning rate, a real one would diverge.
+# The configs warm their learning rate up; a benchmark makes too few steps for that, and would diverge at the full rate.
 LEARNING_RATE = 1e-6
 
 
 @dataclass
-class Contender:
-    """A model with all that its training step needs."""
+class Candidate:
+    """A model with everything that its training step needs.
+
+    Attributes:
+        name: The candidate's row in the tables.
+        model: A model of mmengine, in training mode.
+        optim_wrapper: The optimizer of the model.
+        batches: An endless iterator over batches of training data.
+        clock: Holds the time of each stage of the last step.
+    """
 
     name: str
     model: BaseModel
     optim_wrapper: OptimWrapper
     batches: object
-    laps: Laps
+    clock: StageClock
 
     def step(self) -> dict:
-        """One training step of mmengine; gives what it would log."""
-        self.laps.start()
-        batch = next(self.batches)
-        return self.model.train_step(batch, self.optim_wrapper)
+        """Make one training step of mmengine, and return the values that mmengine would log."""
+        with self.clock.step(self.model):
+            return self.model.train_step(next(self.batches), self.optim_wrapper)
 
 
-def from_config(name, config, options, **settings) -> Contender:
-    """A contender from a config file.
+def from_config(name, config, options, **settings) -> Candidate:
+    """Build a candidate from a config file.
 
     Args:
-        name: For the table.
+        name: The candidate's row in the tables.
         config: Path of the config.
-        options: As of ``--cfg-options``.
-        **settings: ``data_root``, in place of the data sets' own, or None; ``stand_in``, a folder in the place of
-            ImageNet where that is not there; ``batch_size``; ``precision``: ``float32``, ``bfloat16``, or ``config``
-            for what the config says; ``device``, of torch.
+        options: ``KEY=VALUE`` strings that change the config, as for ``--cfg-options``.
+        **settings: ``data_root``, a folder that replaces the data set's own, or None; ``stand_in``, a folder that
+            replaces ImageNet where ImageNet is missing; ``batch_size``, images in a step; ``precision``, which is
+            ``float32``, ``bfloat16`` or ``config`` (keep the config's); ``device``, a ``torch.device``.
 
     Raises:
-        UserError: There is no such config, it has no training, or an option is none.
+        UserError: The config is missing, has no training, or does not take an option.
     """
     cfg = _read(config, options, **settings)
     return _assemble(name, lambda: MODELS.build(cfg.model), cfg, settings['device'])
 
 
-def from_peer(name, config, **settings) -> Contender:
-    """MAE of another library (see :mod:`.peers`), on the data and with the optimizer of a config.
+def from_peer(name, config, **settings) -> Candidate:
+    """Build a candidate from MAE of another library, on the data and with the optimizer of a config.
+
+    Args:
+        name: A key of ``peers.PEERS``.
+        config: Path of the config.
+        **settings: As for :func:`from_config`.
 
     Raises:
-        UserError: The library is not installed, or unknown.
+        UserError: The library is unknown or not installed.
     """
     cfg = _read(config, [], **settings)
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
@@ -72,12 +84,15 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
     if dataset.get('type') == 'ImageNet' and not Path(dataset.get('data_root', '')).is_dir():
         cfg = load_config(config, options=options, data_root=data_root or stand_in)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
-        raise UserError(f'{config} has nothing to benchmark: it has no train_dataloader or no optim_wrapper.')
+        raise UserError(
+            f'{config} has no train_dataloader or no optim_wrapper, so it has no training step to measure. Choose a '
+            'config of a training.'
+        )
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     loader = cfg.train_dataloader
     loader.batch_size = batch_size
-    if device.type == 'cpu':  # The cores are busy with the step.
+    if device.type == 'cpu':  # Worker processes would compete with the step for the cores.
         loader.num_workers, loader.persistent_workers = 0, False
     cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
     if precision != 'config':
@@ -88,26 +103,24 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
     return cfg
 
 
-def _assemble(name, build, cfg, device) -> Contender:
+def _assemble(name, build, cfg, device) -> Candidate:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         model = build()
         model.init_weights()
         model = model.to(device)
-        model.train()  # mmpretrain's backbones return nothing here.
+        model.train()
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     if not len(loader):
         raise UserError(
-            f'The training data, {len(loader.dataset)} images, do not fill a batch of {loader.batch_size}. Lower '
+            f'The training data are {len(loader.dataset)} images, fewer than the batch of {loader.batch_size}. Lower '
             '--batch-size, or choose other data with --data-root.'
         )
-    contender = Contender(
+    return Candidate(
         name=name,
         model=model,
         optim_wrapper=optim_wrapper,
         batches=chain.from_iterable(repeat(loader)),
-        laps=Laps(device),
+        clock=StageClock(device),
     )
-    watch(contender.laps, contender.model, contender.optim_wrapper)
-    return contender

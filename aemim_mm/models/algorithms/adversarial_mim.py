@@ -1,0 +1,187 @@
+"""Adversarial masked image modeling: any MIM algorithm, run twice. START READING HERE.
+
+    x_a   = argmax over ||x_a - x||_inf <= eps  of  L_d( E(m(x_a); psi + phi_a),  stopgrad E(m(x); psi + phi_c) )
+    loss  = L_rec( D(E(m(x);   psi + phi_c)),  x   )
+          + w * L_rec( D(E(m(x_a); psi + phi_a)),  x_a )
+
+Source: AEMIM, arXiv 2407.11537.
+"""
+
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch.profiler import record_function
+
+from ...adapters import sync_adapters
+from ...attacks import feature_distance
+from ...domain import Domain, use_domain
+from ...replay import Pass, substituted_argument
+from ..diagnosis import check_finite
+from ..early_backward import can_take_gradients, take_gradients
+from ..modes import only_inputs_need_gradients
+from ..objectives import OBJECTIVES
+from ..precision import attack_precision
+from ..schedule import Schedule
+from .construction import check_arguments, split_decoder, split_encoder
+from .records import Attack, TwoPasses
+
+
+class AdversarialMIM:
+    """Mixin over a mmpretrain MIM algorithm. It adds the reconstruction of masked adversarial examples.
+
+    The algorithm's ``loss`` runs first on the images. It then runs in the ADV domain on adversarial examples of them,
+    with the same random numbers and hence the same mask. Each choice that the paper leaves open is an argument.
+
+    Args:
+        adapters: Which layers of the encoder get a second, adversarial set of weights: see ``split_adapters``. Default:
+            keep the backbone's own adapters; if it has none, split norms and class token. ``()``: add none.
+        decoder: ``two_heads`` (one prediction layer for each domain), ``shared``, or ``split_norm`` (``two_heads``,
+            and the decoder's normalisation layers are split too).
+        distance: The distance between features that the attack maximises: ``l2`` (squared), ``l1``, ``cosine``, ``kl``.
+        attack_mask: The mask that the attack sees: the ``same`` as in training, ``resampled`` at each step, or ``none``
+            (the whole image).
+        attack_precision: ``auto`` (the training's precision, but float32 if that is float16), ``float32`` or
+            ``bfloat16``.
+        adv_target: What the adversarial branch reconstructs: ``adv`` (the adversarial image) or ``clean`` (denoising).
+        adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
+            progress from 0 to 1 and straight lines between them.
+        adv_share: Share of the batch that is attacked, in (0, 1]. Below 1, an algorithm that draws its masks itself
+            (MAE) draws new masks for the attacked images. Masks that come with the data (SimMIM) stay.
+        early_backward: Compute the gradients of the clean pass before the attack, which frees its activations. The
+            gradients are the same, but ``backward(retain_graph=True)`` cannot be called twice.
+        **kwargs: Arguments of the algorithm. ``data_preprocessor`` is an ``AdvDataPreprocessor``.
+
+    Raises:
+        UserError: An unknown name, or a value out of its range.
+    """
+
+    prediction_layer: str  # Name of the neck's prediction layer, which is split unless the decoder is shared.
+
+    def __init__(
+        self,
+        *args,
+        adapters=None,
+        decoder='two_heads',
+        distance='l2',
+        attack_mask='same',
+        attack_precision='auto',
+        adv_target='adv',
+        adv_weight=1.0,
+        adv_share=1.0,
+        early_backward=True,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        check_arguments(
+            self.data_preprocessor,
+            adv_share,
+            decoder=decoder,
+            attack_mask=attack_mask,
+            attack_precision=attack_precision,
+            adv_target=adv_target,
+        )
+        self.distance = feature_distance(distance)
+        self.attack_mask, self.attack_precision = attack_mask, attack_precision
+        self.adv_target, self.adv_share = adv_target, adv_share
+        self.early_backward = early_backward
+        self.weight_schedule = Schedule('adv_weight', adv_weight)
+        split_encoder(self.backbone, adapters)
+        split_decoder(self.neck, decoder, self.prediction_layer)
+
+    def init_weights(self) -> None:
+        """Initialise the algorithm's weights. Both domains start equal."""
+        super().init_weights()
+        sync_adapters(self)
+
+    @property
+    def adv_weight(self) -> float:
+        """The weight of the adversarial loss at this moment of training."""
+        return self.weight_schedule.now()
+
+    def features(self, output) -> torch.Tensor:
+        """Select the encoder's features, after the final norm, from what the backbone returns."""
+        return output[0] if isinstance(output, (tuple, list)) else output
+
+    def loss(self, inputs, data_samples, **kwargs) -> dict:
+        """Reconstruct the images and adversarial examples of them.
+
+        Args:
+            inputs: Normalised images, (B, C, H, W).
+            data_samples: One for each image.
+
+        Returns:
+            ``loss_clean``, ``loss_adv`` (weighted), and the figures of :meth:`Attack.log`.
+        """
+        step = self.two_passes(inputs, data_samples, self.adv_share, **kwargs)
+        return dict(loss_clean=step.clean.loss, loss_adv=self.adv_weight * step.adv.loss, **step.attack.log())
+
+    def two_passes(self, inputs, data_samples, share=1.0, **kwargs) -> TwoPasses:
+        """Run the clean pass, the attack on its features, and the adversarial pass.
+
+        Args:
+            inputs, data_samples: As in :meth:`loss`.
+            share: Share of the images that is attacked, in (0, 1]; they are the first of the batch.
+        """
+        # 1. The algorithm's own loss. Its encoder call and its random numbers are recorded.
+        with record_function('aemim::clean'):
+            clean = Pass(super().loss, self.backbone, inputs, data_samples, **kwargs)
+            give_clean_loss = self._early_gradients(clean.loss)
+
+        # 2. Images whose features, under the same mask, are as far from the clean ones as the budget allows.
+        with record_function('aemim::attack'):
+            attacked = self._attacked_share(clean, share)
+            attack = self.attack(attacked)
+
+        # 3. The same loss of those images, in the ADV domain.
+        with record_function('aemim::adversarial'), use_domain(self, Domain.ADV), self._denoising(attacked, attack):
+            adv = attacked.again(attack.x_adv)
+
+        check_finite(self, clean, adv)
+        with torch.no_grad(), self._attacking(attacked.images):
+            attack.observe_end(adv)
+        clean.loss = give_clean_loss()
+        return TwoPasses(clean, adv, attack)
+
+    def attack(self, clean: Pass) -> Attack:
+        """Make adversarial examples against the encoder's features; the reconstruction loss takes no part.
+
+        Args:
+            clean: The clean pass over the images to attack.
+        """
+        images = clean.images
+        with self._attacking(images):
+            attack = Attack(OBJECTIVES[self.attack_mask](self, clean), images, zero_grad=images.new_zeros(()))
+            attack.x_adv = self.data_preprocessor.perturb(images, attack.objective, observe=attack.observe)
+        return attack
+
+    @contextmanager
+    def _attacking(self, images):
+        """Inside, the model computes as the attack sees it."""
+        precision = attack_precision(self.attack_precision, images.device.type)
+        with use_domain(self, Domain.ADV), only_inputs_need_gradients(self), precision:
+            yield
+
+    def _attacked_share(self, clean: Pass, share: float) -> Pass:
+        """The clean pass over the images that are attacked.
+
+        The clean pass over the whole batch stays one, and the encoder alone runs once more on these images. That is
+        cheaper than two clean passes over parts of the batch, and gives masks that belong to these images alone.
+        """
+        count = max(round(share * len(clean.images)), 1)
+        if count == len(clean.images):
+            return clean
+        with torch.no_grad(), only_inputs_need_gradients(self):
+            return clean.first(count)
+
+    def _denoising(self, attacked: Pass, attack: Attack):
+        """Inside, the head compares predictions with the clean images, if ``adv_target`` is ``clean``."""
+        if self.adv_target != 'clean':
+            return nullcontext()
+        return substituted_argument(self.head, 'loss', attack.x_adv, attacked.images)
+
+    def _early_gradients(self, loss):
+        """Take the gradients of ``loss`` now, if possible; return a function that gives ``loss`` back."""
+        if self.early_backward and can_take_gradients(loss, self):
+            with record_function('aemim::early_backward'):
+                return take_gradients(loss, self.parameters())
+        return lambda: loss

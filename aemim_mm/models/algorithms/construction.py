@@ -1,0 +1,72 @@
+"""How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
+
+from numbers import Real
+
+from ...adapters import SplitLayer, split_adapters, split_layer
+from ...errors import UserError, unknown_name
+from ..objectives import OBJECTIVES
+from ..precision import PRECISIONS
+
+CHOICES = {
+    'decoder': ('two_heads', 'shared', 'split_norm'),
+    'attack_mask': tuple(OBJECTIVES),
+    'attack_precision': ('auto', *PRECISIONS),
+    'adv_target': ('adv', 'clean'),
+}
+
+
+def check_arguments(data_preprocessor, adv_share, **chosen) -> None:
+    """Check what ``AdversarialMIM`` was given.
+
+    Args:
+        data_preprocessor: It must be able to perturb images.
+        adv_share: A number in (0, 1].
+        **chosen: Name of an argument to the chosen name, one of ``CHOICES``.
+
+    Raises:
+        UserError: An unknown name, a value out of its range, or another data preprocessor.
+    """
+    for name, got in chosen.items():
+        if got not in CHOICES[name]:
+            raise unknown_name(name, got, CHOICES[name])
+    if not hasattr(data_preprocessor, 'perturb'):
+        raise UserError(
+            f'The data preprocessor is a {type(data_preprocessor).__name__}, which cannot perturb images. '
+            "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...)."
+        )
+    if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
+        raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
+
+
+def split_encoder(backbone, adapters) -> None:
+    """Split the encoder's adapters in place.
+
+    Args:
+        backbone: The encoder. It may have split its own layers already.
+        adapters: As of ``AdversarialMIM``.
+
+    Raises:
+        UserError: Both the backbone and the algorithm choose adapters.
+    """
+    is_split = any(isinstance(layer, SplitLayer) for layer in backbone.modules())
+    if is_split and adapters is not None:
+        raise UserError(
+            'This backbone chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.'
+        )
+    adapters = ('norm', 'cls_token') if adapters is None else adapters
+    if adapters and not is_split:
+        split_adapters(backbone, adapters)
+
+
+def split_decoder(neck, decoder: str, prediction_layer: str) -> None:
+    """Split the decoder in place: its prediction layer, its normalisation layers too, or nothing.
+
+    Args:
+        neck: The decoder.
+        decoder: As of ``AdversarialMIM``.
+        prediction_layer: The name of the prediction layer inside ``neck``.
+    """
+    if decoder != 'shared':
+        split_layer(neck.get_submodule(prediction_layer), ('weight', 'bias'))
+    if decoder == 'split_norm':
+        split_adapters(neck, 'norm')

@@ -1,0 +1,25 @@
+"""AEMIM on MAE."""
+
+from mmpretrain.models import MAE
+from mmpretrain.registry import MODELS
+
+from ..patches import patch_grid
+from .adversarial_mim import AdversarialMIM
+
+
+@MODELS.register_module()
+class AEMIM(AdversarialMIM, MAE):
+    """AEMIM on MAE.
+
+    Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
+    """
+
+    prediction_layer = 'decoder_pred'
+
+    def mask_of(self, call):
+        """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
+        return call.output[1].unflatten(1, patch_grid(call.args[0].shape[-2:], self.head.patch_size))
+
+    def image_of(self, pred, images):
+        """Turn predictions of the neck into normalised images, (B, C, H, W)."""
+        return self.head.unpatchify(self.head.unnormalize(pred, images), images.shape[-2:])

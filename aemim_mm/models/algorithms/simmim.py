@@ -1,0 +1,24 @@
+"""AEMIM on SimMIM."""
+
+from mmpretrain.models import SimMIM
+from mmpretrain.registry import MODELS
+
+from .adversarial_mim import AdversarialMIM
+
+
+@MODELS.register_module()
+class AESimMIM(AdversarialMIM, SimMIM):
+    """AEMIM on SimMIM, with Swin (``SimMIMSwinTransformer``) or ViT (``SimMIMViT``).
+
+    Source: AEMIM, arXiv 2407.11537; SimMIM, arXiv 2111.09886.
+    """
+
+    prediction_layer = 'decoder.0'
+
+    def mask_of(self, call):
+        """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
+        return call.args[1]
+
+    def image_of(self, pred, images):
+        """Return predictions of the neck, which are normalised images already, (B, C, H, W)."""
+        return pred

@@ -1,0 +1,92 @@
+"""The tables and figures of README and docs equal the records in results/."""
+
+import re
+
+import pytest
+from helpers import runs
+
+from aemim_mm.report import record
+
+RECORDS = sorted((runs.REPO / 'results').glob('*.json'))
+
+
+@pytest.fixture(scope='module')
+def make_tables():
+    return runs.tool('misc/make_tables.py')
+
+
+def test_pages_equal_the_records(make_tables):
+    assert RECORDS
+    runs.run('misc/make_tables.py', '--check')
+
+
+@pytest.mark.parametrize('path', RECORDS, ids=lambda path: path.stem)
+def test_a_record_is_whole_and_names_no_folder_of_a_machine(path):
+    found = record.read_record(path)
+    assert re.fullmatch(r'[0-9a-f]{40}', found['commit'])
+    assert found['command'].startswith('python tools/') and found['values']
+    assert not record.ABSOLUTE_PATH.search(path.read_text().replace('\\n', ' '))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, make_tables):
+    """A project with a record and a page, and a function that runs the tool on it."""
+    (tmp_path / 'docs').mkdir()
+    (tmp_path / 'README.md').write_text('')
+    monkeypatch.setattr(record, '_command', lambda: 'python tools/measure.py')
+    values = {'AEMIM, fast': dict(seconds=1.234), 'MAE': dict(seconds=None)}
+    record.write_record(tmp_path / 'results/speed.json', values)
+    tables = {'speed': make_tables.Table('speed', {'method': '{name}', 's': '{seconds:.1f}'})}
+    monkeypatch.setattr(make_tables, 'REPO', tmp_path)
+    monkeypatch.setattr(make_tables, 'TABLES', tables)
+
+    def run(*argv):
+        monkeypatch.setattr('sys.argv', ['make_tables.py', *argv])
+        make_tables.main()
+
+    return tmp_path / 'docs/page.md', run
+
+
+def test_tables_and_figures_are_filled(project, capsys):
+    page, run = project
+    page.write_text(
+        'It takes <!-- figure: speed/AEMIM, fast/seconds .2f -->9<!-- end --> s.\n\n<!-- table: speed --><!-- end -->\n'
+    )
+    with pytest.raises(SystemExit) as ended:
+        run('--check')
+    diff = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 1 and '+| AEMIM, fast | 1.2 |' in diff and '--- docs/page.md' in diff
+    assert '1.23' not in page.read_text()
+    run()
+    text, lines = page.read_text(), page.read_text().splitlines()
+    assert lines[0] == 'It takes <!-- figure: speed/AEMIM, fast/seconds .2f -->1.23<!-- end --> s.'
+    assert lines[4:8] == [
+        '| method      | s   |',
+        '| ----------- | --- |',
+        '| AEMIM, fast | 1.2 |',
+        '| MAE         |     |',
+    ]
+    assert lines[9].startswith('*`python tools/measure.py`; ')
+    assert lines[9].endswith('[record](../results/speed.json).*')
+    run('--check')
+    run()
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('<!-- table: gone --><!-- end -->', "Unknown table 'gone'. Known: speed."),
+        ('<!-- figure: gone/a .1f --><!-- end -->', 'gone.json cannot be read'),
+        ('<!-- figure: speed/MAE/gone .1f --><!-- end -->', "KeyError('gone')"),
+        ('<!-- figure: speed/MAE/seconds .1f --><!-- end -->', 'with a key of the record: TypeError'),
+        ('<!-- table: speed -->\n<!-- table: speed --><!-- end -->', '2 tables and figures begin, but 1 end'),
+        ('<!-- table: speed -->', '1 tables and figures begin, but 0 end'),
+    ],
+)
+def test_a_mark_that_cannot_be_filled_is_one_line(project, capsys, text, message):
+    page, run = project
+    page.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        run('--check')
+    assert ended.value.code == 2 and message in capsys.readouterr().err

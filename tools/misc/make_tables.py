@@ -1,0 +1,134 @@
+#!/usr/bin/env python
+"""Write the tables and figures in README.md and docs/ from the records in results/.
+
+A page says where they go, in comments that stay in the page:
+
+    <!-- table: NAME --> ... <!-- end -->                  a table of TABLES, with a line about its measurement
+    <!-- figure: RECORD/KEY/... FORMAT --> ... <!-- end -->   one value of results/RECORD.json, such as
+                                                            benchmark_vit-b/steps/AEMIM/time_ratio .1f
+
+Example:
+    python tools/misc/make_tables.py --check
+"""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from os.path import relpath
+from pathlib import Path
+
+from aemim_mm.benchmark import table
+from aemim_mm.errors import UserError, unknown_name
+from aemim_mm.report.record import read_record
+from aemim_mm.report.table import markdown_table
+
+REPO = Path(__file__).resolve().parents[2]
+BEGIN = re.compile(r'<!-- (?:table|figure): ')
+MARKED = re.compile(r'(<!-- (table|figure): (.+?) -->)(.*?)(<!-- end -->)', re.DOTALL)
+
+
+@dataclass
+class Table:
+    """A table that is made from a record.
+
+    Attributes:
+        record: Name of the file in results/, without ``.json``.
+        columns: As for ``markdown_table``.
+        rows: Maps the values of the record to the rows of ``markdown_table``.
+    """
+
+    record: str
+    columns: dict
+    rows: Callable = dict
+
+
+TABLES = {
+    'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
+    'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
+    'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
+    'processes': Table('processes', table.PROCESS_COLUMNS),
+    'costs': Table('costs', table.COST_COLUMNS),
+}
+
+
+def filled(text: str, page: Path, results: Path) -> str:
+    """Return a page with all tables and figures as the records have them.
+
+    Args:
+        text: The content of the page.
+        page: Where the page is, for links to the records.
+        results: The folder of the records.
+
+    Raises:
+        UserError: A table, a record or a value is unknown, or an end is missing.
+    """
+
+    def fill(match):
+        start, kind, name, _, end = match.groups()
+        content = _table(name, page, results) if kind == 'table' else _figure(name, results)
+        return f'{start}{content}{end}'
+
+    begun, ended = len(BEGIN.findall(text)), len(MARKED.findall(text))
+    if begun != ended:
+        raise UserError(f'{page}: {begun} tables and figures begin, but {ended} end. Add <!-- end --> after each.')
+    return MARKED.sub(fill, text)
+
+
+def _table(name: str, page: Path, results: Path) -> str:
+    if name not in TABLES:
+        raise unknown_name('table', name, TABLES)
+    wanted = TABLES[name]
+    path = results / f'{wanted.record}.json'
+    record = read_record(path)
+    machine, torch = record['machine'], record['versions'].get('torch')
+    where = [', '.join(machine['gpus']) or f'{machine["processor"]}, {machine["threads"]} threads', f'torch {torch}']
+    caption = f'*`{record["command"]}`; {"; ".join([*where, record["date"]])}; [record]({relpath(path, page.parent)}).*'
+    return f'\n\n{markdown_table(wanted.rows(record["values"]), wanted.columns)}\n\n{caption}\n\n'
+
+
+def _figure(name: str, results: Path) -> str:
+    path, _, form = name.rpartition(' ')
+    record, *keys = path.split('/')
+    try:
+        return format(reduce(getitem, keys, read_record(results / f'{record}.json')['values']), form)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f'<!-- figure: {name} --> is not RECORD/KEY/... FORMAT with a key of the record: {error!r}. Look the keys '
+            f'up in results/{record}.json.'
+        ) from error
+
+
+def pages() -> list[Path]:
+    return [REPO / 'README.md', *sorted(REPO.glob('docs/**/*.md'))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Write the tables and figures in README.md and docs/ from results/.')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 and a diff if a page differs')
+    args = parser.parse_args()
+    differ = False
+    for page in pages():
+        old = page.read_text(encoding='utf-8')
+        try:
+            new = filled(old, page, REPO / 'results')
+        except UserError as error:
+            print(f'error: {error}', file=sys.stderr)
+            sys.exit(2)
+        if args.check:
+            name = str(page.relative_to(REPO))
+            diff = difflib.unified_diff(old.splitlines(), new.splitlines(), name, f'{name}, from results/', lineterm='')
+            print(*diff, sep='\n')
+        elif old != new:
+            page.write_text(new, encoding='utf-8')
+        differ |= old != new
+    if args.check and differ:
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
