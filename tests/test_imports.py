@@ -81,6 +81,17 @@ def test_the_method_imports_nothing_else(room):
         assert imported_rooms(path) <= MAY_IMPORT[room] | {room}, path
 
 
+def lines_of(files):
+    return {path: len(path.read_text(encoding='utf-8').splitlines()) for path in files}
+
+
+def test_files_are_short_and_the_method_is_below_400_lines():
+    long = {path: count for path, count in lines_of(PACKAGE.rglob('*.py')).items() if count > 250}
+    assert long == {}
+    mixin = PACKAGE / 'models/algorithms/adversarial_mim.py'
+    assert sum(lines_of([mixin, *room_files('data_preprocessor'), *room_files('adapters')]).values()) < 400
+
+
 def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), 'PACKAGE', tmp_path)
     (tmp_path / 'models').mkdir()
