@@ -1,19 +1,19 @@
-"""Real processes to kill, stop and starve: ``tools/train.py``, each in a process of its own.
+"""Run ``tools/train.py`` in processes that a test may kill, stop, or deprive of disk space.
 
-They fork from a server that has imported the stack once, so a start takes a fraction of a second.
+The processes fork from a server that has imported the stack once, so a start takes a fraction of a second.
 """
 
 import atexit
 import multiprocessing
 import os
 import resource
-import socket
 import time
 from pathlib import Path
 
 import torch
 
 from helpers import runs
+from helpers.processes import free_port
 
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(['aemim_mm.launch', 'torch.distributed.run', 'helpers.faults'])
@@ -24,7 +24,7 @@ LIMIT = 120
 
 
 def _train(argv, environment):
-    # The largest file that it may write: a disk that fails.
+    # The process can write no larger file, as on a full disk.
     if 'FILE_SIZE' in environment:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment['FILE_SIZE']),) * 2)
     os.environ.update(environment)
@@ -33,7 +33,7 @@ def _train(argv, environment):
 
 
 class Process:
-    """A function in a process of its own, and what it writes."""
+    """Run a function in a process of its own, and record its output in a file."""
 
     def __init__(self, log, function, *args):
         self.log = Path(log)
@@ -43,7 +43,7 @@ class Process:
         atexit.register(self.process.kill)
 
     def wait(self, seconds: float = LIMIT) -> int:
-        """The exit code; negative for a signal. One that takes longer than this is killed, and an error."""
+        """Return the exit code, negative after a signal. Kill the process and fail after ``seconds``."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
@@ -51,7 +51,7 @@ class Process:
         return self.process.exitcode
 
     def until(self, text: str):
-        """Wait until it has written this."""
+        """Wait until the process has written ``text``."""
         end = time.monotonic() + LIMIT
         while text not in self.output():
             if time.monotonic() > end or self.process.exitcode is not None:
@@ -60,7 +60,7 @@ class Process:
         return self
 
     def output(self) -> str:
-        """What it wrote."""
+        """Return what the process has written."""
         return self.log.read_bytes()[self._begin :].decode() if self.log.exists() else ''
 
 
@@ -72,14 +72,14 @@ def _redirected(log, function, args):
 
 
 class Training(Process):
-    """One run of ``tools/train.py`` on the demo's config, shrunk.
+    """Run ``tools/train.py`` once.
 
     Args:
-        work_dir: Where it works; its output goes to ``output.txt`` there.
-        *flags: Of the tool.
-        options: Of ``--cfg-options``.
-        config: In place of the demo's, shrunk.
-        **environment: Variables.
+        work_dir: The work directory. The output goes to ``output.txt`` there.
+        *flags: Flags of the tool.
+        options: Values of ``--cfg-options``.
+        config: Path of a config. Default: the demo's config with a smaller network and fewer images.
+        **environment: Environment variables.
     """
 
     def __init__(self, work_dir, *flags, options=(), config=None, **environment):
@@ -93,27 +93,20 @@ class Training(Process):
 
 
 def children(pid: int) -> list:
-    """Ids of the processes that a process started, in their order."""
+    """Return the ids of the processes that a process has started, oldest first."""
     return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
 
 def train(work_dir, *flags, options=(), **environment) -> Training:
-    """A run to its end, without an error."""
+    """Run a training to its end. Fail if it fails."""
     training = Training(work_dir, *flags, options=options, **environment)
     code = training.wait()
     assert code == 0, training.output()
     return training
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
-
-
 def two_processes(work_dir, *flags, options=(), config=None) -> list:
-    """The two processes of a distributed run, as torchrun would start them."""
+    """Start the two processes of a distributed training, as torchrun would."""
     common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
     options = ('train_dataloader.batch_size=8', *options)
     flags = ('--launcher', 'pytorch', *flags)
@@ -124,7 +117,7 @@ def two_processes(work_dir, *flags, options=(), config=None) -> list:
 
 
 def assert_same_training(path, expected) -> None:
-    """Weights and optimizer of two checkpoints are equal bit for bit."""
+    """Check that two checkpoints have bitwise equal weights, optimizer states and schedules."""
     states = [torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected)]
     assert states[0]['meta']['iter'] == states[1]['meta']['iter']
     for part in ('state_dict', 'optimizer', 'param_schedulers'):

@@ -1,4 +1,4 @@
-"""Real processes that cannot hang a test: a function on several ranks over gloo, or a command."""
+"""Run a function on several ranks over gloo, or a command, with a time limit."""
 
 import os
 import socket
@@ -11,25 +11,26 @@ import pytest
 import torch
 from torch import distributed
 
-# Without contention, the slowest takes a minute.
+# Seconds. The slowest process takes one minute on a quiet machine.
 TIMEOUT = 300
 
 
 def free_port() -> int:
+    """Return a port on which no process listens now."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         return free.getsockname()[1]
 
 
 def on_ranks(function, *args, ranks=2) -> None:
-    """Call ``function(rank, *args)``, of a module's top level, in as many processes of one group."""
-    # The store is of this process: a port chosen here for a rank to open may be another's by then.
+    """Call ``function(rank, *args)`` in each process of a group. The function is at the top level of a module."""
+    # This process serves the store: a port that is free now may be taken before a rank opens it.
     store = distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     rest = (function, args, ranks, store.port)
     processes = torch.multiprocessing.start_processes(_rank, rest, ranks, join=False, start_method='spawn')
     deadline = time.monotonic() + TIMEOUT
     try:
-        while not processes.join(timeout=1):  # It raises what a process raised.
+        while not processes.join(timeout=1):  # join() raises what a process raised
             if time.monotonic() > deadline:
                 pytest.fail(f'{function.__name__} did not end on all ranks within {TIMEOUT} s.')
     finally:
@@ -46,13 +47,13 @@ def _rank(rank, function, args, ranks, port):
     distributed.barrier()
     sys.stdout.flush()
     sys.stderr.flush()
-    # In torch 2.1, taking down the group may hang: Python's lock is held while a thread is joined that wants it, to let
-    # go of the last collective's tensors (1 in 100 under load).
+    # In torch 2.1, destroying the group deadlocks in 1 of 100 runs under load: it holds Python's lock while it joins a
+    # thread that needs the lock to free tensors.
     os._exit(0)
 
 
 def run(command, **settings) -> subprocess.CompletedProcess:
-    """``subprocess.run`` of a command that must succeed; with a port of its own for what launches ranks."""
+    """Run a command that must succeed. ``PORT`` is a free port, for scripts that launch ranks."""
     env = {**os.environ, 'PYTHON': sys.executable, 'PYTHONWARNINGS': 'ignore', 'PORT': str(free_port())}
     env.update(settings.pop('env', {}))
     settings = dict(capture_output=True, text=True, timeout=TIMEOUT, env=env, **settings)
