@@ -154,6 +154,7 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
         bars.advance(total, job.share * (fraction - bars.tasks[bar].completed))
         bars.update(bar, completed=fraction, visible=fraction < 1, **(dict(words=words) if words else {}))
 
+    print(f'{job.name}: started, log in {os.path.relpath(log)}', flush=True)
     # On small tensors, more threads than cores mostly wait for each other.
     env = {'OMP_NUM_THREADS': str(max((os.cpu_count() or 1) // LANES, 1)), **os.environ, 'PYTHONUNBUFFERED': '1'}
     output = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
@@ -194,7 +195,7 @@ async def run_in_lanes(jobs: list[Job], bars: Progress) -> None:
 
 def run_all(jobs: list[Job]) -> None:
     """Run jobs with progress bars. If one fails, end the others, and exit with the last lines of its log."""
-    columns = TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
+    columns = TextColumn('{task.description}'), BarColumn(16), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
     try:
         with Progress(*columns, transient=True, speed_estimate_period=120) as bars:
             asyncio.run(run_in_lanes(jobs, bars))
