@@ -57,7 +57,7 @@ def _check_classes(setup: Setup, dataset) -> None:
     if setup.classes and known and setup.classes != known:
         raise UserError(
             f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
-            'it was trained with, or say where its data are with --data-root DIR.'
+            'it was trained with, or name its data folder with --data-root DIR.'
         )
 
 
