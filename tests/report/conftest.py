@@ -1,4 +1,4 @@
-"""Helpers for the tests of the report: a tiny page model made with the standard library's parser."""
+"""A fixture that parses HTML into a tree."""
 
 from html.parser import HTMLParser
 
@@ -8,7 +8,7 @@ VOID = {'meta', 'img', 'link', 'br', 'hr'}
 
 
 class Node:
-    """An element with its attributes, children and all text below it."""
+    """An element with its attributes, its children and the text below it."""
 
     def __init__(self, tag, attrs, parent):
         self.tag, self.attrs, self.parent, self.children, self.pieces = tag, dict(attrs), parent, [], []
@@ -29,7 +29,7 @@ class Node:
 
 
 class Parser(HTMLParser):
-    """Build nodes, and insist that every element is closed in order."""
+    """Build the tree, and check that every element is closed in order."""
 
     def __init__(self):
         super().__init__()

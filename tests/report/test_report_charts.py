@@ -1,4 +1,4 @@
-"""Charts draw the data they are given: positions are read back with the help of the drawn ticks only."""
+"""Charts draw the data that they get: the tests read positions back by means of the drawn ticks alone."""
 
 import math
 from xml.etree import ElementTree
@@ -44,7 +44,7 @@ def test_polylines_map_back_to_the_data(parse, log_y):
     for curve, polyline in zip(curves, polylines, strict=True):
         found_x, found_y = read_back(svg, polyline, log_y=log_y)
         np.testing.assert_allclose(found_x, curve.x, atol=0.01)
-        # A position has two decimals, of some 300 drawing units.
+        # A position has two decimals, and the axis is about 300 drawing units long.
         np.testing.assert_allclose(found_y, curve.y, rtol=2e-4 if log_y else 0, atol=0 if log_y else 1e-4)
 
 
@@ -123,13 +123,13 @@ def test_end_labels_keep_their_distance_and_their_order(parse):
     places = [float(label.attrs['y']) for label in labels]
     assert [label.text for label in labels] == ['c3', 'c2', 'c1', 'c0']
     assert np.diff(places).min() >= 15 - 0.02
-    # The lone label stands at its value; the others are centred on theirs.
+    # The lone label stands at its value. The mean position of the others is the mean of their values.
     assert places[0] == pytest.approx(y_axis(3.0), abs=0.01)
     assert np.mean(places[1:]) == pytest.approx(y_axis(0.51), abs=0.01)
 
 
 def test_the_file_holds_the_drawing_of_the_page(parse):
-    """Alone it is well-formed XML, has room for the labels, and needs no style sheet of a page."""
+    """The file is well-formed XML, has room for the labels, and needs no other style sheet."""
     made = chart(Curve('clean <b>', [1, 2, 3], [0.9, 0.5, 0.25]), Curve('adv', [1, 2, 3], [0.8, NAN, 0.3]))
     text = render_svg(made)
     root = ElementTree.fromstring(text)

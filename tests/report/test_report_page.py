@@ -1,4 +1,4 @@
-"""The page: well formed, escaped, self-contained, accessible, and written whole or not at all."""
+"""The page is well formed, escaped, self-contained and accessible, and is written whole or not at all."""
 
 import re
 from pathlib import Path

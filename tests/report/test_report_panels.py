@@ -46,7 +46,7 @@ def test_views_and_sizes(parse):
     img = parse(render_section(Panel('P', '', ['a'], [[image]]))).find('img')[0]
     np.testing.assert_array_equal(decode(img.attrs['src']), image)
     assert (img.attrs['width'], img.attrs['height']) == ('200', '15')
-    # Photographs are smoothed, tiny pictures are not.
+    # The browser smooths photographs, but not tiny pictures.
     assert 'class' not in img.attrs
     tiny = parse(render_section(Panel('P', '', ['a'], [[pictures(1)[0]]]))).find('img')[0]
     assert tiny.attrs['class'] == 'pixelated'

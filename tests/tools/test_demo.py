@@ -1,6 +1,7 @@
-"""`make demo`: what it reads from logs, when it trains anew, and the whole of it in small."""
+"""`make demo`: how it reads logs, when a job starts anew, how failures end, and a small run of everything."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -9,7 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from demo_report import read_accuracy, read_probes, read_scalars
+from demo_report import demo_figures, read_scalars
 from helpers import runs
 from PIL import Image
 
@@ -28,17 +29,17 @@ def test_scalars_of_a_resumed_run_are_merged(tmp_path):
     write_log(tmp_path / '20260101_000000', *first, {'accuracy/top1': 50.0, 'step': 4})
     write_log(tmp_path / '20260101_000100', *second)
     scalars = read_scalars(tmp_path)
-    # What the interrupted run did beyond its last checkpoint was done anew.
+    # The resumed run repeated the iterations after the last checkpoint.
     assert scalars['loss'] == ((1, 2, 3, 4, 5), (1.0, 2.0, 30.0, 40.0, 50.0))
     assert scalars['lr'] == ((1, 2), (0.1, 0.1)) and scalars['attack_gain'] == ((3, 4, 5), (3.0, 3.0, 3.0))
     assert 'accuracy/top1' not in scalars
-    assert read_accuracy(tmp_path) == 50
+    assert read_scalars(tmp_path, 'accuracy/top1')['accuracy/top1'] == ((4,), (50.0,))
 
 
-def test_the_accuracy_is_that_of_the_last_test(tmp_path):
+def test_the_last_accuracy_is_that_of_the_last_test(tmp_path):
     write_log(tmp_path / '20260101_000000', {'accuracy/top1': 50.0, 'step': 4}, dict(step=5, loss=1.0))
     write_log(tmp_path / '20260101_000100', {'accuracy/top1': 60.5, 'step': 8})
-    assert read_accuracy(tmp_path) == 60.5
+    assert read_scalars(tmp_path, 'accuracy/top1')['accuracy/top1'] == ((4, 8), (50.0, 60.5))
 
 
 def test_the_untrained_encoder_is_the_same_each_time_and_the_checkpoint_is_loaded(tmp_path):
@@ -61,7 +62,7 @@ def test_probes_see_whole_images_without_augmentation(split, count):
 
 @pytest.fixture
 def demo(tmp_path, monkeypatch):
-    """The module tools/demo.py with a repository of its own, to be changed at will."""
+    """Return the module tools/demo.py with a repository that the test may change."""
     module = runs.tool('demo.py')
     shutil.copytree(runs.CONFIGS, tmp_path / 'configs')
     (tmp_path / 'aemim_mm/data').mkdir(parents=True)
@@ -73,7 +74,7 @@ def demo(tmp_path, monkeypatch):
 
 @pytest.fixture
 def training(demo, tmp_path):
-    """A pre-training, and a fine-tuning from its checkpoint."""
+    """Return a fine-tuning job, which needs a pre-training job."""
     folder = tmp_path / 'configs/demo'
     encoder = demo.Job('pre-training AEMIM', folder / runs.AEMIM.name, tmp_path / 'encoder', 0.5)
     return demo.Job('fine-tuning AEMIM', folder / 'vit-tiny_16e_fashion-mnist.py', tmp_path / 'work', 0.1, (encoder,))
@@ -130,6 +131,24 @@ def test_a_failed_training_ends_with_its_last_words(demo, training, tmp_path):
     assert not (training.needs[0].folder / 'done.json').exists()
 
 
+def test_a_failed_job_ends_the_others(demo, training, tmp_path):
+    """The other job would write its checkpoint after a minute; its process is gone before ``run_all`` ends."""
+    (encoder,) = training.needs
+    other = encoder._replace(name='other', folder=tmp_path / 'other')
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').write_text(
+        'import os, sys, time\nfrom pathlib import Path\nfolder = Path(sys.argv[sys.argv.index("--work-dir") + 1])\n'
+        'pid = folder.parent / "other/pid"\n'
+        'if folder.name == "other":\n    pid.write_text(str(os.getpid()))\n    time.sleep(60)\n'
+        'while not pid.exists() or not pid.read_text():\n    time.sleep(0.05)\nsys.exit(3)\n'
+    )
+    with pytest.raises(SystemExit, match='pre-training AEMIM failed with exit code 3'):
+        demo.run_all([encoder, other])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'other/pid').read_text()), 0)
+    assert not (other.folder / 'done.json').exists()
+
+
 SMALL = """
 _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(num_layers=1)))
@@ -160,7 +179,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
     for text in ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
         assert text in report, text
-    # The figures of the fine-tuning are those that their trainings logged, and they began with their encoders.
+    # The table has the accuracies that the trainings logged. Each training began with its encoder.
     table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]
     assert 'trained with 100 labelled images for 16 epochs' in table
     for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
@@ -169,7 +188,7 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
         (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
         assert float(shown) == pytest.approx(float(logged), abs=0.051)
         assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
-    # Those of the attacks are what tools/robustness.py found.
+    # The table has the accuracies that tools/robustness.py wrote.
     table = report[report.index('<h2>Robustness</h2>') :].split('</section>')[0]
     found = json.loads((out / 'attacked-pgd-at-mae/results.json').read_text())['results']['top-1']
     (row,) = re.findall(r'MAE, 16 epochs, PGD-AT</th>(.*?)</tr>', table, re.DOTALL)
@@ -178,8 +197,15 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     assert figures[:5] == [pytest.approx(found[part]['accuracy'], abs=0.051) for part in parts] and len(figures) == 6
     with Image.open(out / 'panels.png') as panels:
         assert panels.size[0] > 7 * 112
-    probe = read_probes(dict(AEMIM=None, MAE=None), out)
-    assert set(probe) == {'untrained', 'MAE', 'AEMIM'} and all(0 < row['linear'] <= 100 for row in probe.values())
+    figures = demo_figures(out, robust=True)
+    assert json.loads(json.dumps(figures)) == figures, 'plain values only'
+    frozen = figures['frozen']
+    assert list(frozen) == ['untrained', 'MAE', 'AEMIM'] and all(0 < row['linear'] <= 100 for row in frozen.values())
+    assert list(figures['robustness']['MAE, 16 epochs, PGD-AT'].values())[:5] == [
+        found[part]['accuracy'] for part in parts
+    ]
+    assert figures['attacked_images'] == 20 and len(figures['seconds']) == 8
+    assert len(demo_figures(out)['robustness']) == 3
 
     before = (out / 'aemim/epoch_16.pth').stat().st_mtime_ns
     with mock.patch.object(module, 'run_all', side_effect=AssertionError('trained again')):

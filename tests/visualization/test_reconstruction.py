@@ -1,4 +1,4 @@
-"""The pictures of both passes, against pictures made by hand."""
+"""The pictures of both passes equal pictures made by hand."""
 
 import pytest
 import torch

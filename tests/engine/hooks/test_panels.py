@@ -1,4 +1,4 @@
-"""Panels show what they say: pixels, colours, masks and amplification against pictures made by hand."""
+"""Pixels, colours, masks and amplification of panels equal pictures made by hand."""
 
 import random
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from aemim_mm.visualization.reconstruction import reconstruct
 
 
 class Photos(torch.utils.data.Dataset):
-    """Pictures as the pipeline gives them: uint8, BGR; flipped at random, by each of the three generators."""
+    """Images as a pipeline returns them: uint8, BGR. All three random generators decide whether one is flipped."""
 
     def __init__(self, pixels, masks=None):
         self.pixels, self.masks = pixels.round().byte(), masks
@@ -65,7 +65,7 @@ def test_pictures_of_a_row(tiny, to_rgb):
     pictures = reconstruct(model, inputs)
     for index, row in enumerate(rows):
         original, masked, pred, adv, delta, adv_masked, adv_pred = (picture.astype(int) for picture in row)
-        # Whatever order the model wants, people see RGB.
+        # Panels are RGB, whatever order the model wants.
         np.testing.assert_array_equal(original, bgr[index].permute(1, 2, 0).numpy()[..., ::-1])
         hidden = (masked == 127).all(-1) & (original != 127).any(-1)
         assert hidden.mean() == pytest.approx(0.75, abs=0.02)
@@ -74,14 +74,14 @@ def test_pictures_of_a_row(tiny, to_rgb):
             np.testing.assert_array_equal(predicted[~hidden], whole[~hidden])
             assert np.abs(predicted[hidden] - whole[hidden]).mean() > 3
         assert 1 <= np.abs(adv - original).max() <= 2
-        # eps 2: two pixels of difference are 126 of brightness around grey.
+        # With eps 2 the factor is 63: a difference of 2 becomes 126 above or below grey.
         raw = (pictures[Domain.ADV].image - pictures[Domain.CLEAN].image)[index].permute(1, 2, 0).numpy()
         expected = np.round(np.clip(127.5 + 63 * (raw if to_rgb else raw[..., ::-1]), 0, 255))
         np.testing.assert_allclose(delta, expected, atol=1)
 
 
 def test_prediction_is_unnormalised_by_the_target_patch(tiny):
-    """A network that predicts zeros shows each hidden patch's mean; ones, that and one deviation."""
+    """A prediction of 0 shows the mean of the hidden patch; a prediction of 1 adds one standard deviation."""
     model = build(tiny)
     bgr = tiny.pixels(1).round()
     inputs = model.data_preprocessor(dict(inputs=bgr, data_samples=None))['inputs']
@@ -132,7 +132,7 @@ def test_drawing_puts_every_pixel_in_its_place():
     generator = np.random.default_rng(0)
     rows = [[generator.integers(0, 255, shape, dtype=np.uint8) for shape in ((4, 5, 3), (4, 5))] for _ in range(3)]
     canvas = draw_panels(rows, ['a', 'b'], size=15)
-    # Three times the size, 6 pixels between, 24 of heading.
+    # Pictures are enlarged 3 times; gaps are 6 pixels, the heading 24.
     assert canvas.shape == (24 + 3 * 18, 2 * 21, 3) and canvas.dtype == np.uint8
     for number, row in enumerate(rows):
         for column, picture in enumerate(row):
@@ -162,7 +162,7 @@ class TestHook:
         tiny.assert_same_snapshot(tiny.snapshot(model), before)
         torch.rand(3), np.random.rand(3), random.random()
         hook.write(runner)
-        # A resumed run, which starts with a hook of its own, shows the same images and masks.
+        # A resumed run starts with a new hook, and shows the same images and masks.
         PanelHook(num_images=2).write(runner)
         (name, first, step), second, third = runner.shown
         assert name == 'panels' and step == 1
