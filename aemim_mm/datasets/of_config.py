@@ -5,7 +5,7 @@ import os.path as osp
 import re
 from collections.abc import Iterator, Sequence
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
 
@@ -22,7 +22,7 @@ LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
 LAYOUTS['SkippingCocoDataset'] = LAYOUTS['CocoDataset']
 
 
-def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[dict]:
+def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[ConfigDict]:
     """Yield the data set configs of these data loaders, inside wrappers such as ``ConcatDataset`` too."""
     pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
     while pending:
@@ -86,7 +86,7 @@ def take_simple_layout(cfg: Config) -> None:
             dataset.ann_file = f'annotations/{split}.json'
             prefix = dataset.get('data_prefix') or {}
             if prefix.get('img') == f'{split}2017/' and osp.isdir(osp.join(root, split)):
-                prefix.img = f'{split}/'
+                prefix['img'] = f'{split}/'
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -101,17 +101,18 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
             continue
         kind = str(dataset.get('type')).split('.')[-1]
         expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
-        for folder in _folders(kind, dataset):
+        folders = _folders(kind, dataset)
+        for folder in folders:
             if not osp.isdir(folder):
                 raise UserError(
                     f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
                     'Put the data there, or name the folder with --data-root DIR.'
                 )
         if kind == 'ImageNet' and not _has_list(dataset):
-            classes = sum(entry.is_dir() for entry in os.scandir(folder))
+            classes = sum(entry.is_dir() for entry in os.scandir(folders[-1]))
             if classes != 1000:
                 raise UserError(
-                    f'The data folder {osp.abspath(folder)} has {classes} class folders, not 1000 ({kind}, '
+                    f'The data folder {osp.abspath(folders[-1])} has {classes} class folders, not 1000 ({kind}, '
                     f'data_root={root!r}).{expected} Put the data there, or name the folder with --data-root DIR. '
                     'For other images, use configs/aemim_vit-b_folder.py.'
                 )

@@ -32,7 +32,7 @@ class CorrectMetric(BaseMetric):
         super().__init__(**kwargs)
         self.correct = None
 
-    def candidates(self):
+    def candidates(self) -> list[int] | None:
         """Return the labels among which the prediction is chosen; None for all."""
         return None
 
@@ -92,7 +92,7 @@ class SubsetAccuracy(CorrectMetric):
             raise UserError(f'classes are different labels, each at least 0, but got {list(classes)}.')
         self.classes = classes
 
-    def candidates(self) -> list:
+    def candidates(self) -> list[int]:
         found = self.classes if self.classes is not None else (self.dataset_meta or {}).get('class_subset')
         if found is None:
             raise UserError(

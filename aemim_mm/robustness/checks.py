@@ -69,7 +69,7 @@ def _identity(dataset) -> tuple:
         if 'img_path' in info:
             what = Path(info['img_path']).parts[-2:]
         elif 'img' in info:
-            what = zlib.crc32(bytes(memoryview(torch.as_tensor(info['img']).contiguous().numpy()).cast('B')))
+            what = zlib.crc32(torch.as_tensor(info['img']).numpy().tobytes())
         else:
             what = number
         label = info.get('gt_label')

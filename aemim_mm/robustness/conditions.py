@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,9 @@ class Measurement:
 
     def write(self, path: Path, fingerprint: str) -> None:
         """Write the measurement as JSON, whole or not at all, so that an interruption leaves no incomplete file."""
-        content = dict(fingerprint=fingerprint, part=self.condition, seconds=self.seconds, count=self.count)
+        content: dict[str, Any] = dict(
+            fingerprint=fingerprint, part=self.condition, seconds=self.seconds, count=self.count
+        )
         if self.correct is not None:
             content.update(accuracy=self.accuracy, correct=''.join('1' if right else '0' for right in self.correct))
         content['others'] = {name: list(interval) for name, interval in self.others.items()}

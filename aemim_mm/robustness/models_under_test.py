@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from mmengine.config import Config
@@ -12,7 +13,6 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
-from torch import nn
 
 from ..engine.ranks import bare_model
 from ..errors import UserError
@@ -54,7 +54,7 @@ class Setup:
     classes: int | None = None
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The model, without the wrapper of distributed runs."""
         assert self.runner is not None
         return bare_model(self.runner.model)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -71,7 +72,7 @@ class Evaluation:
         show(1.0)
         return measured
 
-    def images(self, condition: Condition, limit: int | None):
+    def images(self, condition: Condition, limit: int | None) -> Any:
         """Build the data set of a condition, or a sample of it; the same images as before are not built again."""
         key = json.dumps([condition.dataset, condition.seeded, limit], sort_keys=True, default=str)
         if self._built[0] != key:
@@ -149,4 +150,4 @@ class _ShownTestLoop(TestLoop):
             self.run_iter(number, batch)
             self.show((number + 1) / len(self.dataloader))
         with quiet():
-            return self.evaluator.evaluate(len(self.dataloader.dataset))
+            return self.evaluator.evaluate(len(self.dataloader.dataset))  # type: ignore[arg-type]
