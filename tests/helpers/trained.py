@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -14,6 +15,7 @@ from aemim_mm.datasets import DemoFashionMNIST
 NORMALIZE = dict(mean=[73.0], std=[90.0])
 
 
+@MODELS.register_module()
 class SmallConvNet(BaseModule):
     """Map 28 x 28 images to features (B, 32 * 7 * 7) by two strided convolutions with BatchNorm."""
 
