@@ -1,7 +1,4 @@
-"""Drop false alarms that the mm* packages raise when they are imported.
-
-``tools/doctor.py`` loads this file alone.
-"""
+"""Drop false alarms that the mm* packages raise when they are imported."""
 
 import logging
 import re
@@ -9,9 +6,9 @@ import warnings
 from contextlib import contextmanager
 from unittest.mock import patch
 
-# Exact messages, printed, logged or warned. Each is about a part of the mm* packages that this package never uses: data
-# sets of the OneDL platform, a detector of lanes, deformable attention (absent, or present under another name), and the
-# metric FasterCocoMetric. ``tools/doctor.py`` says what is true of the first four.
+# Exact messages, printed, logged or warned. Each concerns a part of the mm* packages that this package does not use:
+# data sets on the OneDL platform, a lane detector, deformable attention (absent, or moved), FasterCocoMetric.
+# ``tools/doctor.py`` prints the truth about what is absent, from ``stack.py``.
 FALSE_ALARMS = (
     'Could not import OneDL',
     'Could not import OneDL. Skipping OneDL datasets.',

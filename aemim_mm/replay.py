@@ -1,13 +1,12 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .errors import UserError
 
@@ -145,30 +144,6 @@ class Pass:
         part.call = run_until_call(self.encoder, part._run, self._number)
         del part.loss
         return part
-
-
-@contextmanager
-def only_inputs_need_gradients(model: nn.Module):
-    """Inside, no parameter takes part in autograd and no batch statistics are kept: an attack leaves no trace.
-
-    It also spares the attack the activations that only parameter gradients need. (The views of FSDP are no leaves, and
-    keep their flag; the gradient is still taken by the input alone.)
-    """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
-    training = [layer for layer in model.modules() if layer.training and getattr(layer, 'track_running_stats', False)]
-    with ExitStack() as restore:
-        for parameter in trainable:
-            restore.callback(parameter.requires_grad_, True)
-            parameter.requires_grad_(False)
-        for layer in training:
-            if isinstance(layer, _InstanceNorm):  # It ignores the flag, so it gets nothing to write to.
-                for name, buffer in list(layer.named_buffers(recurse=False)):
-                    restore.callback(setattr, layer, name, buffer)
-                    setattr(layer, name, None)
-            else:
-                restore.callback(setattr, layer, 'track_running_stats', True)
-                layer.track_running_stats = False
-        yield
 
 
 @contextmanager

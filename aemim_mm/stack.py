@@ -1,7 +1,7 @@
-"""Check the installed stack without importing any of it, so that the answer is one line and not a traceback.
+"""Check the versions of the installed packages without importing them, so that a fault gives one line, not a traceback.
 
-Two families of distributions provide the same modules: the OneDL forks (``onedl-mmcv``) and the originals by OpenMMLab
-(``mmcv``). Pure standard library: ``tools/doctor.py`` loads this file alone, when ``import aemim_mm`` fails.
+Two families of distributions provide the same modules: the OneDL forks (``onedl-mmcv``) and OpenMMLab's originals
+(``mmcv``). This file needs the standard library only, because ``tools/doctor.py`` loads it alone.
 """
 
 import re
@@ -13,16 +13,18 @@ from typing import NamedTuple
 
 
 class Module(NamedTuple):
+    """A module that the package imports, and the distributions that provide it."""
+
     name: str
-    expected: str
-    distributions: tuple  # all that provide the module; they overwrite each other's files
-    onedl: str = ''  # the requirement that installs it, for each family
-    openmmlab: str = ''
+    expected: str  # the supported versions
+    distributions: tuple  # they overwrite each other's files
+    onedl: str  # the requirement that installs the module, in each family
+    openmmlab: str
     required: bool = True
 
 
 class Row(NamedTuple):
-    """What was found of one package. ``fix`` is a pip line, empty when nothing is to be done."""
+    """The result of the check for one package."""
 
     name: str
     distribution: str
@@ -31,7 +33,7 @@ class Row(NamedTuple):
     ok: bool
     required: bool = True
     note: str = ''
-    fix: str = ''
+    fix: str = ''  # the command that repairs the stack; empty where ``ok``
 
 
 # mmengine 0.10.7 cannot resume with torch >= 2.6, which loads checkpoints with weights_only=True.
@@ -56,31 +58,26 @@ MM_MODULES = (
         'mmpretrain>=1.2.0,<2',
     ),
     Module(
-        'mmdet',
-        '>=3.3.0,<4',
-        ('onedl-mmdetection', 'mmdet'),
-        'onedl-mmdetection>=3.5.1,<4',
-        'mmdet>=3.3.0,<4',
-        required=False,
+        'mmdet', '>=3.3.0,<4', ('onedl-mmdetection', 'mmdet'), 'onedl-mmdetection>=3.5.1,<4', 'mmdet>=3.3.0,<4', False
     ),
 )
-# What the originals of 2024 do not survive: distribution, range, why.
+# Limits for OpenMMLab's originals, which date from 2024: distribution, supported versions, reason.
 CLASSIC_LIMITS = (
     ('numpy', '<2', 'the classic stack is built for NumPy 1'),
-    ('opencv-python', '<4.12', 'later ones need NumPy 2'),
-    ('opencv-python-headless', '<4.12', 'later ones need NumPy 2'),
-    ('setuptools', '<81', 'mmengine imports pkg_resources, which later ones lack'),
+    ('opencv-python', '<4.12', 'later versions need NumPy 2'),
+    ('setuptools', '<81', 'mmengine imports pkg_resources, which later versions lack'),
+    ('opencv-python-headless', '<4.12', 'later versions need NumPy 2'),
 )
-# Where installed: mmpretrain imports functions that later ones removed, and then fails as a whole.
+# Limits for transformers, which is optional: mmpretrain imports functions that later versions removed.
 TRANSFORMERS_LIMITS = {'onedl': '<5', 'openmmlab': '<4.52'}
-ALWAYS_LIMITED = ('numpy<2', 'opencv-python<4.12', 'setuptools<81')
+NOT_INSTALLED = 'no distribution'  # the module is on Python's path, as in a source tree
 
 
 def check_stack():
-    """Raise one error that names everything missing, unsupported or in conflict, and the pip line that fixes it.
+    """Raise one error that names all faults of the required packages, and the command that repairs them.
 
     Raises:
-        ImportError: If a required package is not usable. Optional ones (mmdet) never raise.
+        ImportError: A required package is missing, unsupported, or installed twice. Optional packages never raise.
     """
     bad = [row for row in stack_report() if row.required and not row.ok]
     if bad:
@@ -89,29 +86,31 @@ def check_stack():
 
 
 def got(row):
-    """Say in a few words what was found of a package."""
+    """Describe the installed version of a package in a few words."""
     return row.note if row.note and not row.ok else f'{row.version} ({row.distribution})'
 
 
 def stack_report():
-    """Return one ``Row`` for each package, torch first; every failing row carries the fix of the whole stack."""
+    """Return one ``Row`` for each package, torch first. The fix of a failing row repairs the whole stack."""
     installed = {module.name: _installed(*module.distributions) for module in (TORCH, TORCHVISION, *MM_MODULES)}
-    family = _family(installed)
+    classic = _is_classic(installed)
+    # The repair keeps the installed family, where that supports this Python.
+    family = 'openmmlab' if classic and sys.version_info[:2] in ((3, 10), (3, 11)) else 'onedl'
     rows = [_module_row(module, installed[module.name]) for module in (TORCH, TORCHVISION, *MM_MODULES)]
     rows = [_paired_torchvision(row, rows[0]) if row.name == 'torchvision' else row for row in rows]
     rows = [_paired_mmdet(row, rows) if row.name == 'mmdet' else row for row in rows]
-    rows += [_ops_row()]
+    rows += _optional_rows(classic)
     if _installed('transformers'):
-        expected = TRANSFORMERS_LIMITS['openmmlab' if _is_classic(installed) else 'onedl']
-        rows.append(_limit_row('transformers', expected, 'mmpretrain cannot be imported with later ones'))
-    if _is_classic(installed):
+        expected = TRANSFORMERS_LIMITS['openmmlab' if classic else 'onedl']
+        rows.append(_limit_row('transformers', expected, 'mmpretrain cannot be imported with later versions'))
+    if classic:
         rows += [row for limit in CLASSIC_LIMITS if (row := _limit_row(*limit))]
     fix = _fix_line(rows, installed, family)
     return [row if row.ok else row._replace(fix=fix) for row in rows]
 
 
 def _module_row(module, found):
-    """Compare a module and the distributions that provide it with the supported range."""
+    """Check a module, given its installed distributions: name to version."""
     name, version = next(iter(found.items()), ('', ''))
     row = Row(module.name, name, version, module.expected, ok=False, required=module.required)
     spec = find_spec(module.name)
@@ -125,68 +124,69 @@ def _module_row(module, found):
         return row._replace(ok=not module.required, note=note)
     if not found:
         version = _source_version(spec)
-        row = row._replace(distribution='no distribution', version=version or 'unknown version')
+        row = row._replace(distribution=NOT_INSTALLED, version=version or 'unknown version')
     return row._replace(ok=_inside(version, module.expected))
 
 
 def _paired_torchvision(row, torch):
-    """torchvision's compiled half loads only with the torch that it was built for."""
-    needs = re.search(r'torch\s*\(?==\s*([\d.]+)', ' ; '.join(_requires('torchvision')))
-    if not row.ok or not torch.ok or not needs or _release(needs[1])[:2] == _release(torch.version)[:2]:
+    """Fail a torchvision that was built for another torch: its compiled code would not load."""
+    if not row.ok or not torch.ok or row.distribution == NOT_INSTALLED:
+        return row
+    needs = re.search(r'torch\s*\(?==\s*([\d.]+)', ' ; '.join(metadata.requires('torchvision') or []))
+    if not needs or _release(needs[1])[:2] == _release(torch.version)[:2]:
         return row
     note = f'{row.version}, made for torch {needs[1]}'
     return row._replace(ok=False, note=note, expected=f'the one for torch {torch.version}')
 
 
 def _paired_mmdet(row, rows):
+    """Fail an original mmdet beside an mmcv of 2.2 or later, which that mmdet refuses."""
     mmcv = next(other for other in rows if other.name == 'mmcv')
     if row.distribution != 'mmdet' or not row.ok or not mmcv.ok or _inside(mmcv.version, '<2.2'):
         return row
     return row._replace(ok=False, note=f'{row.version} with mmcv {mmcv.version}', expected='mmcv<2.2 with this mmdet')
 
 
-def _ops_row():
-    """mmcv's compiled operators are a matter of information: aemim_mm has a stand-in for those of Mask R-CNN."""
+def _optional_rows(classic):
+    """Report mmcv's compiled operators and OneDL's client, whose absence some mm* packages announce. No row fails."""
     spec = find_spec('mmcv')
     folders = (spec.submodule_search_locations or []) if spec else []
-    there = any(path.suffix in ('.so', '.pyd') for folder in folders for path in Path(folder).glob('_ext*'))
-    missing = 'absent: aemim_mm.det stands in for those of Mask R-CNN'
-    return Row('mmcv._ext', '', '', 'optional', ok=True, required=False, note='compiled' if there else missing)
+    compiled = any(path.suffix in ('.so', '.pyd') for folder in folders for path in Path(folder).glob('_ext*'))
+    missing = 'absent: aemim_mm.det serves those of Mask R-CNN; line NMS and deformable attention need compiled ones'
+    row = Row('mmcv._ext', '', '', 'optional', ok=True, required=False, note='compiled' if compiled else missing)
+    missing = 'absent: only data sets on the OneDL platform need it'
+    return [row] if classic else [row, row._replace(name='onedl', note='there' if find_spec('onedl') else missing)]
 
 
-def _limit_row(name, expected, why):
+def _limit_row(name, expected, reason):
+    """Check a package that the originals limit. Return None where it is absent and pip brings it with another."""
     version = _installed(name).get(name, '')
     if not version:
-        # Only setuptools must be there; pip brings NumPy and OpenCV with mmcv.
         return Row(name, '', '', expected, ok=False, note='nothing') if name == 'setuptools' else None
     ok = _inside(version, expected)
-    return Row(name, name, version, expected if ok else f'{expected}: {why}', ok=ok)
-
-
-def _family(installed):
-    """The family to repair with: what is there already, as long as this Python runs it."""
-    return 'openmmlab' if _is_classic(installed) and sys.version_info[:2] in ((3, 10), (3, 11)) else 'onedl'
+    return Row(name, name, version, expected if ok else f'{expected}: {reason}', ok=ok)
 
 
 def _is_classic(installed):
+    """Return whether the mm* packages are OpenMMLab's originals."""
     names = {name for module in MM_MODULES for name in installed[module.name]}
     return bool(names) and not any(name.startswith('onedl-') for name in names)
 
 
 def _fix_line(rows, installed, family):
-    """One line that leaves exactly one supported distribution for each module."""
+    """Return the command after which each module has exactly one distribution, of a supported version."""
     rows = {row.name: row for row in rows}
     remove, install = [], []
     for module in (TORCH, TORCHVISION):
         if not rows[module.name].ok:
             install.append(getattr(module, family))
     if rows['torch'].ok and not rows['torchvision'].ok:
-        # Pins torch, so that pip looks for the torchvision that belongs to it.
+        # With torch pinned, pip chooses the torchvision that was built for it.
         release = rows['torch'].version.split('+')[0]
         install.insert(0, f'torch=={release}')
     if 'transformers' in rows and not rows['transformers'].ok:
         install.append(f'transformers{TRANSFORMERS_LIMITS[family]}')
-    alone = ('torch', 'torchvision', 'transformers')  # Mended without a change to the others.
+    alone = ('torch', 'torchvision', 'transformers')  # their repair leaves the mm* packages alone
     stack_is_fine = all(row.ok for row in rows.values() if row.name not in alone)
     for module in () if stack_is_fine else MM_MODULES:
         row, requirement = rows[module.name], getattr(module, family)
@@ -195,22 +195,21 @@ def _fix_line(rows, installed, family):
         if not names and not row.required:
             continue
         if row.ok and rows['mmdet'].ok and names != [wanted] and family == 'openmmlab':
-            continue  # a compiled mmcv of a supported version stays
-        # pip calls a distribution of the right version satisfied, also where another overwrote or lost its files.
+            continue  # keep a compiled mmcv of a supported version
+        # pip keeps a distribution of the right version even where its files are lost or overwritten: remove it first.
         broken = not row.ok and _inside(row.version, module.expected)
         if names not in ([], [wanted]) or (names and broken):
             remove += names
         install.append(requirement)
     if not stack_is_fine and family == 'openmmlab':
-        install += ALWAYS_LIMITED
-        if 'opencv-python-headless' in rows:
-            install.append('opencv-python-headless<4.12')
+        optional = 'opencv-python-headless'
+        install += [f'{name}{limit}' for name, limit, _ in CLASSIC_LIMITS if name != optional or name in rows]
     uninstall = f'pip uninstall -y {" ".join(remove)} && ' if remove else ''
     return uninstall + 'pip install ' + ' '.join(f'"{requirement}"' for requirement in install)
 
 
 def _installed(*names):
-    """Map the names of the installed ones of ``names`` to their versions."""
+    """Return the versions of those distributions that are installed: name to version."""
     found = {}
     for name in names:
         try:
@@ -220,15 +219,8 @@ def _installed(*names):
     return found
 
 
-def _requires(name):
-    try:
-        return metadata.requires(name) or []
-    except metadata.PackageNotFoundError:
-        return []
-
-
 def _source_version(spec):
-    """Read the version of a source tree that is on the path but was never installed."""
+    """Read the version of a source tree that is on Python's path without being installed."""
     for folder in spec.submodule_search_locations or []:
         path = Path(folder, 'version.py')
         match = path.is_file() and re.search(r"""__version__ = ['"]([\d.]+)""", path.read_text(encoding='utf-8'))
@@ -238,13 +230,13 @@ def _source_version(spec):
 
 
 def _release(version):
-    """``2.9.1+cu128`` to (2, 9, 1): enough for ranges that name no pre-release."""
+    """Convert ``2.9.1+cu128`` to (2, 9, 1). No supported range names a pre-release."""
     match = re.match(r'\d+(\.\d+)*', version)
     return tuple(int(part) for part in match[0].split('.')) if match else ()
 
 
 def _inside(version, expected):
-    """Is ``version`` inside a range such as ``>=2.1.0,<2.4``?"""
+    """Return whether ``version`` is inside a range such as ``>=2.1.0,<2.4``."""
     for limit in expected.split(','):
         sign, bound = re.match(r'(>=|<)(.+)', limit).groups()
         width = max(len(_release(version)), len(_release(bound)))

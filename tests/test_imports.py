@@ -1,6 +1,7 @@
 """Imports go down only, and detection is imported on demand only."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,18 @@ PACKAGE = Path(aemim_mm.__file__).parent
 # Imports go down only: a room imports rooms that stand below it here.
 ROOMS = (
     *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
-    *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'checkpoints', 'domain', 'report', 'stack'),
+    *(
+        'data_preprocessor',
+        'adapters',
+        'attacks',
+        'replay',
+        'datasets',
+        'checkpoints',
+        'domain',
+        'report',
+        'stack',
+        'quiet',
+    ),
     *('errors', 'version'),
 )
 # The method depends on nothing else.
@@ -69,6 +81,17 @@ def test_the_method_imports_nothing_else(room):
         assert imported_rooms(path) <= MAY_IMPORT[room] | {room}, path
 
 
+def lines_of(files):
+    return {path: len(path.read_text(encoding='utf-8').splitlines()) for path in files}
+
+
+def test_files_are_short_and_the_method_is_below_400_lines():
+    long = {path: count for path, count in lines_of(PACKAGE.rglob('*.py')).items() if count > 250}
+    assert long == {}
+    mixin = PACKAGE / 'models/algorithms/adversarial_mim.py'
+    assert sum(lines_of([mixin, *room_files('data_preprocessor'), *room_files('adapters')]).values()) < 400
+
+
 def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), 'PACKAGE', tmp_path)
     (tmp_path / 'models').mkdir()
@@ -96,12 +119,26 @@ sys.exit(f'aemim_mm imported {mmdet() - before}' if mmdet() != before else 0)
 """
 
 
-@pytest.mark.parametrize('code', [WITHOUT_MMDET, NO_MORE_THAN_MMPRETRAIN], ids=['absent', 'present'])
-def test_importing_the_package_does_not_import_mmdet(code):
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=PACKAGE.parent)
+def in_a_new_process(code, warnings=''):
+    """Run Python code with this setting of ``PYTHONWARNINGS``."""
+    env = {**os.environ, 'PYTHONWARNINGS': warnings}
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=PACKAGE.parent, env=env)
+
+
+# A user may turn warnings into errors.
+@pytest.mark.parametrize(
+    ('code', 'warnings'), [(WITHOUT_MMDET, 'error'), (NO_MORE_THAN_MMPRETRAIN, '')], ids=['absent', 'present']
+)
+def test_importing_the_package_does_not_import_mmdet(code, warnings):
+    done = in_a_new_process(code, warnings)
     assert done.returncode == 0, done.stderr
 
 
 def test_public_names():
     for name in ('Domain', 'use_domain', 'split_adapters', 'AdvDataPreprocessor', 'AEMIM', 'AESimMIM', 'AEMIMViT'):
         assert name in aemim_mm.__all__ and hasattr(aemim_mm, name)
+
+
+def test_importing_the_package_prints_nothing():
+    done = in_a_new_process('import aemim_mm')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

@@ -9,7 +9,6 @@ from aemim_mm.errors import UserError
 from aemim_mm.replay import (
     Pass,
     RecordedRandomness,
-    only_inputs_need_gradients,
     recorded_calls,
     run_until_call,
     substituted_argument,
@@ -166,52 +165,6 @@ def test_a_pass_repeats_a_loss_with_other_images_and_the_same_mask():
     assert part.images.tolist() == x[:2].tolist() and part.data_samples == [1, 2] and not hasattr(part, 'loss')
     assert len(part.call.output[1]) == 2 and not torch.equal(part.call.output[1], step.call.output[1][:2])
     assert torch.equal(part.again(other[:2]).call.output[1], part.call.output[1])
-
-
-def net_with_statistics():
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.InstanceNorm2d(4, track_running_stats=True),
-        nn.Conv2d(4, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.InstanceNorm2d(4, track_running_stats=True),
-    )
-    net[0].weight.requires_grad_(False)
-    net[4].eval()
-    net[5].eval()
-    return net
-
-
-@pytest.mark.parametrize('fails', [False, True])
-def test_only_inputs_need_gradients_leaves_no_trace(tiny, fails):
-    net, x = net_with_statistics(), torch.randn(2, 3, 8, 8)
-    net(x).sum().backward()
-    before, names = tiny.snapshot(net), list(net.state_dict())
-    try:
-        with only_inputs_need_gradients(net):
-            assert not any(parameter.requires_grad for parameter in net.parameters())
-            net(x)
-            if fails:
-                raise KeyError
-    except KeyError:
-        pass
-    tiny.assert_same_snapshot(tiny.snapshot(net), before)
-    assert list(net.state_dict()) == names
-
-
-def test_only_inputs_need_gradients_changes_no_output():
-    net, x = net_with_statistics(), torch.randn(2, 3, 8, 8)
-    with only_inputs_need_gradients(net):
-        images = x.clone().requires_grad_(True)
-        attacked = net(images)
-        (gradient,) = torch.autograd.grad(attacked.square().sum(), images)
-    expected_images = x.clone().requires_grad_(True)
-    expected = net(expected_images)
-    assert torch.equal(attacked, expected)
-    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), expected_images)
-    torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_a_run_ends_at_the_call_that_was_asked_for():

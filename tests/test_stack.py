@@ -1,4 +1,4 @@
-"""The check of the installed stack, on made-up environments and on the real one."""
+"""Check the check of the installed stack, in simulated environments and in the real one."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ MODULE_OF = {name: module.name for module in (stack.TORCH, stack.TORCHVISION, *s
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Returns a function that makes the check see these distributions, and nothing of the real environment."""
+    """Return a function that simulates an environment with the given distributions, and nothing else."""
 
     def pretend(distributions, *, hidden=(), python=(3, 11), torchvision_needs='torch==2.9.1', folder='/nowhere'):
         def version(name):
@@ -68,6 +68,7 @@ def pretend(monkeypatch):
 
 
 def complaint():
+    """Return what ``check_stack`` raises: a line for each fault, and the fix."""
     with pytest.raises(ImportError) as error:
         stack.check_stack()
     first, *packages, fix = str(error.value).splitlines()
@@ -159,8 +160,8 @@ def test_classic_on_a_python_that_it_lacks(pretend):
     ('name', 'version', 'expected'),
     [
         ('numpy', '2.2.6', '<2: the classic stack is built for NumPy 1'),
-        ('opencv-python', '4.12.0.88', '<4.12: later ones need NumPy 2'),
-        ('setuptools', '81.0.0', '<81: mmengine imports pkg_resources, which later ones lack'),
+        ('opencv-python', '4.12.0.88', '<4.12: later versions need NumPy 2'),
+        ('setuptools', '81.0.0', '<81: mmengine imports pkg_resources, which later versions lack'),
     ],
 )
 def test_traps_of_the_classic_stack(pretend, name, version, expected):
@@ -184,8 +185,8 @@ def test_transformers_is_optional_but_not_any(pretend, distributions, needs, fin
     assert row('transformers').ok
     pretend({**distributions, 'transformers': '5.0.0'}, torchvision_needs=needs)
     packages, fix = complaint()
-    why = 'mmpretrain cannot be imported with later ones'
-    assert packages == [f'transformers: got 5.0.0 (transformers), expected {limit}: {why}']
+    reason = 'mmpretrain cannot be imported with later versions'
+    assert packages == [f'transformers: got 5.0.0 (transformers), expected {limit}: {reason}']
     assert fix == f'pip install "transformers{limit}"'
 
 
@@ -200,7 +201,7 @@ def test_module_that_its_distribution_lost(pretend):
     pretend(without(ONEDL, 'onedl-mmdetection'), hidden=['mmcv'])
     packages, fix = complaint()
     assert packages == ['mmcv: got onedl-mmcv 2.3.6, but Python cannot find the module, expected >=2.1.0,<2.4']
-    # pip would call it satisfied
+    # Without the uninstall, pip would keep what is installed.
     assert fix == f'pip uninstall -y onedl-mmcv && {ONEDL_LINE}'
 
 
@@ -221,9 +222,16 @@ def test_original_mmdet_refuses_mmcv_2_2(pretend):
 
 def test_compiled_operators_are_seen(pretend, tmp_path):
     pretend(ONEDL, folder=tmp_path)
-    assert row('mmcv._ext').note.startswith('absent: aemim_mm.det stands in')
+    assert row('mmcv._ext').note.startswith('absent: aemim_mm.det serves those of Mask R-CNN')
     (tmp_path / '_ext.cpython-311-x86_64-linux-gnu.so').touch()
     assert row('mmcv._ext').note == 'compiled'
+
+
+def test_the_client_of_onedl_is_optional(pretend):
+    pretend(ONEDL)
+    assert row('onedl').ok and row('onedl').note.startswith('absent: only data sets on the OneDL platform')
+    pretend(CLASSIC, torchvision_needs='torch==2.1.2')
+    assert 'onedl' not in {row.name for row in stack.stack_report()}
 
 
 def test_a_source_tree_on_the_path_counts(pretend, tmp_path):

@@ -28,6 +28,34 @@ def test_a_record_is_whole_and_names_no_folder_of_a_machine(path):
     assert not record.ABSOLUTE_PATH.search(path.read_text().replace('\\n', ' '))
 
 
+def test_arithmetic_on_costs(make_tables):
+    """Round numbers: 100 M parameters, of which an eighth is 100 MB; 1 TFLOP and 10 MB for an image."""
+    cost = dict(parameters_m=100, gflop_per_image=1000, activations_mb_per_image=10, optimizer_mb=800, zero1_mb=100)
+    costs = {'mae_vit-b_800e': cost, 'aemim_vit-b_800e': cost}
+    mae, aemim = make_tables.memory(costs).values()
+    assert (mae['fixed_gb'], aemim['fixed_gb']) == (2.2, 2.6) and mae['saved_images'] == pytest.approx(70)
+    # 800 x 1,281,167 TFLOP at 40 % and 30 % of 312 TFLOP/s take 8.2 and 10.9 million seconds.
+    assert make_tables.gpu_hours(costs)['A100']['aemim_vit-b_800e'] == '2281 to 3042'
+    # 90 % of 40 GB are 36 GB.
+    assert make_tables.largest_batches(costs)['40'] == {'mae_vit-b_800e': 3380, 'aemim_vit-b_800e': 3340}
+
+
+def test_rows_of_the_demo(make_tables):
+    probes = {name: dict(linear=number, knn=number) for number, name in enumerate(('untrained', 'AEMIM', 'MAE'))}
+    tuned = {name: {'top-1': number} for number, name in enumerate(('scratch', 'AEMIM', 'MAE'))}
+    attacked = {'from scratch': {'clean': 72, 'fgsm/4': 60, 'pgd/2': 66, 'pgd/4': 52, 'pgd/8': 31, 'corrupted': 39}}
+    demo = dict(frozen=probes, fine_tuned=tuned, robustness=attacked, seconds=dict(aemim=20, mae=10))
+    encoders, networks = make_tables.TABLES['demo encoders'], make_tables.TABLES['demo networks']
+    rows = make_tables.markdown_table(encoders.rows(demo), encoders.columns).splitlines()[2:]
+    assert [[cell.strip() for cell in row.strip('|').split('|')] for row in rows] == [
+        ['untrained, or trained from scratch', '0.0', '0.0', '0.0', ''],
+        ['MAE', '2.0', '2.0', '2.0', '10 s'],
+        ['AEMIM', '1.0', '1.0', '1.0', '20 s'],
+    ]
+    row = make_tables.markdown_table(networks.rows(demo), networks.columns).splitlines()[2]
+    assert row == '| from scratch | 72.0  | 66.0       | 52.0       | 31.0       | 39.0      |'
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch, make_tables):
     """A project with a record and a page, and a function that runs the tool on it."""

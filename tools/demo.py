@@ -207,6 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where everything goes')
     parser.add_argument('--robust', action='store_true', help='fine-tune on adversarial examples too: 5 minutes more')
+    parser.add_argument('--record', type=Path, metavar='FILE', help='write all figures there, as a record')
     args = parser.parse_args()
     out = args.out.resolve()
     jobs = plan(out, args.robust)
@@ -217,9 +218,14 @@ def main():
     if todo:
         run_all(todo)
 
-    from demo_report import write_demo_report  # after --help: the import takes seconds
+    from demo_report import demo_figures, write_demo_report  # after --help: the import takes seconds
+
+    from aemim_mm.report.record import write_record
 
     page = write_demo_report(CONFIGS, FINE_TUNING, out, args.robust)
+    if args.record:
+        configs = [path.relative_to(REPOSITORY).as_posix() for path in (*CONFIGS.values(), *FINE_TUNING.values())]
+        write_record(args.record, demo_figures(out, args.robust), config=sorted(set(configs)), seed=0)
     print(f"""
 Report:      {os.path.relpath(page)}
 Checkpoint:  {os.path.relpath(jobs[0].result)}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__)
 IMPORTS = ('mmengine', 'mmcv', 'mmpretrain', 'aemim_mm', 'mmdet')
-# mmdet needs operators of mmcv: aemim_mm.det stands in where they are missing.
+# aemim_mm.det serves the operators of mmcv that mmdet needs at import.
 REAL = {'mmdet': ('aemim_mm.det', 'mmdet.models')}
 
 
@@ -27,7 +27,7 @@ def parse_args(argv=None):
 
 
 def load_stack():
-    """Load aemim_mm/stack.py by its place: ``import aemim_mm`` may be what fails."""
+    """Load aemim_mm/stack.py by its path, because ``import aemim_mm`` may fail."""
     # In a checkout this file is tools/doctor.py; in an installed package, aemim_mm/.mim/tools/doctor.py.
     candidates = [HERE.resolve().parents[1] / 'aemim_mm/stack.py', *[up / 'stack.py' for up in HERE.absolute().parents]]
     path = next((path for path in candidates if path.is_file()), None)
@@ -40,6 +40,7 @@ def load_stack():
 
 
 def print_table(rows):
+    """Print a line for each package: mark, name, version, distribution, supported versions, note."""
     table = [('', 'package', 'version', 'distribution', 'expected')]
     table += [(mark(row), row.name, row.version or '-', row.distribution or '-', row.expected) for row in rows]
     widths = [max(len(line[column]) for line in table) for column in range(5)]
@@ -49,14 +50,15 @@ def print_table(rows):
 
 
 def mark(row):
+    """Return FAIL, ok, or a dash for what is optional and absent."""
     return 'FAIL' if not row.ok else 'ok' if row.version else '-'
 
 
 def print_devices():
-    """Say what a run would compute on, and whether it has bfloat16, the default mixed precision."""
+    """Print the devices that torch sees, and whether they support bfloat16, the default of mixed precision."""
     try:
         import torch
-    except Exception as error:  # a broken torch has many ways to fail, and the table has named the fix
+    except Exception as error:  # a broken torch fails in many ways; the table names the fix
         print(f'torch cannot be imported: {first_line(error)}')
         return
     for index in range(torch.cuda.device_count()):
@@ -69,6 +71,7 @@ def print_devices():
 
 
 def cpu_bf16():
+    """Describe how this CPU computes in bfloat16, from the flags that Linux lists."""
     try:
         flags = Path('/proc/cpuinfo').read_text().split()
     except OSError:
@@ -78,19 +81,19 @@ def cpu_bf16():
 
 
 def try_imports(rows):
-    """Import for real what the table calls sound. Returns the number of faults."""
+    """Import each package whose version is supported. Return the number of failures."""
     faults = 0
     sound = {row.name for row in rows if row.ok and row.version}
     if all(row.ok for row in rows if row.required):
         sound.add('aemim_mm')
     for name in IMPORTS:
         if name not in sound:
-            continue  # the table has named it
+            continue  # the table names its fault
         try:
             for module in REAL.get(name, (name,)):
                 importlib.import_module(module)
             print(f'ok    import {name}')
-        except Exception as error:  # whatever it is, the user needs its name and the fix
+        except Exception as error:  # an import may raise anything
             faults += 1
             print(
                 f'FAIL  import {name}: {type(error).__name__}: {first_line(error)}\n      fix: {import_fix(name, rows)}'
@@ -99,7 +102,7 @@ def try_imports(rows):
 
 
 def import_fix(name, rows):
-    """A fresh copy of the package: its version is right, so what fails must be its files."""
+    """Return the command that installs a package anew. Its version is supported, so its files must be damaged."""
     row = next((row for row in rows if row.name == name), None)
     if row is None:
         return '"pip install -e ." in a checkout of aemim-mm; if that is done, report this error'
@@ -107,6 +110,7 @@ def import_fix(name, rows):
 
 
 def first_line(error):
+    """Return the first line of an error's text, or its representation where it has none."""
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 

@@ -1,9 +1,10 @@
 from .balls import BALLS, STARTS, ball_around, l2_norm
-from .budget import Budget, check_pixels
+from .budget import Budget, check_whole
 from .distances import DISTANCES, feature_distance
 from .ensemble import AttackResult, keep_first_success
 from .losses import LOSSES, classification_loss
-from .pgd import fgsm, pgd
+from .pgd import PGD, pgd
+from .pixels import PIXEL_RANGE, PixelSpace, check_pixels
 
 __all__ = [
     'AttackResult',
@@ -11,12 +12,15 @@ __all__ = [
     'Budget',
     'DISTANCES',
     'LOSSES',
+    'PGD',
+    'PIXEL_RANGE',
+    'PixelSpace',
     'STARTS',
     'ball_around',
     'check_pixels',
+    'check_whole',
     'classification_loss',
     'feature_distance',
-    'fgsm',
     'keep_first_success',
     'l2_norm',
     'pgd',

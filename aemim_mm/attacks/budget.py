@@ -1,14 +1,12 @@
-"""How far an attack may go, in the units people state it in."""
+"""The budget of an attack: a norm, and a radius in the unit in which the literature states it."""
 
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 
 from ..errors import UserError, unknown_name
 from .balls import BALLS, ball_around
-
-PIXELS = (0.0, 255.0)
+from .pixels import PIXEL_RANGE, check_pixels, is_number
 
 
 @dataclass(frozen=True)
@@ -16,12 +14,12 @@ class Budget:
     """A ball around an image.
 
     Args:
-        eps: Its radius. ``linf``: in pixels, 0-255, such as 4 (not 4/255). ``l2``: in the units of the literature,
-            where pixels are from 0 to 1, such as 0.5.
+        eps: Radius. ``linf``: in pixels, 0-255, such as 4 (not 4/255). ``l2``: in the unit of the literature, where
+            pixels are from 0 to 1, such as 0.5.
         norm: ``linf`` or ``l2``.
 
     Raises:
-        UserError: An unknown norm; a radius that is negative or, of ``linf``, above 255 or plainly a fraction.
+        UserError: An unknown norm; a negative radius; an L-inf radius above 255 or evidently a fraction of 255.
     """
 
     eps: float
@@ -30,36 +28,40 @@ class Budget:
     def __post_init__(self):
         if self.norm not in BALLS:
             raise unknown_name('norm', self.norm, BALLS)
+        self.check_length('eps', self.eps)
+
+    def check_length(self, name: str, value) -> None:
+        """Raise a UserError unless ``value`` is a length in the unit of ``eps``."""
         if self.norm == 'linf':
-            check_pixels('eps', self.eps)
-        elif not _is_number(self.eps) or not 0 <= self.eps < float('inf'):
-            raise UserError(f'eps in L2 is in units of images from 0 to 1, and >= 0, but got {self.eps!r}.')
+            check_pixels(name, value)
+        elif not is_number(value) or not 0 <= value < float('inf'):
+            raise UserError(f'{name} in L2 is in units of images from 0 to 1, and >= 0, but got {value!r}.')
 
     @property
     def pixels(self) -> float:
-        """The radius where pixels are from 0 to 255."""
+        """The radius in units where pixels are from 0 to 255."""
         return self.to_pixels(self.eps)
 
     def to_pixels(self, length: float) -> float:
-        """A length in the units of ``eps``, such as a step size, where pixels are from 0 to 255."""
+        """Convert a length in the unit of ``eps``, such as a step size, to units where pixels are from 0 to 255."""
         return length if self.norm == 'linf' else length * 255
 
-    def ball(self, x):
-        """The ball around images in pixels, 0-255."""
-        return ball_around(x, norm=self.norm, eps=self.pixels, lower=PIXELS[0], upper=PIXELS[1])
+    def ball(self, x: torch.Tensor):
+        """The ball around images in pixels, 0-255, (B, C, H, W)."""
+        return ball_around(x, norm=self.norm, eps=self.pixels, lower=PIXEL_RANGE[0], upper=PIXEL_RANGE[1])
 
     def quantize(self, x_adv: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Round perturbed images to 8 bits without leaving the budget: towards the clean image, not to the nearest.
+        """Round perturbed images to 8 bits without leaving the budget.
 
-        Each pixel goes from ``x_adv`` towards the clean pixel, rounded, up to the first whole number. Both ends of that
-        way are inside the L-inf ball of an ``eps`` of at least half a pixel, also where the clean pixel is no whole
-        number. An L2 ball may hold no 8-bit image at all then.
+        The result is the last whole number on the way from the rounded clean pixel to the perturbed pixel. Both ends of
+        that way are inside an L-inf ball whose radius is at least half a pixel, even if the clean pixel is not a whole
+        number. An L2 ball around such an image may hold no 8-bit image at all.
 
         Args:
             x_adv, x: Perturbed and clean images in pixels, 0-255, (B, C, H, W).
 
         Raises:
-            UserError: L2, and a clean pixel is no whole number.
+            UserError: The norm is L2, and a clean pixel is not a whole number.
         """
         whole = x.round()
         if self.eps == 0:
@@ -72,18 +74,7 @@ class Budget:
         return whole + (x_adv - whole).trunc()
 
 
-def check_pixels(name: str, value) -> float:
-    """A length in pixels.
-
-    Raises:
-        UserError: It is no number from 0 to 255, or plainly a fraction.
-    """
-    if not _is_number(value) or not 0 <= value <= 255:
-        raise UserError(f'{name} is in pixels, 0-255, but got {value!r}.')
-    if name == 'eps' and 0 < value < 0.5:
-        raise UserError(f'eps is in pixels, 0-255, but got {value}. For a fraction such as 8/255, pass 8.')
-    return float(value)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def check_whole(name: str, value, least: int) -> None:
+    """Raise a UserError unless ``value`` is a whole number >= ``least``."""
+    if not isinstance(value, int) or value < least:
+        raise UserError(f'{name} is a whole number >= {least}, but got {value!r}.')

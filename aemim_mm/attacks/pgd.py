@@ -1,9 +1,14 @@
-"""Projected gradient ascent, in whatever units the caller uses."""
+"""Projected gradient ascent: the loop, in any unit, and the attack, whose budget is in pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from ..errors import unknown_name
+from ..errors import UserError, unknown_name
 from .balls import STARTS, ball_around
+from .budget import Budget, check_whole
+from .pixels import PIXEL_RANGE, PixelSpace
 
 
 def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', observe=None, norm='linf', momentum=0.0):
@@ -19,7 +24,7 @@ def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', o
             feature distance between equal networks has no gradient at zero.
         observe: Called with (objective value, gradient) at each step.
         norm: ``linf`` (steps along the sign of the gradient) or ``l2`` (along the gradient).
-        momentum: Share of the past steps' direction that is kept, >= 0. MI-FGSM takes 1.
+        momentum: Share of the past steps' direction that is kept, >= 0. MI-FGSM uses 1.
 
     Returns:
         Perturbed images, detached, with ``|x_adv - x| <= eps`` and inside the valid range.
@@ -47,9 +52,87 @@ def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', o
     return x_adv.detach()
 
 
-def fgsm(objective, x, *, eps, lower, upper, norm='linf'):
-    """One step of size ``eps`` from the clean images; arguments and result as of :func:`pgd`.
+@dataclass(frozen=True)
+class PGD:
+    """Projected gradient descent, with its budget and step in pixels. FGSM is one step of size eps from ``zero``.
 
-    Source: Goodfellow et al., arXiv 1412.6572, section 4.
+    Args:
+        eps, norm: Budget, as in :class:`Budget`: in pixels, 0-255, for ``linf``; in units of images from 0 to 1 for
+            ``l2``.
+        steps: Number of gradient steps, >= 0.
+        step_size: In the unit of ``eps``. Default: 2.5 * eps / steps.
+        start: ``uniform``, ``gaussian`` or ``zero``, as in :func:`pgd`.
+        momentum: 0 for plain PGD, 1 for MI-FGSM.
+
+    Raises:
+        UserError: A value out of its range, or an unknown name.
+
+    Source: Madry et al., arXiv 1706.06083, eq. 2; FGSM: Goodfellow et al., arXiv 1412.6572, section 4.
     """
-    return pgd(objective, x, eps=eps, step_size=eps, steps=1, lower=lower, upper=upper, start='zero', norm=norm)
+
+    eps: float
+    norm: str = 'linf'
+    steps: int = 20
+    step_size: float | None = None
+    start: str = 'uniform'
+    momentum: float = 0.0
+
+    def __post_init__(self):
+        budget = self.budget
+        check_whole('steps', self.steps, 0)
+        if self.step_size is not None:
+            budget.check_length('step_size', self.step_size)
+        if self.start not in STARTS:
+            raise unknown_name('start', self.start, STARTS)
+        if not self.momentum >= 0:
+            raise UserError(f'momentum is >= 0, but got {self.momentum!r}.')
+
+    @property
+    def budget(self) -> Budget:
+        """How far the attack may go."""
+        return Budget(self.eps, self.norm)
+
+    @property
+    def step(self) -> float:
+        """The step size in the unit of ``eps``."""
+        return 2.5 * self.eps / max(self.steps, 1) if self.step_size is None else self.step_size
+
+    def maximize(
+        self,
+        objective: Callable,
+        images: torch.Tensor,
+        space: PixelSpace | None = None,
+        *,
+        pixel_range: tuple[float, float] = PIXEL_RANGE,
+        observe: Callable | None = None,
+    ) -> torch.Tensor:
+        """Run the attack once.
+
+        Args:
+            objective: Maps images like ``images`` to a scalar, summed over the batch.
+            images: Clean images, (B, C, H, W).
+            space: How ``images`` are normalised. Default: they are pixels, 0-255. An L2 budget needs pixels.
+            pixel_range: The valid range of a pixel, in pixels.
+            observe: Called with (objective value, gradient) at each step.
+
+        Returns:
+            Perturbed images, detached, within the budget and the valid range. Without a budget, or without steps from
+            ``zero``, the images themselves.
+        """
+        if self.eps == 0 or (self.steps == 0 and self.start == 'zero'):
+            return images.detach()
+        space, budget = space or PixelSpace(), self.budget
+        lower, upper = (space.normalize(images.new_tensor(bound)) for bound in pixel_range)
+        return pgd(
+            objective,
+            images,
+            eps=budget.pixels / space.std,
+            step_size=budget.to_pixels(self.step) / space.std,
+            steps=self.steps,
+            lower=lower,
+            upper=upper,
+            start=self.start,
+            observe=observe,
+            norm=self.norm,
+            momentum=self.momentum,
+        )

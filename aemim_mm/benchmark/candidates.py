@@ -62,18 +62,17 @@ def from_config(name, config, options, **settings) -> Candidate:
     return _assemble(name, lambda: MODELS.build(cfg.model), cfg, settings['device'])
 
 
-def from_peer(name, config, **settings) -> Candidate:
+def from_peer(name, config, options, **settings) -> Candidate:
     """Build a candidate from MAE of another library, on the data and with the optimizer of a config.
 
     Args:
         name: A key of ``peers.PEERS``.
-        config: Path of the config.
-        **settings: As for :func:`from_config`.
+        config, options, **settings: As for :func:`from_config`.
 
     Raises:
         UserError: The library is unknown or not installed.
     """
-    cfg = _read(config, [], **settings)
+    cfg = _read(config, options, **settings)
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     return _assemble(name, lambda: peers.build(name, preprocessor), cfg, settings['device'])
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from mmengine import dist
@@ -43,7 +43,7 @@ def start_processes(settings: dict) -> None:
     torch.distributed.init_process_group(settings['backend'] if device else 'gloo', timeout=timeout, **place)
 
 
-def bare_model(model: torch.nn.Module) -> torch.nn.Module:
+def bare_model(model: torch.nn.Module) -> Any:
     """The model inside the wrapper of distributed training; a model without a wrapper is returned as it is."""
     return model.module if is_model_wrapper(model) else model
 

@@ -1,33 +1,34 @@
-"""How good are frozen features? Two answers: their nearest neighbours, and a linear classifier on them."""
+"""Two measures of frozen features: k-nearest-neighbour and linear classification."""
 
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
+from ..models.modes import evaluating
+
+# Features (N, C) and labels (N,).
+Labelled = tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def extract_features(model, dataset, batch_size: int = 256):
-    """Mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
+def extract_features(model, dataset, batch_size: int = 256) -> Labelled:
+    """Compute the mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
 
     Args:
-        model: A pre-training model of mmpretrain (``extract_feat`` gives tokens, (B, 1 + L, C), class token first).
-        dataset: Its items are mmpretrain's, with ``gt_label``.
+        model: A pre-training model of mmpretrain; ``extract_feat`` gives tokens (B, 1 + L, C), class token first.
+        dataset: A data set of mmpretrain, with ``gt_label``.
 
     Returns:
         Features (N, C) and labels (N,).
     """
-    training = [module for module in model.modules() if module.training]
-    model.eval()
     features, labels = [], []
-    for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
-        inputs = model.data_preprocessor(batch)['inputs']
-        tokens = model.extract_feat(inputs)[0]
-        features.append(tokens[:, 1:].mean(dim=1).float().cpu())
-        labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
-    for module in training:  # Not model.train(): a part of the model may be in eval mode for good.
-        module.training = True
+    with evaluating(model):
+        for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
+            inputs = model.data_preprocessor(batch)['inputs']
+            tokens = model.extract_feat(inputs)[0]
+            features.append(tokens[:, 1:].mean(dim=1).float().cpu())
+            labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
     return torch.cat(features), torch.cat(labels)
 
 
@@ -38,10 +39,10 @@ def _collate(items):
 
 
 class KNN:
-    """Weighted k-nearest-neighbour classifier under cosine similarity, of features moved to zero mean.
+    """Weighted k-nearest-neighbour classifier under cosine similarity; the mean training feature is the origin.
 
     Args:
-        features, labels: Of the training data, (N, C) and (N,).
+        features, labels: Training data, (N, C) and (N,).
         k: Number of neighbours.
         temperature: A neighbour's vote weighs exp(similarity / temperature).
 
@@ -59,32 +60,38 @@ class KNN:
         self.features = F.normalize(features - self.center)
         self.classes = int(labels.max()) + 1
 
-    def scores(self, queries):
-        """Each class's share of the votes, (B, classes), for features (B, C)."""
+    def scores(self, queries: torch.Tensor) -> torch.Tensor:
+        """Compute each class's share of the votes, (B, classes), for features (B, C)."""
         nearest, index = (F.normalize(queries - self.center) @ self.features.T).topk(self.k, dim=1)
         weights = (nearest / self.temperature).softmax(dim=1)
         return weights.new_zeros(len(queries), self.classes).scatter_add_(1, self.labels[index], weights)
 
 
-def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
-    """Top-1 of :class:`KNN`, in percent; ``train`` and ``test`` are features (N, C) and labels (N,)."""
+def knn_accuracy(train: Labelled, test: Labelled, k: int = 20, temperature: float = 0.07) -> float:
+    """Measure the top-1 accuracy of :class:`KNN` in percent.
+
+    Args:
+        train, test: Pairs of features (N, C) and labels (N,).
+        k, temperature: As in :class:`KNN`.
+    """
     queries, truth = test
     return _percent(KNN(*train, k, temperature).scores(queries).argmax(dim=1), truth)
 
 
-def linear_probe_accuracy(train, test, weight_decay: float = 1e-3, iterations: int = 200) -> float:
-    """Top-1 of multinomial logistic regression on standardised features, in percent; deterministic.
+def linear_probe_accuracy(train: Labelled, test: Labelled, weight_decay: float = 1e-3, iterations: int = 200) -> float:
+    """Measure the top-1 accuracy of multinomial logistic regression on standardised features in percent.
 
-    Standardising takes the place of the batch normalisation before the head in MAE's linear probe.
+    The features are standardised because MAE's linear probe has batch normalisation before the head. The result is
+    deterministic.
 
     Args:
-        train, test: Features (N, C) and labels (N,).
-        weight_decay: Of the squared L2 norm of the weights.
-        iterations: At most so many steps of L-BFGS.
+        train, test: Pairs of features (N, C) and labels (N,).
+        weight_decay: Weight of the squared L2 norm of the weights in the objective.
+        iterations: Maximum number of L-BFGS steps.
     """
     (features, labels), (queries, truth) = train, test
     deviation, mean = torch.std_mean(features, dim=0)
-    features, queries = ((part - mean) / (deviation + 1e-6) for part in (features, queries))
+    features, queries = ((values - mean) / (deviation + 1e-6) for values in (features, queries))
     head = torch.nn.Linear(features.shape[1], int(labels.max()) + 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)

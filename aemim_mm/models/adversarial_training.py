@@ -1,16 +1,17 @@
 """Adversarial fine-tuning: a classifier that learns from adversarial examples of its training images."""
 
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
-from ..attacks import STARTS, check_pixels, classification_loss, pgd
-from ..attacks.budget import PIXELS
+from ..attacks import PGD, PixelSpace, check_whole, classification_loss
 from ..errors import UserError, unknown_name
-from ..replay import only_inputs_need_gradients
+from .modes import evaluating, only_inputs_need_gradients
 from .precision import attack_precision
 
 TRAINING_LOSSES = ('pgd_at', 'trades')
@@ -18,13 +19,13 @@ TRAINING_LOSSES = ('pgd_at', 'trades')
 
 @MODELS.register_module()
 class AdversarialClassifier(ImageClassifier):
-    """mmpretrain's ``ImageClassifier``, trained on L-inf adversarial examples; in tests, it is the stock model.
+    """mmpretrain's ``ImageClassifier``, trained on L-inf adversarial examples; it predicts as the stock model.
 
-    ``pgd_at`` minimises the head's loss on images that PGD has made worst for cross-entropy. ``trades`` minimises the
-    head's loss on clean images, plus ``beta`` times KL(p(x) || p(x_adv)), where x_adv makes that divergence largest.
+    ``pgd_at`` minimises the head's loss on images for which PGD maximises the cross-entropy. ``trades`` minimises the
+    head's loss on clean images, plus ``beta`` times KL(p(x) || p(x_adv)), which PGD maximises over x_adv.
 
-    The attack runs in float32 by gradients with respect to images alone, so a step has one backward pass through the
-    weights, as DistributedDataParallel needs it.
+    The attack runs in float32 and takes gradients with respect to the images alone. A training step therefore has one
+    backward pass through the weights, as DistributedDataParallel requires.
 
     Args:
         loss: ``pgd_at`` or ``trades``.
@@ -33,15 +34,17 @@ class AdversarialClassifier(ImageClassifier):
         step_size: In pixels. Default: 2.5 * eps / steps.
         beta: Weight of the divergence in ``trades``, >= 0.
         start: ``uniform`` in the ball, ``gaussian`` or, for ``pgd_at``, ``zero``.
-        attack_mode: ``eval``: the attack sees the model as in a test (running statistics, no dropout). ``train``: as in
-            training. Neither changes running statistics.
-        **kwargs: Of ``ImageClassifier``. Its data preprocessor normalises, and the pipeline does not.
+        attack_mode: The mode of the model during the attack: ``eval`` (running statistics, no dropout) or ``train``.
+            Neither changes running statistics.
+        **kwargs: Arguments of ``ImageClassifier``. Its data preprocessor must normalise, not the pipeline.
 
     Raises:
         UserError: An unknown name or a value out of its range.
 
     Source: Madry et al., arXiv 1706.06083, eq. 2.1; Zhang et al., arXiv 1901.08573, eq. 5.
     """
+
+    head: Any
 
     def __init__(
         self,
@@ -56,39 +59,30 @@ class AdversarialClassifier(ImageClassifier):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        choices = dict(
-            loss=(loss, TRAINING_LOSSES), attack_mode=(attack_mode, ('eval', 'train')), start=(start, STARTS)
-        )
-        for name, (got, known) in choices.items():
+        for name, got, known in (('loss', loss, TRAINING_LOSSES), ('attack_mode', attack_mode, ('eval', 'train'))):
             if got not in known:
                 raise unknown_name(name, got, known)
+        check_whole('steps', steps, 1)
+        self.attack = PGD(eps, steps=steps, step_size=step_size, start=start)
         if loss == 'trades' and start == 'zero':
             raise UserError("start='zero' has no gradient with loss='trades': set start='uniform' or 'gaussian'.")
-        if not isinstance(steps, int) or steps < 1:
-            raise UserError(f'steps is a whole number >= 1, but got {steps!r}.')
         if not beta >= 0:
             raise UserError(f'beta is >= 0, but got {beta!r}.')
-        if not hasattr(self.data_preprocessor, '_enable_normalize'):
-            raise UserError(
-                f'The data preprocessor is a {type(self.data_preprocessor).__name__}, which does not say how it '
-                'normalises, so pixels are not known. Use ClsDataPreprocessor with mean and std.'
-            )
-        self.eps, self.steps, self.beta = check_pixels('eps', eps), steps, beta
-        self.step_size = 2.5 * self.eps / steps if step_size is None else check_pixels('step_size', step_size)
-        self.training_loss, self.start, self.attack_mode = loss, start, attack_mode
+        PixelSpace.of(self.data_preprocessor)  # Raises the UserError.
+        self.beta, self.training_loss, self.attack_mode = beta, loss, attack_mode
 
     def loss(self, inputs, data_samples):
-        """The loss of adversarial training.
+        """Compute the loss of adversarial training.
 
         Args:
             inputs: Normalised images, (B, C, H, W).
             data_samples: One for each image, with ``gt_label`` or, after mixup and the like, ``gt_score``.
 
         Returns:
-            ``loss_adv`` (``pgd_at``), or ``loss_clean`` and ``loss_trades``, which is weighted (``trades``).
+            ``pgd_at``: ``loss_adv``. ``trades``: ``loss_clean``, and ``loss_trades``, already weighted by ``beta``.
         """
         if self.training_loss == 'pgd_at':
-            x_adv = self.perturb(inputs, _targets(data_samples), classification_loss('ce'))
+            x_adv = self.perturb(inputs, _labels(data_samples), classification_loss('ce'))
             return _renamed(super().loss(x_adv, data_samples), 'loss_adv')
         with self._attacked(inputs), torch.no_grad():
             probabilities = self(inputs).softmax(dim=1)
@@ -99,42 +93,27 @@ class AdversarialClassifier(ImageClassifier):
         divergence = _divergence(adv_logits, logits.softmax(dim=1)) / len(inputs)
         return dict(losses, loss_trades=self.beta * divergence)
 
-    def perturb(self, inputs, target, objective):
-        """Adversarial examples of normalised images, (B, C, H, W).
+    def perturb(self, inputs: torch.Tensor, labels: torch.Tensor, objective: Callable) -> torch.Tensor:
+        """Make adversarial examples.
 
         Args:
-            inputs: Normalised images.
-            target: Classes (B,) or probabilities (B, classes).
-            objective: What they make larger: maps logits and ``target`` to a sum over the batch.
+            inputs: Normalised images, (B, C, H, W).
+            labels: Classes (B,) or probabilities (B, classes).
+            objective: What the attack maximises: maps logits and ``labels`` to a scalar, summed over the batch.
+
+        Returns:
+            Normalised images, at most ``eps`` pixels from ``inputs``.
         """
-        if self.eps == 0:
-            return inputs
-        preprocessor = self.data_preprocessor
-        mean, std = (preprocessor.mean, preprocessor.std) if preprocessor._enable_normalize else (0.0, 1.0)
         with self._attacked(inputs):
-            return pgd(
-                lambda images: objective(self(images), target),
-                inputs.float(),
-                eps=self.eps / std,
-                step_size=self.step_size / std,
-                steps=self.steps,
-                lower=(PIXELS[0] - mean) / std,
-                upper=(PIXELS[1] - mean) / std,
-                start=self.start,
-            )
+            space = PixelSpace.of(self.data_preprocessor)
+            return self.attack.maximize(lambda images: objective(self(images), labels), inputs.float(), space)
 
     @contextmanager
     def _attacked(self, inputs):
-        """Inside, no weight, statistic or precision of the training takes part."""
-        training = [module for module in self.modules() if module.training] if self.attack_mode == 'eval' else []
-        with only_inputs_need_gradients(self), attack_precision('float32', inputs.device.type):
-            try:
-                for module in training:  # Not self.eval(): parts that freeze themselves in train() would do so again.
-                    module.training = False
-                yield
-            finally:
-                for module in training:
-                    module.training = True
+        """Inside, the model is in the attack's mode and in float32, and nothing in it changes."""
+        mode = evaluating(self) if self.attack_mode == 'eval' else nullcontext()
+        with mode, only_inputs_need_gradients(self), attack_precision('float32', inputs.device.type):
+            yield
 
 
 def _divergence(adv_logits, probabilities):
@@ -142,13 +121,13 @@ def _divergence(adv_logits, probabilities):
     return F.kl_div(adv_logits.float().log_softmax(dim=1), probabilities.float(), reduction='sum')
 
 
-def _targets(data_samples):
-    """Classes (B,), or probabilities (B, classes)."""
+def _labels(data_samples):
+    """The labels of a batch: classes (B,) or, after mixup and the like, probabilities (B, classes)."""
     if 'gt_score' in data_samples[0]:
         return torch.stack([sample.gt_score for sample in data_samples])
     return torch.cat([sample.gt_label for sample in data_samples])
 
 
 def _renamed(losses: dict, name: str) -> dict:
-    """A key that is exactly ``loss`` would overwrite the logged total."""
+    """Rename the key ``loss``, which would overwrite the total loss in the log."""
     return {name if key == 'loss' else key: value for key, value in losses.items()}

@@ -1,21 +1,50 @@
-"""Modes of modules that are restored afterwards."""
+"""Modes that a model has for a while: eval mode, and gradients for its inputs only."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all modules of a model into eval mode; restore each module's own mode at the end.
+    """Inside, all modules of ``model`` are in eval mode; afterwards, each module has its own mode again.
 
-    ``model.train()`` at the end would be wrong: some modules may be in eval mode for good.
+    The flags are set directly, not by ``train()``: that would wake modules that are to stay in eval mode, and
+    mmpretrain's backbones also freeze layers in it.
     """
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    modes = [(module, module.training) for module in model.modules()]
     try:
+        for module, _ in modes:
+            module.training = False
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
+    """Inside, no parameter requires a gradient and no batch statistics are updated, so an attack leaves no trace.
+
+    Autograd then does not store the activations that only parameter gradients need. FSDP's views of parameters are not
+    leaves, so they keep their flag; the attack still takes the gradient with respect to the images alone.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
+    layers: Iterator[Any] = model.modules()
+    training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]
+    with ExitStack() as restore:
+        for parameter in trainable:
+            restore.callback(parameter.requires_grad_, True)
+            parameter.requires_grad_(False)
+        for layer in training:
+            if isinstance(layer, _InstanceNorm):  # InstanceNorm ignores the flag, so its buffers are taken away.
+                for name, buffer in list(layer.named_buffers(recurse=False)):
+                    restore.callback(setattr, layer, name, buffer)
+                    setattr(layer, name, None)
+            else:
+                restore.callback(setattr, layer, 'track_running_stats', True)
+                layer.track_running_stats = False
+        yield

@@ -1,4 +1,6 @@
-"""A classifier under attack, as a model that mmengine's TestLoop runs, on one process or many."""
+"""A classifier under attack, as a model that mmengine's TestLoop runs, on one process or several."""
+
+from inspect import signature
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -9,13 +11,13 @@ from ..attacks import AttackResult, keep_first_success
 from ..errors import UserError, unknown_name
 from .autoattack import AutoAttack
 from .pixels import PixelClassifier, left_as_it_was
-from .whitebox import FGSM, PGD, FeatureAttack
+from .whitebox import WhiteBox, feature_pgd, fgsm
 
-ATTACKS = {'fgsm': FGSM, 'pgd': PGD, 'feature': FeatureAttack, 'autoattack': AutoAttack}
+ATTACKS = {'fgsm': fgsm, 'pgd': WhiteBox, 'feature': feature_pgd, 'autoattack': AutoAttack}
 
 
 def build_attack(config):
-    """The attack of a config, such as ``dict(type='pgd', eps=4, steps=20)``; an attack is returned as it is.
+    """Build an attack from a config such as ``dict(type='pgd', eps=4, steps=20)``; an attack is returned as it is.
 
     Raises:
         UserError: An unknown type or field, or a value out of its range.
@@ -26,9 +28,10 @@ def build_attack(config):
     name = fields.pop('type', None)
     if name not in ATTACKS:
         raise unknown_name('attack', name, ATTACKS)
-    unknown = set(fields) - set(ATTACKS[name].__dataclass_fields__)
+    known = signature(ATTACKS[name]).parameters
+    unknown = set(fields) - set(known)
     if unknown:
-        raise unknown_name(f'field of attack {name}', sorted(unknown)[0], ATTACKS[name].__dataclass_fields__)
+        raise unknown_name(f'field of attack {name}', sorted(unknown)[0], known)
     if 'eps' not in fields:
         raise UserError(f'The attack {name} has no eps. Expected: a radius in pixels, 0-255, such as eps=4.')
     return ATTACKS[name](**fields)
@@ -36,21 +39,21 @@ def build_attack(config):
 
 @MODELS.register_module()
 class AttackedModel(BaseModel):
-    """A classifier that sees each image of the test perturbed against it.
+    """A classifier that is tested on adversarial examples made against it.
 
-    The attack runs in float32 on the model in eval mode, and leaves it as it was; the predictions are then those of the
-    classifier itself, in whatever precision the test runs. Images that are misclassified without an attack stay as
-    they are. A checkpoint of the classifier loads as into the classifier.
+    The attack runs in float32 on the model in eval mode, and changes nothing in the model. The classifier then predicts
+    in the precision of the test. Images that are misclassified without an attack are not perturbed. A checkpoint of the
+    classifier loads into this model, too.
 
     Args:
         classifier: A classifier of mmpretrain, or its config.
         attack: An attack, or its config: ``type`` (``fgsm``, ``pgd``, ``feature``, ``autoattack``), ``eps``, ``norm``
             and more; see ``aemim_mm.robustness.whitebox`` and ``autoattack``.
         quantize: Round the perturbed images to 8 bits, inside the budget; see ``aemim_mm.attacks.Budget.quantize``.
-        seed: Of random starts. Each batch begins with it, so that a result does not depend on what ran before.
+        seed: Seed of the random starts. Each batch begins with it, so a result does not depend on what ran before.
 
     Raises:
-        UserError: The attack is none, or the classifier's data preprocessor does not normalise.
+        UserError: The config of the attack is wrong, or the data preprocessor does not state its normalisation.
     """
 
     def __init__(self, classifier, attack, quantize=False, seed=0):
@@ -63,22 +66,24 @@ class AttackedModel(BaseModel):
         self._register_load_state_dict_pre_hook(_into_classifier)
 
     def test_step(self, data):
-        """Predictions for perturbed images.
+        """Attack a batch and predict its classes.
 
         Args:
             data: A batch of the data loader, with ``gt_label`` in its data samples.
 
         Returns:
-            The classifier's data samples, with ``broken_by`` added: the name of the attempt that broke the image;
-            ``clean`` if it was misclassified already; ``none`` if it withstood. ``attempts`` names all of them.
+            The classifier's data samples with two more fields. ``broken_by`` is the name of the attempt that broke the
+            image, ``clean`` if the clean image was misclassified, or ``none`` if the image withstood all attempts.
+            ``attempts`` has the names of all attempts.
         """
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
-        pixels = PixelClassifier(self.classifier).space.to_pixels(inputs)
+        classifier = PixelClassifier(self.classifier)
+        pixels = classifier.to_pixels(inputs)
         result = self.perturb(inputs, labels_of(samples).to(pixels.device))
-        # What no attack has changed goes in as it came, bit for bit.
+        # An image that no attack has changed is passed on bit for bit.
         changed = (result.x_adv != pixels).flatten(1).any(dim=1)
-        perturbed = PixelClassifier(self.classifier).space.to_inputs(result.x_adv)
+        perturbed = classifier.space.normalize(result.x_adv)
         inputs = torch.where(changed[:, None, None, None], perturbed, inputs)
         with left_as_it_was(self.classifier, float32=False), torch.no_grad():
             predictions = self.classifier(inputs, samples, mode='predict')
@@ -93,17 +98,17 @@ class AttackedModel(BaseModel):
         """Attack one batch.
 
         Args:
-            inputs: Images as the classifier sees them, (B, C, H, W).
+            inputs: Normalised images, (B, C, H, W).
             labels: Their classes, (B,).
 
         Returns:
-            ``x_adv`` in pixels, 0-255, within the budget; and which attempt was the first to break each image.
+            ``x_adv`` in pixels, 0-255, within the budget, and the first attempt that broke each image.
 
         Raises:
-            UserError: A label is no class of the classifier.
+            UserError: The classifier does not have the class of a label.
         """
-        target, budget = PixelClassifier(self.classifier), self.attack.budget
-        pixels = target.space.to_pixels(inputs)
+        classifier, budget = PixelClassifier(self.classifier), self.attack.budget
+        pixels = classifier.to_pixels(inputs)
 
         def within_budget(attack):
             def attempt(x, labels):
@@ -113,40 +118,40 @@ class AttackedModel(BaseModel):
             return attempt
 
         with left_as_it_was(self.classifier, seed=self.seed):
-            labels = labels.clone()  # A normal tensor, also where the caller is in inference mode.
+            labels = labels.clone()  # In inference mode, this makes a normal tensor.
             with torch.no_grad():
-                classes = target.logits(pixels[:1]).shape[1]
+                classes = classifier.logits(pixels[:1]).shape[1]
             if int(labels.min()) < 0 or int(labels.max()) >= classes:
                 raise UserError(
                     f'The data set has the label {int(labels.max())}, but the classifier has {classes} classes, from 0 '
                     f'to {classes - 1}. Test it on the data set that it was trained for.'
                 )
-            attempts = [within_budget(attack) for attack in self.attack.attempts(target)]
+            attempts = [within_budget(attack) for attack in self.attack.attempts(classifier)]
             if budget.eps == 0:
                 attempts = []
-            return keep_first_success(attempts, target.classes, pixels, labels)
+            return keep_first_success(attempts, classifier.classes, pixels, labels)
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
-        """The classifier's own, without an attack."""
+        """Call the classifier, without an attack."""
         return self.classifier(inputs, data_samples, mode=mode)
 
 
 @METRICS.register_module()
 class RobustAccuracy(BaseMetric):
-    """What an ``AttackedModel`` withstood, in percent: ``clean``, ``after_NAME`` for each attempt, and ``robust``.
+    """Robust accuracy of an ``AttackedModel`` in percent: ``clean``, ``after_NAME`` for each attempt, and ``robust``.
 
-    Unlike ``Accuracy``, which judges the predictions of the test, it counts by the attack's own passes in float32. An
-    image counts as robust if it is classified correctly and no attempt broke it.
+    An image counts as robust if it is classified correctly and no attempt broke it. This metric judges by the passes of
+    the attack, in float32; mmpretrain's ``Accuracy`` judges by the predictions of the test.
     """
 
     default_prefix = 'robust_accuracy'
 
     def process(self, data_batch, data_samples) -> None:
-        """Remember what broke each image."""
+        """Store which attempt broke each image."""
         self.results.extend((sample['broken_by'], tuple(sample['attempts'])) for sample in data_samples)
 
     def compute_metrics(self, results) -> dict:
-        """The share of images that are left after each attempt."""
+        """Compute the share of images that withstood each attempt and those before it."""
         broken = [by for by, _ in results]
         names = ('clean', *results[0][1])
         left = [100 * sum(by not in names[:count] for by in broken) / len(broken) for count in range(1, len(names) + 1)]
@@ -155,10 +160,10 @@ class RobustAccuracy(BaseMetric):
 
 
 def labels_of(data_samples) -> torch.Tensor:
-    """The classes of a batch, (B,).
+    """Return the classes of a batch, (B,).
 
     Raises:
-        UserError: A data sample has not exactly one label.
+        UserError: A data sample does not have exactly one label.
     """
     if not data_samples or any('gt_label' not in sample or len(sample.gt_label) != 1 for sample in data_samples):
         raise UserError(
@@ -169,7 +174,7 @@ def labels_of(data_samples) -> torch.Tensor:
 
 
 def _into_classifier(state_dict, prefix, *_):
-    """Rename a classifier's own entries, in place, to where the classifier is in an ``AttackedModel``."""
+    """Put ``classifier.`` in front of the names in a classifier's checkpoint, in place."""
     names = [name[len(prefix) :] for name in state_dict if name.startswith(prefix)]
     names = [name for name in names if not name.startswith('data_preprocessor.')]
     if not all(name.startswith('classifier.') for name in names):

@@ -1,4 +1,4 @@
-"""An encoder under attack, as a model that mmengine's TestLoop runs, and what is counted of it."""
+"""An encoder under attack, as a model that mmengine's TestLoop runs, and its metric."""
 
 from dataclasses import replace
 
@@ -10,33 +10,35 @@ from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.registry import METRICS
 from torch.utils.data import Dataset
 
+from ..attacks import PGD
 from ..engine.randomness import data_randomness, folded
 from ..errors import UserError, unknown_name
 from ..evaluation.metrics import grouped_interval
 from .encoder_attacks import feature_attack, features_in_training, reconstruction_attack
-from .whitebox import PGD, FeatureAttack
+from .whitebox import feature_pgd
 
-ENCODER_ATTACKS = {'features': FeatureAttack, 'reconstruction': PGD}
+ENCODER_ATTACKS = {'features': feature_pgd, 'reconstruction': PGD}
 
 
 class AttackedEncoder(BaseModel):
-    """A classifier or pre-training model whose encoder is attacked, with no use of labels.
+    """A classifier or pre-training model whose encoder is attacked, without labels.
 
-    Each batch is measured three times: as it is, under uniform noise of the same size, and under attack.
+    Each batch is measured three times: without a perturbation, under uniform noise of the same size, and under attack.
 
-    * ``features``: how far the features are from those of the clean images, in percent of the length of these. Of a
-      classifier, what its head gets; of a pre-training model, what its backbone gives in training, under a fixed mask.
-    * ``reconstruction``: the reconstruction loss of a pre-training model under a fixed mask; the target is the clean
-      image. As it is a mean over the batch, all images of a batch have the same.
+    * ``features``: the distance of the features from the clean image's, in percent of the length of the clean ones.
+      The features of a classifier are the input of its head. The features of a pre-training model are the output of
+      its backbone in training, under a fixed mask.
+    * ``reconstruction``: the reconstruction loss of a pre-training model under a fixed mask. The target is the clean
+      image. The loss is a mean over the batch, so all images of a batch have the same value.
 
     Args:
         model: A classifier or MIM algorithm of mmpretrain.
-        attack: ``dict(type=..., eps=..., ...)``: one of the names above, and the fields of ``PGD``.
+        attack: ``dict(type=..., eps=..., ...)``: ``features`` or ``reconstruction``, and fields of ``PGD``.
         quantize: Round the perturbed images to 8 bits, inside the budget.
-        seed: Of masks and random starts.
+        seed: Seed of the masks and random starts.
 
     Raises:
-        UserError: An unknown type of attack, or one that the model has no loss for.
+        UserError: An unknown type of attack, or a reconstruction attack on a classifier.
     """
 
     def __init__(self, model, attack: dict, quantize=False, seed=0):
@@ -53,14 +55,14 @@ class AttackedEncoder(BaseModel):
         self.batches = 0
 
     def test_step(self, data) -> list:
-        """``before``, ``noise`` and ``attack`` of each image, and the ``group`` of images that share them."""
+        """Measure a batch: for each image, ``before``, ``noise``, ``attack``, and the ``group`` that shares them."""
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
         noise = replace(self.attack, steps=0, start='uniform')
         measure = self._features if self.kind == 'features' else self._reconstruction
         before, by_noise, by_attack = measure(inputs, samples, (noise, self.attack))
         self.batches += 1
-        # Masks and the sums of a loss tie the images of a batch together.
+        # The images of a batch share one reconstruction loss, so they form one group of the bootstrap.
         group = f'{get_rank()}-{self.batches}'
         return [
             dict(before=a, noise=b, attack=c, group=group if self.kind == 'reconstruction' else f'{group}-{number}')
@@ -85,23 +87,23 @@ class AttackedEncoder(BaseModel):
         return ([value] * len(inputs) for value in (attack.before, noise.after, attack.after))
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
-        """The model's own, without an attack."""
+        """Call the model, without an attack."""
         return self.model(inputs, data_samples, mode=mode)
 
 
 @METRICS.register_module()
 class EncoderMetric(BaseMetric):
-    """Means of what an :class:`AttackedEncoder` measured, over the images.
+    """The means over all images of what an :class:`AttackedEncoder` measured.
 
     Attributes:
-        figures: Name to ``Interval``, once ``evaluate`` is done; on the main process only.
+        figures: Name to ``Interval``, after ``evaluate``, on the main process only.
     """
 
     default_prefix = 'encoder'
     figures = None
 
     def process(self, data_batch, data_samples) -> None:
-        """Remember what was measured."""
+        """Store the measured values of a batch."""
         self.results.extend(data_samples)
 
     def compute_metrics(self, results) -> dict:
@@ -118,7 +120,7 @@ class Seeded(Dataset):
 
     Args:
         dataset: A data set of mmengine.
-        seed: Of all images; each one's random numbers follow from it and from its index.
+        seed: Together with the index of an image, it determines the random numbers for this image.
     """
 
     def __init__(self, dataset, seed: int = 0):

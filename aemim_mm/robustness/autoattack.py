@@ -1,23 +1,24 @@
-"""AutoAttack, as the package ``pyautoattack`` has it: the field's reference for robust accuracy."""
+"""AutoAttack, the field's reference for robust accuracy, by the package ``pyautoattack``."""
 
 import logging
 import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.logging import print_log
 
-from ..attacks import Budget
+from ..attacks import Budget, check_whole
 from ..errors import UserError, unknown_name
 
 REQUIREMENT = 'pyautoattack>=0.2.0'
-# The standard version. Each attack runs on the images that the ones before it left.
+# The standard version. Each attack runs on the images that withstood the attacks before it.
 STANDARD = ('apgd-ce', 'apgd-t', 'fab-t', 'square')
 KNOWN = (*STANDARD, 'apgd-dlr', 'fab')
-# The loss of these (difference of logits ratio) compares the true logit with the first, the third and the fourth one.
+# The DLR loss compares the true logit with the first, the third and, in its targeted form, the fourth one.
 LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4}
-NORMS = {'linf': 'Linf', 'l2': 'L2'}
+NORMS: dict[str, Any] = {'linf': 'Linf', 'l2': 'L2'}
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class AutoAttack:
     """APGD-CE, targeted APGD-DLR, targeted FAB and Square, with the parameters of the standard version.
 
     Args:
-        eps, norm: See ``aemim_mm.attacks.Budget``: pixels, 0-255, in ``linf``; units of images from 0 to 1 in ``l2``.
-        attacks: Which, in this order. Default: the standard version, all four.
-        steps: Of APGD and FAB.
-        queries: Of Square.
-        seed: Of the random starts.
+        eps, norm: Budget, as in ``aemim_mm.attacks.Budget``: in pixels, 0-255, for ``linf``; in units of images from 0
+            to 1 for ``l2``.
+        attacks: Names of the attacks, in order. Default: the standard version, all four.
+        steps: Number of steps of APGD and FAB.
+        queries: Number of queries of Square.
+        seed: Seed of the random starts.
 
     Raises:
         UserError: ``pyautoattack`` is not installed, or a value is out of its range.
@@ -51,9 +53,7 @@ class AutoAttack:
             if name not in KNOWN:
                 raise unknown_name('attack of AutoAttack', name, KNOWN)
         for name in ('steps', 'queries'):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f'{name} is a whole number >= 1, but got {value!r}.')
+            check_whole(name, getattr(self, name), 1)
         _pyautoattack()
 
     @property
@@ -62,21 +62,21 @@ class AutoAttack:
         return Budget(self.eps, self.norm)
 
     @property
-    def names(self):
-        """What the attacks are called in reports."""
+    def names(self) -> tuple[str, ...]:
+        """The names of the attempts in reports."""
         return tuple(self.attacks)
 
-    def attempts(self, target):
-        """One function for each of ``names``, of images in pixels and labels, to perturbed images.
+    def attempts(self, classifier) -> list:
+        """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images.
 
         Args:
-            target: A ``PixelClassifier``.
+            classifier: A ``PixelClassifier``.
         """
-        return [self._attempt(target, name) for name in self.attacks]
+        return [self._attempt(classifier, name) for name in self.attacks]
 
-    def _attempt(self, target, name):
+    def _attempt(self, classifier, name):
         def attack(x, labels):
-            classes = target.logits(x[:1]).shape[1]
+            classes = classifier.logits(x[:1]).shape[1]
             least = LEAST_CLASSES.get(name, 2)
             if classes < least:
                 raise UserError(
@@ -84,17 +84,17 @@ class AutoAttack:
                     "Leave it out: attacks=('apgd-ce', 'fab', 'square')."
                 )
             with _quiet():
-                x_adv, _ = self._library(target, name, classes, x.device).run_standard_evaluation(
+                x_adv, _ = self._library(classifier, name, classes, x.device).run_standard_evaluation(
                     x / 255, labels, batch_size=len(x)
                 )
             return x_adv.detach() * 255
 
         return attack
 
-    def _library(self, target, name, classes, device):
-        """The library's object, running this attack alone with the parameters of the standard version."""
+    def _library(self, classifier, name, classes, device):
+        """Build the library's object for one attack, with the parameters of the standard version."""
         attack = _pyautoattack().AutoAttack(
-            target.unit_logits,
+            classifier.unit_logits,
             norm=NORMS[self.norm],
             eps=self.budget.pixels / 255,
             seed=self.seed,
@@ -130,7 +130,7 @@ def _pyautoattack():
 
 
 class _Once(logging.Filter):
-    """Passes each kind of warning on to the log of the run once: the library repeats itself at each batch."""
+    """Pass each kind of warning to the log of the run once; the library repeats its warnings at each batch."""
 
     said: set = set()
 
@@ -145,7 +145,7 @@ class _Once(logging.Filter):
 
 @contextmanager
 def _quiet():
-    """The library's warnings go to the log of the run, each once; a debugger's or coverage's trace stays on."""
+    """Send the library's warnings to the log of the run, each once, and restore the trace function it removes."""
     logger, once, trace = logging.getLogger('auto-attack'), _Once(), sys.gettrace()
     logger.addFilter(once)
     try:

@@ -1,7 +1,6 @@
-"""Can a robust accuracy be believed? The checks that the field asks for.
+"""Sanity checks of a robust accuracy, as the field recommends them.
 
-Each function returns one record. A check that fails does not say that the model is not robust, but that the number that
-was measured may be too high.
+Each function returns one record. A failed check means that the measured robust accuracy may be too high.
 
 Source: Carlini et al., arXiv 1902.06705, sections 4 and 5; Athalye et al., arXiv 1802.00420, section 3.1.
 """
@@ -14,12 +13,12 @@ from ..attacks import Budget, classification_loss
 from .attacked_classifier import AttackedModel
 from .autoattack import AutoAttack, available
 from .pixels import PixelClassifier, left_as_it_was
-from .whitebox import PGD
+from .whitebox import WhiteBox
 
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check: its name, whether it passed, what was measured, and what that means."""
+    """The outcome of one check: its name, whether it passed, the measured value, and what the value means."""
 
     name: str
     passed: bool
@@ -28,7 +27,7 @@ class Check:
 
 
 def check_eps_zero(clean: float, at_zero: float) -> Check:
-    """Accuracy under an attack with eps 0 is the clean accuracy; both in percent."""
+    """Check that the accuracy under an attack with eps 0 is the clean accuracy; both are in percent."""
     return Check(
         'eps 0 equals clean accuracy',
         clean == at_zero,
@@ -39,12 +38,12 @@ def check_eps_zero(clean: float, at_zero: float) -> Check:
 
 
 def check_falls(what: str, accuracies: dict, tolerance: float = 1.0) -> Check:
-    """Accuracy does not rise as ``what`` (``eps`` or ``steps``) grows.
+    """Check that accuracy does not rise as ``what`` grows.
 
     Args:
-        what: The name of what grows.
-        accuracies: Its values, and robust accuracy in percent at each.
-        tolerance: A rise of so many points is chance.
+        what: Name of the parameter that grows, ``eps`` or ``steps``.
+        accuracies: Value of the parameter to robust accuracy in percent.
+        tolerance: The largest rise, in points, that passes.
     """
     values = [accuracies[key] for key in sorted(accuracies)]
     rise = max((later - min(values[:i]) for i, later in enumerate(values) if i), default=0.0)
@@ -59,12 +58,12 @@ def check_falls(what: str, accuracies: dict, tolerance: float = 1.0) -> Check:
 
 
 def check_large_eps(accuracy: float, eps: float, floor: float = 0.0) -> Check:
-    """A budget that allows any image breaks all images.
+    """Check that an attack whose budget allows any image breaks all images.
 
     Args:
         accuracy: Robust accuracy in percent at ``eps``.
         eps: The large radius.
-        floor: What may be left, in percent.
+        floor: The highest accuracy, in percent, that passes.
     """
     return Check(
         'a large eps breaks everything',
@@ -76,18 +75,18 @@ def check_large_eps(accuracy: float, eps: float, floor: float = 0.0) -> Check:
 
 
 def check_zero_gradients(classifier, inputs, labels, tolerance: float = 0.05) -> Check:
-    """The gradient of cross-entropy by the image is not exactly zero.
+    """Check that the gradient of cross-entropy with respect to the image is not exactly zero.
 
     Args:
         classifier: A classifier of mmpretrain.
-        inputs, labels: Images as it sees them (B, C, H, W), and their classes (B,).
-        tolerance: Share of images whose gradient may be zero.
+        inputs, labels: Normalised images (B, C, H, W), and their classes (B,).
+        tolerance: The largest share of images with a zero gradient that passes.
     """
-    target = PixelClassifier(classifier)
-    pixels = target.space.to_pixels(inputs)
+    in_pixels = PixelClassifier(classifier)
+    pixels = in_pixels.to_pixels(inputs)
     with left_as_it_was(classifier):
         images = pixels.requires_grad_(True)
-        value = classification_loss('ce')(target.logits(images), labels.clone())
+        value = classification_loss('ce')(in_pixels.logits(images), labels.clone())
         gradient = torch.autograd.grad(value, images, allow_unused=True)[0] if value.requires_grad else None
     zero = 1.0 if gradient is None else (gradient.flatten(1) == 0).all(dim=1).float().mean().item()
     return Check(
@@ -100,34 +99,35 @@ def check_zero_gradients(classifier, inputs, labels, tolerance: float = 0.05) ->
 
 
 def check_deterministic(classifier, inputs, tolerance: float = 1e-4) -> Check:
-    """Two passes over the same images give the same logits.
+    """Check that two passes over the same images give the same logits.
 
     Args:
         classifier: A classifier of mmpretrain.
-        inputs: Images as it sees them, (B, C, H, W).
-        tolerance: Of the difference, relative to the largest logit.
+        inputs: Normalised images, (B, C, H, W).
+        tolerance: The largest difference that passes, relative to the largest logit.
     """
-    target = PixelClassifier(classifier)
-    pixels = target.space.to_pixels(inputs)
+    in_pixels = PixelClassifier(classifier)
+    pixels = in_pixels.to_pixels(inputs)
     with left_as_it_was(classifier, seed=0), torch.no_grad():
-        first, second = target.logits(pixels), target.logits(pixels)
+        first, second = in_pixels.logits(pixels), in_pixels.logits(pixels)
     difference = ((first - second).abs().max() / first.abs().max().clamp_min(1e-12)).item()
     return Check(
         'the model is deterministic',
         difference <= tolerance,
         difference,
         f'Two passes over the same images differ by {difference:.2g} of the largest logit. A randomised model needs '
-        'attacks that average the gradient over its randomness (expectation over transformation): these do not.',
+        'attacks that average the gradient over its randomness (expectation over transformation), which is not done '
+        'here.',
     )
 
 
 def check_black_box(white_box: float, black_box: float, name: str, tolerance: float = 1.0) -> Check:
-    """An attack that sees no gradients is not stronger than one that does.
+    """Check that an attack without gradients is not stronger than the white-box attack.
 
     Args:
         white_box, black_box: Robust accuracy in percent at the same budget.
-        name: Of the black-box attack.
-        tolerance: Points by which it may be stronger.
+        name: Name of the black-box attack.
+        tolerance: How many points the black-box attack may be stronger.
     """
     return Check(
         'no black-box attack beats the white-box one',
@@ -140,11 +140,11 @@ def check_black_box(white_box: float, black_box: float, name: str, tolerance: fl
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """A black-box attack of the simplest kind: several draws of noise, each at the corners of the ball.
+    """The simplest black-box attack: several draws of noise as large as the budget allows.
 
     Args:
-        eps, norm: See ``aemim_mm.attacks.Budget``.
-        draws: How many, >= 1.
+        eps, norm: Budget, as in ``aemim_mm.attacks.Budget``.
+        draws: Number of draws, >= 1.
     """
 
     eps: float
@@ -157,12 +157,12 @@ class RandomNoise:
         return Budget(self.eps, self.norm)
 
     @property
-    def names(self):
-        """What the draws are called in reports."""
+    def names(self) -> tuple[str, ...]:
+        """The names of the attempts in reports."""
         return tuple(f'noise-{number}' for number in range(1, self.draws + 1))
 
-    def attempts(self, target):
-        """One function for each of ``names``, of images in pixels and labels, to perturbed images."""
+    def attempts(self, classifier) -> list:
+        """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images."""
 
         def attack(x, labels):
             ball = self.budget.ball(x)
@@ -172,36 +172,36 @@ class RandomNoise:
 
 
 def black_box_attack(eps: float, norm: str, queries: int = 500):
-    """Square where ``pyautoattack`` is installed, else random noise; and its name."""
+    """Return Square if ``pyautoattack`` is installed, else random noise; and the name of the attack."""
     if available():
         return AutoAttack(eps, norm, attacks=('square',), queries=queries), f'Square ({queries} queries)'
     return RandomNoise(eps, norm), 'random noise (for the stronger Square, install pyautoattack)'
 
 
 def accuracy_under(classifier, attack, batches, seed: int = 0) -> float:
-    """Robust accuracy in percent; ``batches`` are pairs of images as the classifier sees them, and classes."""
+    """Measure robust accuracy in percent; ``batches`` are pairs of normalised images and classes."""
     model = AttackedModel(classifier, attack, seed=seed)
     broken = torch.cat([model.perturb(inputs, labels).success.cpu() for inputs, labels in batches])
     return 100 * (~broken).double().mean().item()
 
 
 def clean_accuracy(classifier, batches) -> float:
-    """Accuracy in percent of the classifier itself, which sees ``batches`` as they are."""
+    """Measure the classifier's accuracy in percent without an attack; ``batches`` as in :func:`accuracy_under`."""
     with left_as_it_was(classifier), torch.no_grad():
         right = [(classifier(inputs, mode='tensor').argmax(dim=1) == labels).cpu() for inputs, labels in batches]
     return 100 * torch.cat(right).double().mean().item()
 
 
-def run_sanity_checks(classifier, attack: PGD, batches, *, queries: int = 500) -> list[Check]:
-    """All checks of a classifier, around one attack; give it a few hundred images.
+def run_sanity_checks(classifier, attack: WhiteBox, batches, *, queries: int = 500) -> list[Check]:
+    """Run all checks of a white-box attack on a classifier.
 
-    They cost about five times the attack, and the queries of the black-box one.
+    They cost about five times the attack, plus the queries of the black-box attack. A few hundred images suffice.
 
     Args:
         classifier: A classifier of mmpretrain.
-        attack: The white-box attack whose results are to be believed; its ``eps`` is above 0.
-        batches: Pairs of images as the classifier sees them (B, C, H, W), and classes (B,).
-        queries: Of the black-box attack.
+        attack: The attack to check, with ``eps`` > 0.
+        batches: Pairs of normalised images (B, C, H, W) and classes (B,).
+        queries: Number of queries of the black-box attack.
 
     Returns:
         Seven records, in a fixed order.
@@ -211,11 +211,13 @@ def run_sanity_checks(classifier, attack: PGD, batches, *, queries: int = 500) -
     def accuracy(attack):
         return accuracy_under(classifier, attack, batches)
 
-    def with_eps(eps):
-        scale = eps / attack.eps
-        return replace(attack, eps=eps, step_size=attack.step_size and attack.step_size * scale)
-
+    # The largest distance between two images.
     everything = 255.0 if attack.norm == 'linf' else batches[0][0][0].numel() ** 0.5
+
+    def with_eps(eps):
+        step_size = attack.step_size and min(attack.step_size * eps / attack.eps, everything)
+        return replace(attack, eps=eps, step_size=step_size)
+
     base = accuracy(attack)
     by_eps = {eps: accuracy(with_eps(eps)) for eps in (attack.eps / 2, attack.eps * 2) if _allowed(eps, attack.norm)}
     by_eps = {0.0: accuracy(with_eps(0.0)), **by_eps, float(attack.eps): base}

@@ -1,4 +1,4 @@
-"""load_encoder, and the models of this project in mmpretrain.get_model."""
+"""load_encoder, and this project's models in mmpretrain.get_model."""
 
 import mmpretrain
 import numpy as np
@@ -34,7 +34,7 @@ def images():
 
 
 def photograph(height, width, seed=0):
-    """Smooth, so that a shift by a pixel shows, and two ways to resize agree."""
+    """A smooth image: a shift by a pixel changes it, and two methods of resizing agree."""
     coarse = np.random.default_rng(seed).integers(256, size=(6, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -51,7 +51,7 @@ def test_it_is_frozen(checkpoint, images):
     assert not encoder.training and not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not encoder(images).requires_grad
-    # Attacks need the gradient of the images.
+    # Attacks need the gradient with respect to the images.
     assert encoder(images.clone().requires_grad_()).requires_grad
 
 
@@ -114,7 +114,7 @@ def test_a_fine_tuned_classifier(images, tmp_path):
 
 
 def test_preprocess_as_in_training(checkpoint, aemim, tmp_path):
-    """An image of the right size, by our preprocessing and by the pipeline and data preprocessor of mmpretrain."""
+    """Our preprocessing equals mmpretrain's pipeline and data preprocessor for an image of the right size."""
     encoder, image = load_encoder(checkpoint), photograph(32, 32)
     image.save(tmp_path / 'x.png')
     pipeline = Compose([dict(type='LoadImageFromFile'), dict(type='mmpretrain.PackInputs')])
@@ -162,7 +162,7 @@ def test_images_that_are_none(checkpoint, tmp_path):
 
 
 def test_the_demo(tmp_path):
-    """One channel, 28 pixels, patches of 7, from the checkpoint of a run."""
+    """The checkpoint of a run with one channel, 28 pixels and patches of 7."""
     runs.train(runs.AEMIM, tmp_path)
     encoder = load_encoder(tmp_path / 'epoch_1.pth')
     assert (encoder.img_size, encoder.patch_size, encoder.in_channels) == ((28, 28), (7, 7), 1)
@@ -186,7 +186,7 @@ def test_names(checkpoint, tmp_path, monkeypatch):
         load_encoder('aemim_vit-c')
     with pytest.raises(UserError, match=r'There is no checkpoint work_dirs/gone.pth'):
         load_encoder('work_dirs/gone.pth')
-    # Once weights are published:
+    # With published weights:
     monkeypatch.setattr(ModelHub._models_dict['aemim_vit-b_800e'], 'weights', str(checkpoint))
     assert load_encoder('AEMIM_vit-b_800e').embed_dims == 48
 
@@ -203,7 +203,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
 
 def test_names_in_mmpretrain():
-    """Ours are known, beside all of mmpretrain's, and each names a config that exists."""
+    """mmpretrain lists our models beside its own. The config of each exists."""
     assert {'aemim_vit-b_800e', 'aemim_vit-l_800e', 'aesimmim_swin-b_800e'} <= set(mmpretrain.list_models('ae*'))
     assert len(mmpretrain.list_models()) > 500
     model = mmpretrain.get_model('AEMIM_vit-tiny_16e_fashion-mnist', pretrained=False)
@@ -230,7 +230,7 @@ def test_where_the_index_is_found(installed, tmp_path, monkeypatch):
     monkeypatch.setattr(model_index, 'PACKAGE', tmp_path / 'aemim_mm')
     monkeypatch.setattr(ModelHub, '_models_dict', {})
     model_index.register_models()
-    model_index.register_models()  # Twice is no conflict.
+    model_index.register_models()  # A second registration is no conflict.
     configs = [entry.config for entry in ModelHub._models_dict.values()]
     assert len(configs) > 5 and all(config.startswith(str(root / 'configs')) for config in configs)
 

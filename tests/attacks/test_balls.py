@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aemim_mm.attacks import ball_around, fgsm, pgd
+from aemim_mm.attacks import PGD, ball_around, pgd
 from aemim_mm.errors import UserError
 
 LOWER, UPPER = 0.0, 1.0
@@ -120,19 +120,13 @@ def test_momentum_is_mi_fgsm(x):
     assert not np.allclose(got, run(objective, x, **budget))
 
 
-@pytest.mark.parametrize('norm', ['linf', 'l2'])
-def test_fgsm_is_one_step_of_size_eps(x, norm):
-    weights = np.random.default_rng(1).normal(size=x.shape)
-    got = fgsm(
-        lambda images: (images * torch.tensor(weights)).sum(),
-        torch.tensor(x),
-        eps=0.2,
-        lower=LOWER,
-        upper=UPPER,
-        norm=norm,
-    )
+@pytest.mark.parametrize(('norm', 'eps', 'length'), [('linf', 4, 4), ('l2', 0.2, 0.2 * 255)])
+def test_fgsm_is_one_step_of_size_eps(x, norm, eps, length):
+    weights, x = np.random.default_rng(1).normal(size=x.shape), 255 * x
+    attack = PGD(eps, norm, steps=1, step_size=eps, start='zero')
+    got = attack.maximize(lambda images: (images * torch.tensor(weights)).sum(), torch.tensor(x))
     direction = np.sign(weights) if norm == 'linf' else weights / norms(weights).reshape(-1, 1, 1, 1)
-    np.testing.assert_allclose(got.numpy(), np.clip(x + 0.2 * direction, LOWER, UPPER), atol=1e-12)
+    np.testing.assert_allclose(got.numpy(), np.clip(x + length * direction, 0, 255), atol=1e-9)
 
 
 def test_an_unknown_norm_lists_the_known_ones(x):

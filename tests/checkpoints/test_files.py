@@ -1,4 +1,4 @@
-"""Files are whole or absent, with a checksum that other tools read; a damaged checkpoint is passed over."""
+"""Files are whole or absent. Other tools read the checksums. Damaged checkpoints are skipped."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from aemim_mm.errors import UserError
 
 
 def checkpoints(folder, numbers, checksum=True):
-    """Small checkpoints, one a second apart, the last one named in ``last_checkpoint``."""
+    """Write small checkpoints, one second apart, and name the last one in ``last_checkpoint``."""
     for number in numbers:
         path = folder / f'epoch_{number}.pth'
         torch.save(dict(state_dict=dict(weight=torch.full((500,), number)), meta=dict()), path)
@@ -79,7 +79,7 @@ def test_damage_is_found_and_the_one_before_is_taken(tmp_path, harm, checksum):
     if harm == 'gone':
         path.unlink()
     assert latest_intact(str(folder)) == str(folder / 'epoch_2.pth')
-    torch.save({}, folder / 'best_acc_epoch_9.pth')  # Newer, but without an optimizer.
+    torch.save({}, folder / 'best_acc_epoch_9.pth')  # This checkpoint is newer but holds no optimizer.
     assert latest_intact(str(folder)) == str(folder / 'epoch_2.pth')
 
 
@@ -101,7 +101,7 @@ def test_without_a_pointer_there_is_none_and_a_moved_folder_is_understood(tmp_pa
 
 
 def test_an_old_checksum_never_judges_a_new_file(tmp_path, monkeypatch):
-    """Killed between the two renames."""
+    """A process is killed between the two renames."""
     path = checkpoints(tmp_path, (1,)) / 'epoch_1.pth'
     content, replace = path.read_bytes(), os.replace
 

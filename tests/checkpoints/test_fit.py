@@ -1,4 +1,4 @@
-"""What fits, by name and shape, and what a start may do without."""
+"""Which checkpoints fit a model, by the names and shapes of their tensors."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from aemim_mm.errors import UserError
 
 @pytest.fixture
 def save(tmp_path):
-    """Write a state dict as a checkpoint; give its path."""
+    """Write a state dict as a checkpoint; return its path."""
 
     def save(state, **more):
         path = tmp_path / 'checkpoint.pth'
@@ -74,7 +74,7 @@ STATE = dict(meta={}, message_hub={})
 ALL = ('encoder', 'most', 'all', 'same')
 
 
-# What is changed in a checkpoint of the model itself, and for which needs it is still enough.
+# A change of a checkpoint of the model, and the needs that the changed checkpoint still meets.
 @pytest.mark.parametrize(
     ('change', 'enough'),
     [

@@ -1,4 +1,4 @@
-"""A checkpoint runs no code, through every tool that loads one, unless the user asks for it."""
+"""No tool runs code from a checkpoint unless the user asks for it."""
 
 import argparse
 import functools
@@ -25,7 +25,7 @@ from aemim_mm.errors import UserError
 
 
 class Call:
-    """Pickled, it is a call of ``function`` at loading; ``function`` may be such a call too."""
+    """An object that, when unpickled, calls ``function``, which may itself be such an object."""
 
     def __init__(self, function, *args):
         self.function, self.args = function, args
@@ -34,13 +34,13 @@ class Call:
         return self.function, self.args
 
     def __call__(self):
-        """Only for pickle, which asks whether the function of a call is callable."""
+        """pickle requires the function of a call to be callable."""
 
 
 def attack(kind, marker) -> Call:
-    """Pickled, it creates the file ``marker`` at loading."""
+    """Make an object that, when unpickled, creates the file ``marker``."""
     code = f'open({str(marker)!r}, "w").close()'
-    # From what a checkpoint may name to Python's eval, if getattr is allowed.
+    # With an unrestricted getattr, the allowed names lead to Python's eval.
     mean = Call(getattr, HistoryBuffer, 'mean')
     builtins = Call(Call(getattr, Call(getattr, mean, '__globals__'), 'get'), '__builtins__')
     return {
@@ -99,7 +99,7 @@ def test_no_disguise_helps(tmp_path, marker, disguise, kind):
     with pytest.raises(UserError, match=f'The checkpoint {path} (needs code|cannot be read)'):
         read_checkpoint(path)
     assert not marker.exists()
-    # So that the test can fail.
+    # The attack works without protection.
     pickle.loads(pickle.dumps(attack(kind, marker)))
     assert marker.exists()
 
@@ -143,7 +143,7 @@ def test_what_checkpoints_hold_is_read_as_it_was(tmp_path, zipped):
 
 
 def test_numpy_of_either_major_version(tmp_path):
-    """NumPy 2 pickles under another module's name than NumPy 1."""
+    """NumPy 1 and NumPy 2 pickle under different module names."""
     torch.save(dict(array=np.arange(3)), tmp_path / 'own.pth', _use_new_zipfile_serialization=False)
     content = (tmp_path / 'own.pth').read_bytes()
     own, other = b'numpy._core.multiarray', b'numpy.core.multiarray'
@@ -172,7 +172,7 @@ def test_safetensors_home_and_errors(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """The URL of a folder, and the folder; downloads go to another one."""
+    """A web server: its URL and the folder that it serves. Downloads go to another folder."""
     (tmp_path / 'served').mkdir()
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
 
@@ -194,7 +194,7 @@ def test_urls_are_downloaded_once(server):
     for name in ('a', 'b'):
         (folder / name).mkdir()
         save_file({name: torch.ones(1)}, folder / name / 'model.safetensors')
-    # The same file name is not the same file.
+    # Two URLs with the same file name are two files.
     assert list(read_checkpoint(f'{url}/a/model.safetensors')) == ['a']
     assert list(read_checkpoint(f'{url}/b/model.safetensors')) == ['b']
     (folder / 'a/model.safetensors').unlink()
@@ -213,7 +213,7 @@ def test_a_download_runs_nothing_either(server, marker):
 
 @pytest.mark.parametrize('name', ['torchvision://resnet18', 'openmmlab://some', '{url}/bad.pth', '{file}'])
 def test_mmengine_reads_by_us_within_only(server, marker, monkeypatch, name):
-    """Names too, which mmengine resolves and loads by itself."""
+    """This includes names that mmengine resolves and loads itself."""
     url, folder = server
     torch.save(attack('system', marker), folder / 'bad.pth')
     known = {'resnet18': f'{url}/bad.pth', 'some': f'{url}/bad.pth'}
@@ -256,7 +256,7 @@ PROBED = '_base_ = {base!r}\ntrain_dataloader = dict(dataset=dict(limit=100))\n'
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    """A folder with configs, and for each the whole checkpoint that it takes, without and with ``--resume``."""
+    """A folder with configs, and the whole checkpoints that they take."""
     folder = tmp_path_factory.mktemp('files')
     for name, text in dict(tested=TESTED, probed=PROBED).items():
         (folder / f'{name}.py').write_text(text.format(base=str(runs.AEMIM)))
@@ -319,7 +319,7 @@ def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys,
 
 
 def test_safetensors_everywhere(files, tmp_path):
-    """As load_from and init_cfg, read by mmengine itself."""
+    """mmengine reads them as load_from and as init_cfg."""
     weights = read_checkpoint(files / 'trained.pth')['state_dict']
     save_file(weights, tmp_path / 'encoder.safetensors')
     for tool in (start, initialise):

@@ -1,4 +1,4 @@
-"""Real photographs, whole and broken."""
+"""Photographs as files, whole and broken."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from aemim_mm.datasets import DemoFashionMNIST
 
 
 def load_photos():
-    """Photographs of scikit-image where it is installed, else enlarged pictures of the embedded data: RGB, uint8."""
+    """RGB images, uint8: photographs of scikit-image if it is installed, else enlarged images of the embedded data."""
     try:
         from skimage import data
     except ImportError:
@@ -25,13 +25,13 @@ def photos():
 
 @pytest.fixture(scope='session')
 def write(photos):
-    """Write photographs under these names below a folder; give their paths."""
+    """Write photographs with these names into a folder; return their paths."""
 
     def write(folder, names):
         paths = [folder / name for name in names]
         for i, path in enumerate(paths):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Rolled, so that each is a picture of its own.
+            # Shift each image, so that all differ.
             Image.fromarray(np.roll(photos[i % len(photos)], 7 * i, axis=1)).save(path)
         return paths
 

@@ -1,4 +1,4 @@
-"""Corruptions on the fly: the package's own output, the same in every run."""
+"""Corruptions equal the output of the package and are the same in every run."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from aemim_mm.datasets.shift_pipelines import corrupted, corrupted_detection, na
 from aemim_mm.errors import UserError
 
 package = pytest.importorskip('imagecorruptions')
-# They draw no random number.
+# These draw no random numbers.
 FIXED = ('defocus_blur', 'zoom_blur', 'brightness', 'contrast', 'pixelate', 'jpeg_compression')
 
 
@@ -32,7 +32,7 @@ def test_names_are_those_of_the_package():
 
 @pytest.mark.parametrize('name', CORRUPTIONS)
 def test_equals_the_package(name, photo):
-    """The package's front door, with its generators seeded by hand; its entropy is all that is taken away."""
+    """Call the public function of the package, with its random generators seeded."""
     own = dict(seed=7) if name in ('impulse_noise', 'glass_blur') else {}
     for severity in (1, 4):
         with numpy_seed(7):
@@ -42,7 +42,7 @@ def test_equals_the_package(name, photo):
 
 @pytest.mark.parametrize('name', CORRUPTIONS)
 def test_distance_to_the_clean_image_grows_with_severity(name, photos):
-    """Mean over photographs and seeds. Of frost, pixels need not differ more from severity 3 on."""
+    """On average over photographs and seeds, images differ more at each severity; for frost only up to severity 3."""
     clean = [photo[:120, :120] for photo in photos]
 
     def distance(severity):
@@ -80,7 +80,7 @@ def test_grey_equals_the_channels_of_a_colourless_image(name, photo):
 
 
 def test_the_package_gets_rgb(photo):
-    """What a loader gives is BGR; JPEG compression treats red and blue differently."""
+    """Loaders return BGR. JPEG compression treats red and blue differently."""
     bgr = photo[..., ::-1]
     done = Corrupt('jpeg_compression', 5)(dict(img=bgr, sample_idx=0))['img']
     expected = package.corrupt(photo, 5, 'jpeg_compression')
@@ -110,7 +110,7 @@ def test_seeds_differ_by_everything_they_come_from():
     places = [0, 1, 49_999, 'a.png', 'b.png']
     seeds = [image_seed(s, n, v, p) for s in (0, 1) for n in CORRUPTIONS for v in (1, 5) for p in places]
     assert len(set(seeds)) == len(seeds)
-    # Fixed, so that numbers can be reproduced by later versions.
+    # These values are fixed, so that later versions reproduce results.
     assert image_seed(0, 'fog', 3, 5) == image_seed(0, 'fog', 3, np.int64(5)) == 2660038084
 
 
@@ -133,7 +133,7 @@ def test_any_number_of_workers_in_any_order(name, write, tmp_path):
 
 
 def test_embedded_test_images():
-    """28 x 28 grey pixels, from the data set's own pipeline to the packed tensor."""
+    """28 x 28 grey pixels go through the pipeline of the data set to the packed tensor."""
     clean = DemoFashionMNIST(split='test', limit=3, pipeline=[dict(type='PackInputs')])
     noisy = DemoFashionMNIST(
         split='test', limit=3, pipeline=corrupted([dict(type='PackInputs')], 'gaussian_noise', 5, seed=2)
@@ -234,7 +234,7 @@ def test_a_package_of_the_same_name_that_cannot_be_seeded(monkeypatch):
 
 
 def test_a_data_set_of_mmdet(write, tmp_path):
-    """The second image of two, with the objects of the clean one."""
+    """The second of two images keeps the objects of the clean image."""
     pytest.importorskip('mmdet')
     pytest.importorskip('aemim_mm.det')
     from mmdet.registry import DATASETS
@@ -265,7 +265,7 @@ def test_a_data_set_of_mmdet(write, tmp_path):
 
 
 def test_equals_the_transform_of_mmdet(photo):
-    """With its generator seeded alike; onedl-mmdetection 3.5 has none, and takes ours by its scope."""
+    """Ours equals mmdet's with the same seed. onedl-mmdetection 3.5 has none and uses ours by its scope."""
     pytest.importorskip('mmdet')
     pytest.importorskip('aemim_mm.det')
     from mmdet.datasets.transforms import transforms

@@ -1,4 +1,4 @@
-"""The embedded data are what they are said to be, and the right split is read."""
+"""The embedded data are complete and balanced, and the right split is read."""
 
 import os.path as osp
 import shutil

@@ -1,4 +1,4 @@
-"""Which files of a folder count, and what is wrong with a folder."""
+"""Which files of a folder are used, and the errors for unsuitable folders."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Any image comes out as OpenCV or mmcv would give it, whole; or not at all."""
+"""An image is loaded whole, as by OpenCV or mmcv, or it is an error."""
 
 import io
 
@@ -57,7 +57,7 @@ def test_sixteen_bits_equal_opencv(photo, kind):
     content = encode(Image.fromarray(grey), kind)
     got = decode(content)
     np.testing.assert_array_equal(got, opencv(content))
-    assert len(np.unique(got)) > 50  # mmcv's Pillow backend makes nearly all of it white.
+    assert len(np.unique(got)) > 50  # mmcv's Pillow backend turns nearly all of this image white.
 
 
 def test_sixteen_bit_colour_equals_opencv(photo):
@@ -114,7 +114,7 @@ def test_enormous_image_is_unreadable_and_a_large_one_is_not(tmp_path, write, ph
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', pixels // 2 - 1)
     with pytest.raises(UnreadableImageError, match='DecompressionBombError'):
         LoadWholeImage()({'img_path': str(path)})
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', pixels - 1)  # Pillow warns; the test would fail.
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', pixels - 1)  # Pillow warns, which would fail the test.
     assert LoadWholeImage()({'img_path': str(path)})['img_shape'] == (photo.height, photo.width)
 
 

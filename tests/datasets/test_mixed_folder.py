@@ -26,7 +26,7 @@ custom_hooks = [dict(type='UnreadableImagesHook'), dict(type='SeenImagesHook')]
 
 
 def make_folder(root):
-    """90 good images and 10 bad files of four kinds, in ten folders; give the paths of each."""
+    """90 good images and 10 bad files of four kinds, in ten folders; return the paths of both."""
     chance = np.random.default_rng(0)
     corrupt = set(chance.choice(100, size=10, replace=False).tolist())
     good, bad = set(), set()

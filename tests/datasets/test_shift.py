@@ -1,4 +1,4 @@
-"""Test sets under distribution shift: tiny trees, a classifier that is known by heart, mmengine's evaluator."""
+"""Test sets under distribution shift: small folders, a classifier with fixed answers, mmengine's evaluator."""
 
 import json
 import os
@@ -26,7 +26,7 @@ A_CLASSES, R_CLASSES = range(5, 1000, 5), range(1, 1000, 4)
 
 
 def tree(root, images, folders=()):
-    """Small images at these paths below ``root``, and folders that may stay empty."""
+    """Write small images at these paths in ``root``, and empty folders."""
     for folder in folders:
         os.makedirs(root / folder, exist_ok=True)
     for path in images:
@@ -35,7 +35,7 @@ def tree(root, images, folders=()):
 
 
 def classify(sample, scores):
-    """Logits by file name: ``{file: {label: logit}}``, the other classes 0."""
+    """A classifier with given logits: ``{file: {label: logit}}``; other logits are 0."""
     logits = torch.zeros(1000)
     for label, value in scores[os.path.basename(sample.img_path)].items():
         logits[label] = value
@@ -43,7 +43,7 @@ def classify(sample, scores):
 
 
 def evaluate(config, metric, scores, batch_size=2):
-    """All of the data set through a loader and mmengine's Evaluator, as its TestLoop does it."""
+    """Evaluate a data set with a loader and mmengine's Evaluator, as its TestLoop does."""
     dataset = DATASETS.build(dict(pipeline=PIPELINE, **config))
     metric = METRICS.build(metric)
     evaluator = Evaluator(metric)
@@ -55,7 +55,7 @@ def evaluate(config, metric, scores, batch_size=2):
 
 def test_wnids_are_those_of_imagenet():
     assert len(WNIDS) == len(set(WNIDS)) == 1000 and list(WNIDS) == sorted(WNIDS)
-    # The first, the tabby cat and the last, with the names that mmpretrain has for them.
+    # The first class, the tabby cat and the last class, with mmpretrain's names.
     names = DATASETS.get('ImageNet').METAINFO['classes']
     assert (WNIDS[0], WNIDS[281], WNIDS[999]) == ('n01440764', 'n02123045', 'n15075141')
     assert names[0].startswith('tench') and names[281].startswith('tabby') and names[999].startswith('toilet tissue')
@@ -67,7 +67,7 @@ def test_wnids_are_those_of_imagenet():
 
 @pytest.mark.parametrize('kind, classes', [('ImageNetA', A_CLASSES), ('ImageNetR', range(0, 800, 4))])
 def test_only_the_classes_of_the_subset_compete(kind, classes, tmp_path):
-    """Three images: right among the 200 only, right among all, wrong among the 200."""
+    """Three predictions: right among the 200 classes only, right among all, wrong among the 200."""
     classes = list(classes)[:199] + [999]
     wnids = [WNIDS[label] for label in classes]
     a, b, outside = classes[3], classes[8], next(label for label in range(1000) if label not in classes)
@@ -86,12 +86,12 @@ def test_only_the_classes_of_the_subset_compete(kind, classes, tmp_path):
 
 
 def test_a_subset_of_the_metric_itself(tmp_path):
-    """As for any data set: among classes 7 and 3, in whatever order they are named."""
+    """For any data set, only the classes 7 and 3 compete, in any order."""
     tree(tmp_path, [f'{WNIDS[7]}/x.JPEG', f'{WNIDS[3]}/y.JPEG'], WNIDS)
     scores = {'x.JPEG': {0: 9, 3: 1, 7: 2}, 'y.JPEG': {0: 9, 3: 1, 7: 2}}
     config = dict(type='ImageNetSketch', data_root=str(tmp_path))
     got, metric, _ = evaluate(config, dict(type='SubsetAccuracy', classes=[7, 3]), scores)
-    assert got['accuracy/top1'] == 50 and metric.correct.tolist() == [False, True]  # Class 3 comes first.
+    assert got['accuracy/top1'] == 50 and metric.correct.tolist() == [False, True]  # Class 3 precedes class 7.
     with pytest.raises(UserError, match=r'y.JPEG has the labels \[3\], none of which is among the 1 classes'):
         evaluate(config, dict(type='SubsetAccuracy', classes=[7]), scores)
     with pytest.raises(UserError, match='no class_subset in its metainfo'):
@@ -142,7 +142,7 @@ def test_imagenet_c_is_read_at_its_severity(tmp_path):
 
 
 def test_folders_of_v2_are_numbers(tmp_path):
-    """As strings, folder 10 would come third."""
+    """In sorted order, folder 10 would be third."""
     tree(tmp_path, ['2/two.jpeg', '10/ten.jpeg', '999/last.jpeg'], map(str, range(1000)))
     scores = {'two.jpeg': {2: 1}, 'ten.jpeg': {10: 1}, 'last.jpeg': {998: 1}}
     config = dict(type='ImageNetV2', data_root=str(tmp_path))
@@ -157,7 +157,7 @@ def test_folders_of_v2_are_numbers(tmp_path):
 
 @pytest.mark.parametrize('nested', [False, True])
 def test_real_takes_any_label_of_the_set(nested, tmp_path):
-    """Image 2 has no label and does not count; image 3 has two."""
+    """Image 2 has no label and is left out. Image 3 has two labels."""
     names = [f'ILSVRC2012_val_{number:08d}.JPEG' for number in range(1, 5)]
     folder = [WNIDS[9 - i] + '/' if nested else '' for i in range(4)]
     tree(tmp_path / 'val', [f + name for f, name in zip(folder, names)])
@@ -185,7 +185,7 @@ def test_real_takes_any_label_of_the_set(nested, tmp_path):
 
 
 def objectnet(root, **changes):
-    """Three classes of ObjectNet; "Chair" is two of ImageNet's, "Air freshener" none. Ids differ from labels."""
+    """Three classes of ObjectNet: "Chair" is two classes of ImageNet, "Air freshener" none. Ids differ from labels."""
     id_of_label = {str(label): (label * 7 + 3) % 1000 for label in range(1000)}
     lines = [''] * 1000
     for label, line in id_of_label.items():
@@ -290,7 +290,7 @@ def test_wrong_predictions_are_refused(tmp_path):
 
 
 def worker(rank, folder):
-    """Its share of seven images, one of which it gets twice; the first process writes what it knows at the end."""
+    """Evaluate this rank's share of seven images, one of them twice; on rank 0, save the result."""
     metric = METRICS.build(dict(type='CorrectMetric'))
     right = [True, False, False, True, True, False, True]
     loader = DataLoader(range(7), sampler=DefaultSampler(range(7), shuffle=False), collate_fn=pseudo_collate)

@@ -28,7 +28,7 @@ def folder(tmp_path, write, break_file):
 
 
 def check_epoch(batches):
-    """Batches keep their size; each good image comes in its own place, and a good one in each bad image's place."""
+    """Assert that batches keep their size, good images keep their index, and good images replace bad ones."""
     assert [len(batch) for batch in batches] == [4, 4, 4]
     seen = np.concatenate(batches)
     for place, index in enumerate(seen):
@@ -52,12 +52,12 @@ def test_two_epochs(folder, write, start, persistent):
     check_epoch(list(loader))
     assert dataset.bad.nonzero().flatten().tolist() == list(BAD)
     assert dataset.unreadable() == [str(folder / NAMES[i]) for i in BAD]
-    write(folder, NAMES)  # Now all are whole: were they tried again, they would be seen.
+    write(folder, NAMES)  # Now all files are whole. If they were tried again, they would be seen.
     check_epoch(list(loader))
 
 
 def test_known_bad_images_do_not_change_what_is_drawn(folder):
-    """So that a resumed run, which knows nothing yet, repeats the run it goes on from."""
+    """A resumed run, in which no image is marked yet, has to repeat the earlier run."""
 
     def epoch(dataset):
         np.random.seed(3)

@@ -1,3 +1,3 @@
-"""Installs the stand-in for mmcv's operators, where it is needed, before a test imports mmcv.ops or mmdet."""
+"""Install the stand-in for mmcv's operators before a test imports mmcv.ops or mmdet."""
 
 import aemim_mm.det  # noqa: F401

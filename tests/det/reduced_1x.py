@@ -1,4 +1,4 @@
-"""mask-rcnn_vitdet-b_1x_coco.py with a small network, for images of 128 pixels: 70 seconds on one CPU core."""
+"""mask-rcnn_vitdet-b_1x_coco.py with a small network, for images of 128 pixels."""
 
 _base_ = '../../configs/benchmarks/coco/mask-rcnn_vitdet-b_1x_coco.py'
 
@@ -46,5 +46,5 @@ param_scheduler = [
 train_cfg = dict(val_interval=12)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=12))
 
-# Seeds differ by several points of mask AP50 (docs/detection.md); tests set their own where they compare.
+# The mask AP50 differs by several points between seeds. Tests that compare runs set the seed.
 randomness = dict(seed=1)

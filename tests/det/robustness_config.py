@@ -1,4 +1,4 @@
-"""reduced_1x.py with the detector of test_detector_robustness.py in place of the network."""
+"""reduced_1x.py with the detector of test_detector_robustness.py."""
 
 _base_ = './reduced_1x.py'
 

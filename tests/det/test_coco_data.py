@@ -1,4 +1,4 @@
-"""Data in COCO's format by two flags; missing and broken images; bad annotation files."""
+"""Data in COCO's format: the two flags, missing and unreadable images, and bad annotation files."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy of the data, to be damaged."""
+    """A copy of the data, which tests may damage."""
     return shutil.copytree(made, tmp_path / 'data')
 
 
@@ -48,7 +48,7 @@ def annotations(root, split='train'):
     return root / f'annotations/instances_{split}2017.json'
 
 
-# Where the classes are counted: read off mmdet's base configs.
+# The fields of mmdet's base configs that hold the number of classes.
 HEADS = {
     'mask-rcnn_r50_fpn': ['roi_head.bbox_head', 'roi_head.mask_head'],
     'cascade-mask-rcnn_r50_fpn': [*(f'roi_head.bbox_head.{i}' for i in range(3)), 'roi_head.mask_head'],
@@ -74,7 +74,7 @@ def test_classes_reach_heads_and_data_sets(root, tmp_path, model, given, expecte
             old, new = old[part], new[part]
         assert old['num_classes'] == 80 and new.num_classes == len(expected)
         old['num_classes'] = len(expected)
-    # And nothing else has changed.
+    # Nothing else has changed.
     assert cfg.model.to_dict() == before
 
 
@@ -256,7 +256,7 @@ def test_broken_images_are_skipped_in_training_and_an_error_in_tests(root):
 
 
 def test_an_augmentation_may_give_nothing(root):
-    """As mmdet's crops do where no object is left: another image is taken, and none is called broken."""
+    """If a crop leaves no object, another image is used, and none is marked as unreadable."""
     dataset = build(root)
     dataset.pipeline.transforms.append(lambda results: None if results['img_id'] == 1 else results)
     assert dataset[0]['img_id'] != 1 and not dataset.bad.any()
@@ -281,7 +281,7 @@ custom_hooks = [dict(type='UnreadableImagesHook')]
 """
 
 
-# mmdet names its visualizer, and this process makes three.
+# mmdet's configs name the visualizer, and this process makes three.
 @pytest.mark.filterwarnings('ignore:.* instance named of visualizer has been created')
 def test_two_flags_through_both_tools(root, tmp_path, capsys):
     (tmp_path / 'config.py').write_text(TRAINED)
@@ -300,7 +300,7 @@ def test_two_flags_through_both_tools(root, tmp_path, capsys):
     assert len(weights['bbox_head.retina_cls.bias']) == 2 * 9
     runs.test(tmp_path / 'config.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'test', *flags)
     assert 'bbox_mAP' in runs.log_of(tmp_path / 'test')
-    # Without the flag there are three classes, which the checkpoint has not.
+    # Without the flag there are three classes, but the checkpoint has two.
     capsys.readouterr()
     with pytest.raises(SystemExit):
         runs.test(tmp_path / 'config.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'test', *flags[:2])

@@ -1,4 +1,4 @@
-"""COCO-C through tools/robustness.py, with a detector that knows the answers and forgets some when it sees noise."""
+"""COCO-C by tools/robustness.py, with a detector that knows the objects and omits more of them under noise."""
 
 import json
 import re
@@ -22,7 +22,7 @@ CONFIG = runs.REPO / 'tests/det/robustness_config.py'
 
 @MODELS.register_module()
 class Seeing(BaseModel):
-    """Gives the true objects, but for some, as the image's pixels have it: another image, other objects."""
+    """A detector that returns the true objects without some, which depend on the pixels of the image."""
 
     def __init__(self, bbox_head=None, data_preprocessor=None):
         super().__init__(BaseDataPreprocessor())
@@ -70,13 +70,13 @@ def test_all_corruptions_and_again(coco, tmp_path, capsys):
     )
     for key, value in expected.items():
         assert content['summary']['x'][f'segm_mAP {key}'] == value
-    # mmdet says the same of masks, its second table.
+    # mmdet prints the same for masks in its second table.
     rpc = re.findall(r'rPC\] \(segm\)\nmAP   => +([\d.]+) %', text)
     assert len(rpc) == 1 and float(rpc[0]) == pytest.approx(expected['rPC'], abs=0.06)
     assert 'x: segm_mAP mPC' in text and 'fog/3 segm_mAP' in (tmp_path / 'results.csv').read_text()
     assert (tmp_path / 'corruptions.svg').exists() and 'mPC' in (tmp_path / 'report.html').read_text()
 
-    # Interrupted, it goes on: only what is lost is measured again.
+    # After an interruption, only lost results are measured again.
     parts = sorted((tmp_path / 'parts/x').glob('*.json'))
     times = {path: path.stat().st_mtime_ns for path in parts}
     parts[3].unlink()
@@ -85,7 +85,7 @@ def test_all_corruptions_and_again(coco, tmp_path, capsys):
 
 
 def test_a_part_of_the_images_is_judged_by_itself(coco, tmp_path):
-    """The oracle: mmdet's own metric with an annotation file of these images only."""
+    """The oracle is mmdet's own metric with an annotation file of these images only."""
     found = measure(coco, tmp_path, '--limit', 3, '--compare', f'y={CONFIG}:{coco}/other.pth')['results']
     assert found['x'] == found['y']
     found = found['x']['clean']

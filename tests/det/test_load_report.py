@@ -1,4 +1,4 @@
-"""What the load report says of pre-trained encoders, for detectors and other networks."""
+"""The load report for pre-trained encoders in detectors and other networks."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_vitdet(tmp_path, source, left_out):
     assert not report.missing + report.mismatched
     own = set(backbone.state_dict()) - {'pos_embed', *report.new}
     assert set(report.fitting) == own
-    # As load_from of a detector, too.
+    # The same for load_from of a detector.
     detector = torch.nn.ModuleDict(dict(backbone=backbone, head=torch.nn.Linear(2, 2)))
     assert check_checkpoint(detector, path).missing == ['head.weight', 'head.bias']
 

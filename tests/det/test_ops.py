@@ -1,4 +1,4 @@
-"""Operators of mmcv, whoever serves them, against values made with compiled mmcv 2.3.6; and the stand-in's manners."""
+"""mmcv's operators equal values of compiled mmcv 2.3.6, and the stand-in is installed only if needed."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ REFERENCE = np.load(Path(__file__).parents[1] / 'data/mmcv_ops.npz')
 CASES = json.loads(str(REFERENCE['meta']))['cases']
 IS_STAND_IN = isinstance(sys.modules.get('mmcv._ext'), ops.StandIn)
 ONLY_STAND_IN = pytest.mark.skipif(not IS_STAND_IN, reason='this mmcv is compiled')
-# mmcv announces its C++ NMS for rotated boxes once.
+# mmcv logs a message about its C++ NMS for rotated boxes once.
 pytestmark = pytest.mark.filterwarnings('ignore::ImportWarning')
 
 
@@ -79,7 +79,7 @@ def test_batched_nms(case):
 
 
 def plain_soft_nms(boxes, scores, *, iou_threshold, sigma, min_score, method, offset):
-    """The paper's figure 2 with loops, for one box at a time."""
+    """Soft-NMS as in the paper's figure 2, with a loop over boxes."""
 
     def iou(a, b):
         width = min(a[2], b[2]) - max(a[0], b[0]) + offset

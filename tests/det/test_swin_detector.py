@@ -1,4 +1,4 @@
-"""A Swin encoder pre-trained by AESimMIM, in a detector's place."""
+"""A Swin encoder that AESimMIM has pre-trained serves as the backbone of a detector."""
 
 from copy import deepcopy
 

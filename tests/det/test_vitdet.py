@@ -1,4 +1,4 @@
-"""The detector's backbone against mmpretrain's ViT, its pyramid against plain functions, and layer decay by hand."""
+"""The backbone equals mmpretrain's ViT, the pyramid plain functions, and layer decay a computation by hand."""
 
 import pytest
 import torch
@@ -19,11 +19,11 @@ ALL_GLOBAL = dict(ARCH, global_attn_indexes=[0, 1, 2])
 
 
 def make(model, seed=0):
-    """A model with random values in every parameter, also in those that start at zero."""
+    """Set every parameter to random values, also those that start at zero."""
     torch.manual_seed(seed)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1)
-    model.eval()  # Of mmpretrain's backbones, it returns nothing.
+    model.eval()  # train() of mmpretrain's backbones returns nothing.
     return model
 
 
@@ -35,7 +35,7 @@ def images():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """An AEMIM encoder for 64 pixels, as it stands in a checkpoint of pre-training."""
+    """An AEMIM encoder for 64 pixels, as in a checkpoint of a pre-training."""
     encoder = make(AEMIMViT(arch=ARCH, img_size=64, patch_size=16))
     path = tmp_path / 'encoder.pth'
     torch.save(dict(state_dict={f'backbone.{name}': value for name, value in encoder.state_dict().items()}), path)

@@ -1,4 +1,4 @@
-"""A resumed run ends as one without a break: by epochs or iterations, with or without workers, stopped anywhere."""
+"""A resumed run ends like a run without a break, for both loops, with and without workers, at any iteration."""
 
 import itertools
 import random
@@ -21,7 +21,7 @@ ITERATIONS = dict(type='ResumableIterLoop', max_iters=15, val_interval=100)
 
 
 class Noisy(Dataset):
-    """Twenty items, each changed by all three sources of random numbers; it counts what was loaded, in any process."""
+    """Twenty items with noise from Python, NumPy and torch. Counts the loads of each item over all processes."""
 
     metainfo = {}
 
@@ -29,7 +29,7 @@ class Noisy(Dataset):
         self.loaded = torch.zeros(20, dtype=torch.int64).share_memory_()
 
     def __deepcopy__(self, memo):
-        return self  # mmengine copies what it builds the loader from, and the memory would not be shared.
+        return self  # mmengine copies the config of the loader. The copies have to share this memory.
 
     def __len__(self):
         return len(self.loaded)
@@ -65,7 +65,7 @@ def runner(work_dir, loop, workers, *, resume=False, sampler='DefaultSampler', s
         ),
         train_cfg=dict(loop),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1), accumulative_counts=accumulate),
-        # mmengine steps it within an accumulation, and torch warns.
+        # Within an accumulation, mmengine steps the schedule, and torch warns.
         param_scheduler=[dict(type='CosineAnnealingLR', T_max=15, by_epoch=False)] if accumulate == 1 else None,
         default_hooks=dict(checkpoint=dict(type='SafeCheckpointHook', interval=100)),
         resume=resume,
@@ -82,7 +82,7 @@ def train(run):
 
 
 def stop_at(run, iteration):
-    """Have SIGTERM come in this iteration."""
+    """Train, and simulate SIGTERM in this iteration."""
     (hook,) = (hook for hook in run.hooks if type(hook).__name__ == 'SafeCheckpointHook')
     step = run.model.train_step
 
@@ -115,7 +115,7 @@ def test_stopped_and_resumed_it_ends_the_same(tmp_path, loop, workers, sampler, 
     settings = dict(sampler=sampler, seed=seed)
     whole = runner(tmp_path / 'stopped', loop, 0, **settings)
     stop_at(whole, iteration)
-    # Without a seed, the break is the first thing that both have in common.
+    # Without a seed, two runs are equal only from the checkpoint on.
     other = runner(tmp_path / 'stopped', loop, 0, resume=True, **settings)
     train(other)
     resumed = runner(tmp_path / 'stopped', loop, workers, resume=True, **settings)
@@ -123,7 +123,7 @@ def test_stopped_and_resumed_it_ends_the_same(tmp_path, loop, workers, sampler, 
     train(resumed)
     assert torch.equal(resumed.model.weight, other.model.weight)
     assert resumed.model.seen == other.model.seen
-    # What was done before the break is not even loaded.
+    # Items from before the break are not loaded.
     prefetched = 4 * 4 if workers and sampler == 'InfiniteSampler' else 0
     assert 0 <= resumed.train_dataloader.dataset.loaded.sum() - (60 - 4 * iteration) <= prefetched
     if seed is not None:
@@ -177,7 +177,7 @@ def test_it_stops_between_accumulations(tmp_path):
 
 @pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS])
 def test_what_is_left_of_an_accumulation_is_the_last_update(tmp_path, monkeypatch, loop):
-    """15 iterations in fours: three updates from four batches, over the ends of epochs, and one from three."""
+    """15 iterations with accumulation over 4: three updates from four batches, across epochs, and one from three."""
     run, gradients, updates = runner(tmp_path, loop, 0, accumulate=4), [], []
     scale, step = OptimWrapper.scale_loss, torch.optim.AdamW.step
 

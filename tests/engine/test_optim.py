@@ -1,4 +1,4 @@
-"""bfloat16 autocast around the forward pass, without loss scaling."""
+"""The forward pass runs under bfloat16 autocast, without loss scaling; FusedAdamW equals AdamW."""
 
 from copy import deepcopy
 
@@ -41,7 +41,7 @@ def test_a_step_is_that_of_unscaled_bfloat16_gradients(wrapper):
     with optim.optim_context(model):
         loss = model(x).float().sum()
     optim.update_params(loss)
-    # The gradient of the sum is x, in each row; these numbers are exact in bfloat16.
+    # Each row of the gradient of the sum is x. These numbers are exact in bfloat16.
     torch.testing.assert_close(model.weight.detach(), weight - 0.5 * x.expand(2, 3), atol=0, rtol=0)
     assert model.weight.dtype is torch.float32
 
@@ -63,14 +63,14 @@ def test_gradients_accumulate(wrapper):
 
 
 def steps_of_adamw(kind, saved=None):
-    """Three steps on two groups; gives the optimizer and the weights."""
+    """Take three steps on two groups; return the optimizer and the weights."""
     torch.manual_seed(0)
     model = torch.nn.Linear(5, 4)
     config = dict(type=kind, lr=0.1, betas=(0.9, 0.95), weight_decay=0.3)
     paramwise = dict(bias_decay_mult=0.0, custom_keys={'weight': dict(lr_mult=0.5)})
     optimizer = build_optim_wrapper(model, dict(optimizer=config, paramwise_cfg=paramwise)).optimizer
     if saved:
-        optimizer.load_state_dict(deepcopy(saved))  # It takes the tensors as they are, and steps change them.
+        optimizer.load_state_dict(deepcopy(saved))  # The optimizer changes the tensors in place.
     for _ in range(3):
         optimizer.zero_grad()
         model(torch.ones(2, 5)).square().sum().backward()

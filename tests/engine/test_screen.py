@@ -1,4 +1,4 @@
-"""The screen's log of a short training, and its log file."""
+"""The lines about single parameters are in the log file only."""
 
 from helpers import runs, tiny
 from mmengine.logging import MMLogger
@@ -14,7 +14,7 @@ def test_a_training_shows_no_line_for_each_parameter(tmp_path, capfd):
     screen, file = capfd.readouterr().out, runs.log_of(tmp_path)
     assert file.count(INIT) > 10 and file.count(OPTIONS) > 10
     assert INIT not in screen and OPTIONS not in screen
-    # All else is on both.
+    # Other lines are on the screen and in the file.
     for line in ('System environment', 'Epoch(train)', 'Saving checkpoint at 1 epochs'):
         assert line in screen and line in file
 

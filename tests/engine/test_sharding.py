@@ -1,4 +1,4 @@
-"""ZeRO-1 and FSDP on two processes against plain DDP; clear errors for what does not work."""
+"""ZeRO-1 and FSDP on two processes equal DDP. What does not work is a clear error."""
 
 import functools
 
@@ -22,7 +22,7 @@ SHARDED = tiny.merged(WRAPPER, dict(optimizer=dict(type='ZeroRedundancyOptimizer
 
 
 def two(work_dir, *flags, options=()):
-    """``tools/train.py`` on two processes, to its end."""
+    """Run ``tools/train.py`` on two processes to the end; return the first one."""
     started = faults.two_processes(work_dir, *flags, options=options)
     for process in started:
         assert process.wait() == 0, process.output()
@@ -44,7 +44,11 @@ def zero(tmp_path_factory):
 
 
 def assert_same_training(path, expected) -> None:
-    """Bit for bit; but of an optimizer's default settings, mmengine notes only those that the sharded one was given."""
+    """Assert equality bit for bit.
+
+    For a sharded optimizer, mmengine stores only the settings that the config gives, so only the learning rate is
+    compared among the default settings.
+    """
     got, wanted = (torch.load(file, map_location='cpu', weights_only=False) for file in (path, expected))
     noted = [part['optimizer'].pop('base_param_settings')['lr'] for part in (got, wanted)]
     assert noted[0] == noted[1]
@@ -54,7 +58,7 @@ def assert_same_training(path, expected) -> None:
 
 
 def test_zero_saves_what_plain_ddp_saves_bit_for_bit(plain, zero):
-    """Weights, the whole state of the optimizer, its groups with their weight decay, the schedules."""
+    """Weights, the state and the parameter groups of the optimizer, and the schedules are equal."""
     for epoch in (2, 3):
         assert_same_training(zero / f'epoch_{epoch}.pth', plain / f'epoch_{epoch}.pth')
         assert files.damage(str(zero / f'epoch_{epoch}.pth')) is None
@@ -86,13 +90,13 @@ def test_zero_on_a_full_disk_ends_all_ranks_with_one_line(tmp_path):
 
 
 def held(optimizer) -> int:
-    """Numbers of the optimizer's state in this process; a second copy counts, though a CPU lets it share the memory."""
+    """Count the elements of the optimizer's state in this process, a second copy included."""
     parts = {id(part): part.state for part in (optimizer, getattr(optimizer, 'optim', optimizer))}
     return sum(value.numel() for state in parts.values() for part in state.values() if part for value in part.values())
 
 
 def shares(rank, folder):
-    """Each process holds its half, also after resuming, and together they hold each state once."""
+    """Save the size of the state in this process: with DDP, with ZeRO-1, and with ZeRO-1 after loading."""
     kept = []
     for settings in (WRAPPER, SHARDED):
         model = MMDistributedDataParallel(module=tiny.build(tiny.aemim()))
@@ -124,7 +128,7 @@ def fsdp(rank):
     count = sum(parameter.numel() for parameter in reference.parameters())
     assert sum(parameter.numel() for parameter in sharded.parameters()) < 0.51 * count
     logs = [steps(model, rank) for model in (reference, sharded)]
-    # The decoder's first layer uses its weights twice, and FSDP adds the two gradients in another order.
+    # The decoder's first layer is used twice, and FSDP adds the two gradients in another order.
     for got, expected in zip(logs[1], logs[0]):
         assert got == pytest.approx(expected, rel=1e-5)
     with sharded.summon_full_params(sharded):
@@ -139,7 +143,7 @@ def parted():
 
 
 def steps(model, rank):
-    # The gradient of a key's bias is 0 but for rounding, which a smaller eps would make a whole step of.
+    # The gradient of a key's bias is a rounding error. With a smaller eps, AdamW would turn it into a whole step.
     wrapper, logs = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-4)), []
     for step in range(3):
         torch.manual_seed(10 * step + rank)
@@ -150,7 +154,7 @@ def steps(model, rank):
 
 @pytest.mark.skipif(torch.__version__ < '2.3', reason='the FSDP of torch 2.1 needs a GPU')
 def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes():
-    """For training loops of one's own: what is missing is saving and resuming."""
+    """FSDP works in a user's own loop. Saving and resuming do not."""
     processes.on_ranks(fsdp)
 
 

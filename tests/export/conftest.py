@@ -1,4 +1,4 @@
-"""A pre-trained AEMIM, and images for it."""
+"""A pre-trained AEMIM and images."""
 
 import pytest
 import torch
@@ -13,13 +13,13 @@ def images():
 
 @pytest.fixture(scope='module')
 def large():
-    """Of another size: 7 x 5 patches."""
+    """Images of another size, 7 x 5 patches."""
     return torch.randn(2, 3, 56, 40, generator=torch.Generator().manual_seed(6))
 
 
 @pytest.fixture(scope='module')
 def aemim():
-    """A pre-trained AEMIM whose domains differ."""
+    """A checkpoint of an AEMIM whose domains differ."""
     return randomized(build(mae_config()))
 
 

@@ -1,4 +1,4 @@
-"""What every export holds: all tensors accounted for, one domain, whole files, and one clear error."""
+"""All exports account for every tensor, hold one domain, write whole files, and fail with one clear error."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ SEVERAL = [to for to in TARGETS if to != 'huggingface']
 
 
 def exported(checkpoint, to, folder, **kwargs):
-    """The report, and the tensors written."""
+    """Export; return the report and the tensors of the file."""
     report = export(checkpoint, to, out=folder / ('hf' if to == 'huggingface' else 'x.safetensors'), **kwargs)
     return report, load_file(report.path / 'model.safetensors' if to == 'huggingface' else report.path)
 
@@ -28,7 +28,7 @@ def exported(checkpoint, to, folder, **kwargs):
 @pytest.mark.parametrize('to', TARGETS)
 @pytest.mark.parametrize('domain', ['clean', 'adv'])
 def test_nothing_of_the_other_domain_leaks(aemim, to, domain, tmp_path):
-    """The other domain's adapters are NaN: none of them may arrive, under whatever name."""
+    """The adapters of the other domain are set to NaN. None may be exported under any name."""
     state = {name: value.clone() for name, value in aemim.state_dict().items()}
     other = 0
     for name in state:
@@ -38,7 +38,7 @@ def test_nothing_of_the_other_domain_leaks(aemim, to, domain, tmp_path):
             other += 1
     torch.save(state, tmp_path / 'epoch.pth')
     report, written = exported(tmp_path / 'epoch.pth', to, tmp_path, domain=domain, num_heads=3)
-    assert other == 13  # Two norms of two layers, the final norm, the class token and the prediction.
+    assert other == 13  # Two norms in each of two layers, the final norm, the class token and the prediction layer.
     assert all(value.isfinite().all() and not name.endswith('_adv') for name, value in written.items())
     assert sum('_adv' in name for name in report.left_out) == (13 if domain == 'clean' else 0)
 
@@ -48,7 +48,7 @@ def test_every_tensor_is_written_or_listed(aemim, checkpoint, to, tmp_path):
     report, written = exported(checkpoint, to, tmp_path)
     names = set(aemim.state_dict())
     left_out = names & report.left_out.keys()
-    # Hugging Face has three tensors for our one, in weights and biases of 2 + 2 layers.
+    # Hugging Face has three tensors for our qkv, for weights and biases of 2 + 2 layers.
     more = 2 * 8 if to == 'huggingface' else 0
     assert len(written) == report.written == len(names) - len(left_out) + more
     assert report.left_out.keys() - names == {'meta', 'optimizer'}
@@ -66,7 +66,7 @@ def test_names_of_the_files(checkpoint, tmp_path):
     assert export(path, 'vitdet', img_size=(48, 32)).path == tmp_path / 'epoch_8_vitdet_48x32px.safetensors'
     folder = export(path, 'huggingface').path
     assert folder == tmp_path / 'epoch_8_huggingface' and folder.is_dir()
-    # And of a folder.
+    # The same for a folder.
     assert export(folder, 'timm').path == tmp_path / 'epoch_8_huggingface_timm.safetensors'
 
 
@@ -106,7 +106,7 @@ def test_bad_outputs(checkpoint, tmp_path):
 
 
 def broken(aemim, folder, change):
-    """A checkpoint whose tensors ``change`` changes in place."""
+    """Write a checkpoint whose tensors ``change`` has changed in place."""
     state = {name: value for name, value in aemim.state_dict().items() if not name.endswith('_adv')}
     change(state)
     torch.save(state, folder / 'broken.pth')
@@ -179,7 +179,7 @@ def test_an_adapter_without_a_stock_counterpart(aemim, tmp_path):
 
 @torch.no_grad()
 def test_averaged_weights_are_what_state_dict_has(aemim, images, tmp_path):
-    """mmengine's EMAHook swaps them in when it saves."""
+    """mmengine's EMAHook saves the averaged weights as ``state_dict``."""
     config = mae_config()
     model = randomized(build(config), seed=9)
     path = saved(model, config, tmp_path / 'epoch.pth')
@@ -257,7 +257,7 @@ def test_a_pickle_that_runs_code_is_refused(aemim, tmp_path):
 
 @torch.no_grad()
 def test_all_targets_agree_after_a_second_export(aemim, checkpoint, images, tmp_path):
-    """From each layout back into ours, and the same features."""
+    """Converting each layout back to ours gives the same features."""
     for to in SEVERAL:
         if to == 'vitdet':
             continue

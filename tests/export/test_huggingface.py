@@ -1,4 +1,4 @@
-"""Hugging Face's ViTMAEForPreTraining and ViTModel."""
+"""Exports for Hugging Face's ViTMAEForPreTraining and ViTModel."""
 
 import json
 
@@ -22,7 +22,7 @@ def folder(checkpoint, tmp_path_factory):
 
 
 def pretrained(name, folder, **kwargs):
-    """The model of a folder; nothing of it may be missing or unused."""
+    """Load a model from a folder; assert that no weight is missing or unused."""
     kind = getattr(transformers, name)
     model, info = kind.from_pretrained(folder, output_loading_info=True, **kwargs)
     decoder = [key for key in info['unexpected_keys'] if not (name == 'ViTModel' and key.startswith('decoder.'))]
@@ -39,7 +39,7 @@ def test_same_features(folder, aemim, images):
 @torch.no_grad()
 def test_the_encoder_of_vitmae(folder, aemim, images):
     model = transformers.ViTMAEModel.from_pretrained(folder, mask_ratio=0.0).eval()
-    got = model(images)  # All patches, in a random order; the class token sees the same.
+    got = model(images)  # The model shuffles the patches. The class token does not depend on their order.
     assert_close(got.last_hidden_state[:, 0], features(aemim, images)[:, 0])
 
 
@@ -67,7 +67,7 @@ def test_same_reconstruction_and_loss(checkpoint, aemim, images, domain, tmp_pat
     torch.manual_seed(3)
     noise = torch.rand(3, 16)
     got = model(images, noise=noise)
-    torch.manual_seed(3)  # AEMIMViT draws the same numbers.
+    torch.manual_seed(3)  # AEMIMViT draws the same random numbers.
     with use_domain(aemim, Domain(domain)):
         latent, mask, restore = aemim.backbone(images)
         monkeypatch.setattr(aemim.neck, 'predict_visible', True)
@@ -101,7 +101,7 @@ def test_from_hugging_face(images, tmp_path):
 
 @torch.no_grad()
 def test_an_encoder_alone(images, tmp_path):
-    """Without a decoder, the names have no prefix; the pooling layer is listed as left out."""
+    """Without a decoder, names have no prefix. The pooling layer is listed as left out."""
     config = transformers.ViTConfig(
         image_size=32, patch_size=8, hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96
     )

@@ -1,4 +1,4 @@
-"""mmpretrain's own models, this project's, and the backbone of its detectors."""
+"""Exports for mmpretrain's models, this project's models and the backbone of its detectors."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_the_header_says_what_it_is(checkpoint, tmp_path):
         embed_dims=48, num_heads=3, img_size=[32, 32], patch_size=[8, 8], domain='adv', source='epoch_1.pth'
     )
     assert {name: said[name] for name in expected} == expected
-    # Where the config is gone, it is known from there.
+    # Without the config of the run, the metadata says it.
     spec, original = read_source(path).spec, read_source(checkpoint).spec
     assert (spec.num_heads, spec.mean, spec.to_rgb) == (3, original.mean, True)
 
@@ -64,7 +64,7 @@ def test_round_trip_of_the_whole_model_is_bit_identical(aemim, checkpoint, tmp_p
 
 @torch.no_grad()
 def test_vitdet(aemim, checkpoint, images, tmp_path):
-    """Without windows and relative positions, ViTSAM is the encoder without class token and final norm."""
+    """Without windows and relative positions, ViTSAM equals the encoder without class token and final norm."""
     path = export(checkpoint, 'vitdet', img_size=(48, 32), out=tmp_path / 'x.pth').path
     state = torch.load(path)['state_dict']
     assert state['backbone.pos_embed'].shape == (1, 6, 4, 48)
@@ -75,7 +75,7 @@ def test_vitdet(aemim, checkpoint, images, tmp_path):
     sam.eval()
     sam.load_state_dict({name.removeprefix('backbone.'): value for name, value in state.items()}, strict=True)
     images = torch.randn(2, 3, 48, 32, generator=torch.Generator().manual_seed(0))
-    # The same from the encoder of the pre-training, its class token hidden from the patches.
+    # The encoder of the pre-training gives the same if the patches do not attend to its class token.
     stock = MODELS.build(dict(VIT, img_size=(48, 32), with_cls_token=False, final_norm=False, out_type='featmap'))
     stock.eval()
     own = {name: value for name, value in aemim.backbone.state_dict().items() if name in stock.state_dict()}

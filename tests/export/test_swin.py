@@ -1,4 +1,4 @@
-"""Swin, pre-trained by SimMIM, and timm's SwinTransformer."""
+"""Exports of a Swin that SimMIM pre-trained, and timm's SwinTransformer."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from aemim_mm.errors import UserError
 from aemim_mm.export import export, read_source
 
 timm = pytest.importorskip('timm')
-# Four stages, so that patches are merged three times; windows of 2, and shifted ones.
+# Four stages merge patches three times. Windows of 2 include shifted windows.
 BACKBONE = dict(
     arch=dict(embed_dims=12, depths=[2, 1, 2, 1], num_heads=[2, 2, 4, 4]),
     img_size=64,

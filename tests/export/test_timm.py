@@ -1,4 +1,4 @@
-"""timm's VisionTransformer, and facebookresearch/mae, which has the same encoder."""
+"""Exports for timm's VisionTransformer and for facebookresearch/mae, which has the same encoder."""
 
 from functools import partial
 
@@ -55,7 +55,7 @@ def test_positions_for_another_size(aemim, checkpoint, size, tmp_path):
 
 @torch.no_grad()
 def test_timm_interpolates_otherwise(aemim, checkpoint, images, tmp_path):
-    """Why docs/export.md says --img-size: timm's own interpolation is antialiased."""
+    """timm interpolates with antialiasing, so docs/export.md recommends --img-size."""
     larger = torch.nn.functional.interpolate(images, (48, 48))
     model = loaded(export(checkpoint, 'timm', out=tmp_path / 'x.safetensors').path, dynamic_img_size=True)
     assert (model.forward_features(larger) - features(aemim, larger)).abs().max() > 1e-3
@@ -70,7 +70,7 @@ def test_from_timm(images, tmp_path):
     missing, unexpected = aemim.load_state_dict(torch.load(report.path)['state_dict'], strict=False)
     assert not unexpected and all(name.startswith('neck.') for name in missing)
     assert_close(features(aemim, images), model.forward_features(images))
-    with use_domain(aemim, Domain.ADV):  # Both domains start from it.
+    with use_domain(aemim, Domain.ADV):  # Both domains start from these weights.
         assert_close(features(aemim, images), model.forward_features(images))
 
 
@@ -137,7 +137,7 @@ def test_the_name_of_a_vit_b(tmp_path):
     model.load_state_dict(load_file(report.path), strict=True)
 
 
-# facebookresearch/mae has no package. Its names and its formula for patches, as published:
+# facebookresearch/mae has no package. These are its published names and its order of pixels in a patch.
 MAE_NAMES = [
     'cls_token', 'pos_embed', 'mask_token', 'decoder_pos_embed', 'patch_embed.proj.weight', 'patch_embed.proj.bias',
     'norm.weight', 'norm.bias', 'decoder_embed.weight', 'decoder_embed.bias', 'decoder_norm.weight',
@@ -173,7 +173,7 @@ def test_the_pixels_of_a_patch_have_the_published_order(aemim, images):
 
 @torch.no_grad()
 def test_published_mae_weights_reconstruct_the_same(tmp_path):
-    """A decoder of these names is built from timm's blocks; ours, with the imported weights, predicts the same."""
+    """A decoder built from timm's blocks predicts the same as our decoder with the imported weights."""
     torch.manual_seed(0)
     encoder, block = timm_vit(), dict(dim=32, num_heads=2, mlp_ratio=2, qkv_bias=True)
     norm = partial(torch.nn.LayerNorm, eps=1e-6)

@@ -1,4 +1,4 @@
-"""tools/export.py, on a checkpoint that tools/train.py made."""
+"""tools/export.py on a checkpoint of tools/train.py."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """The model of the demo after an epoch, and its checkpoint."""
+    """The demo's model after one epoch, and its checkpoint."""
     work_dir = tmp_path_factory.mktemp('demo')
     runs.train(runs.AEMIM, work_dir)
     config = Config.fromfile(next(work_dir.glob('*.py')))
@@ -74,7 +74,7 @@ def test_a_trained_model_in_transformers(trained, export, tmp_path, monkeypatch)
 
 
 def test_start_from_published_weights(trained, export, tmp_path):
-    """Under the names of facebookresearch/mae, converted back, and taken by tools/train.py as load_from."""
+    """Export to the names of facebookresearch/mae, convert back, and start tools/train.py from the result."""
     export(trained[1], '--to', 'mae', '--out', tmp_path / 'mae.pth')
     export(tmp_path / 'mae.pth', '--to', 'aemim', '--num-heads', 6, '--out', tmp_path / 'x.safetensors')
     options = [f'load_from={tmp_path / "x.safetensors"}', 'optim_wrapper.optimizer.lr=0']
@@ -82,7 +82,7 @@ def test_start_from_published_weights(trained, export, tmp_path):
     before, after = trained[0].state_dict(), runs.weights(tmp_path / 'work/epoch_1.pth')
     clean = {name for name in before if not name.endswith('_adv')}
     assert all(torch.equal(before[name], after[name]) for name in clean)
-    # As always without adversarial adapters, those start from the clean ones.
+    # Missing adversarial adapters start from the clean ones.
     name = 'backbone.layers.1.ln2.weight'
     assert torch.equal(after[f'{name}_adv'], before[name]) and not torch.equal(before[f'{name}_adv'], before[name])
 

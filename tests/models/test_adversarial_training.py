@@ -17,7 +17,7 @@ from torch import nn
 from aemim_mm.errors import UserError
 from aemim_mm.models import AdversarialClassifier
 from aemim_mm.robustness.sanity import accuracy_under, clean_accuracy
-from aemim_mm.robustness.whitebox import PGD
+from aemim_mm.robustness.whitebox import WhiteBox
 
 
 def adversarial(seed=0, normalize=NORMALIZE, channels=1, **changes):
@@ -46,11 +46,11 @@ def by_hand(model, inputs, objective, start):
     clean = inputs * std + mean
     at = start * std + mean
     model.eval()
-    for _ in range(model.steps):
+    for _ in range(model.attack.steps):
         at = at.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(objective(model((at - mean) / std)), at)
-        moved = at.detach() + model.step_size * gradient.sign()
-        at = torch.minimum(torch.maximum(moved, clean - model.eps), clean + model.eps).clamp(0, 255)
+        moved = at.detach() + model.attack.step * gradient.sign()
+        at = torch.minimum(torch.maximum(moved, clean - model.attack.eps), clean + model.attack.eps).clamp(0, 255)
     model.train()
     return (at - mean) / std
 
@@ -172,7 +172,7 @@ def test_robust_accuracy_is_above_that_of_plain_training(loss):
     plain = trained_classifier()
     batches = [(plain.data_preprocessor(dict(inputs=images))['inputs'], labels)]
     robust = train(adversarial(loss=loss, eps=12, steps=3), epochs=6)
-    before, after = (accuracy_under(model, PGD(12, steps=20, restarts=2), batches) for model in (plain, robust))
+    before, after = (accuracy_under(model, WhiteBox(12, steps=20, restarts=2), batches) for model in (plain, robust))
     clean = clean_accuracy(robust, batches)
     print(f'{loss}: PGD-20 at 12 pixels {before:.1f} -> {after:.1f}, clean {clean:.1f}')
     assert after > before + 15

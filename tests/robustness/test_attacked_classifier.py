@@ -18,8 +18,8 @@ from torch import nn
 
 from aemim_mm.errors import UserError
 from aemim_mm.robustness.attacked_classifier import ATTACKS, AttackedModel, build_attack, labels_of
-from aemim_mm.robustness.pixels import PixelClassifier, PixelSpace, left_as_it_was
-from aemim_mm.robustness.whitebox import FGSM, PGD, FeatureAttack
+from aemim_mm.robustness.pixels import PixelClassifier, left_as_it_was
+from aemim_mm.robustness.whitebox import WhiteBox, feature_pgd, fgsm
 
 NORMALIZATIONS = {
     'single channel': dict(mean=[73.0], std=[90.0]),
@@ -44,7 +44,12 @@ def test_training_mode_gradients_and_buffers_are_as_before(model):
     before = tiny.snapshot(model)
     gradient = model.head.fc.weight.grad
     data = batch(16)
-    for attack in (FGSM(8), PGD(8, steps=3), PGD(0.5, 'l2', steps=2, restarts=2), FeatureAttack(8, steps=2)):
+    for attack in (
+        fgsm(8),
+        WhiteBox(8, steps=3),
+        WhiteBox(0.5, 'l2', steps=2, restarts=2),
+        feature_pgd(8, steps=2),
+    ):
         AttackedModel(model, attack).test_step(batch(16))
         tiny.assert_same_snapshot(tiny.snapshot(model), before)
     assert model.head.fc.weight.grad is gradient
@@ -80,7 +85,7 @@ def test_inside_gradients_are_on_for_inputs_only_in_float32_and_eval_mode(model)
 
 
 def test_random_numbers_outside_go_on_and_inside_are_seeded(model):
-    attacked = AttackedModel(model, PGD(8, steps=2))
+    attacked = AttackedModel(model, WhiteBox(8, steps=2))
     inputs = model.data_preprocessor(batch(8))['inputs']
     labels = labels_of(batch(8)['data_samples'])
     torch.manual_seed(5)
@@ -95,7 +100,7 @@ def test_random_numbers_outside_go_on_and_inside_are_seeded(model):
 
 @pytest.mark.parametrize('outside', [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_callers_gradient_mode_and_autocast_do_not_change_the_attack(model, outside):
-    attacked = AttackedModel(model, PGD(8, steps=3))
+    attacked = AttackedModel(model, WhiteBox(8, steps=3))
     expected = attacked.perturb(model.data_preprocessor(batch(8))['inputs'], labels_of(batch(8)['data_samples']))
     with outside(), torch.autocast('cpu', dtype=torch.bfloat16):
         data = model.data_preprocessor(batch(8))
@@ -139,7 +144,7 @@ def test_the_budget_holds_for_every_normalization(normalization, attack, norm, e
         assert torch.equal(x_adv, x_adv.to(torch.uint8).float())
     # The same image as the model sees it comes back as the same pixels, which is what the next user measures.
     if kind != 'resized':
-        assert torch.equal(PixelSpace(model.data_preprocessor).to_pixels(inputs), clean)
+        assert torch.equal(PixelClassifier(model).to_pixels(inputs), clean)
 
 
 def eval_classes(model, inputs):
@@ -150,7 +155,7 @@ def eval_classes(model, inputs):
 def test_the_attack_is_not_idle(model):
     """The budget tests would pass without any attack: the whole radius is used, and accuracy falls."""
     data = model.data_preprocessor(batch(64))
-    result = AttackedModel(model, FGSM(8)).perturb(data['inputs'], labels_of(data['data_samples']))
+    result = AttackedModel(model, fgsm(8)).perturb(data['inputs'], labels_of(data['data_samples']))
     delta = (result.x_adv - batch(64)['inputs']).abs().flatten(1).amax(1)
     assert torch.equal(delta[result.attempt != 0], torch.full_like(delta[result.attempt != 0], 8))
     assert not delta[result.attempt == 0].any()
@@ -159,7 +164,7 @@ def test_the_attack_is_not_idle(model):
 
 def test_eps_zero_gives_the_classifiers_own_predictions_bit_for_bit(model):
     model.eval()
-    for attack in (FGSM(0), PGD(0), PGD(0, 'l2')):
+    for attack in (fgsm(0), WhiteBox(0), WhiteBox(0, 'l2')):
         expected = model.test_step(batch())
         got = AttackedModel(model, attack, quantize=True).test_step(batch())
         assert all(torch.equal(a.pred_score, b.pred_score) for a, b in zip(got, expected))
@@ -167,7 +172,7 @@ def test_eps_zero_gives_the_classifiers_own_predictions_bit_for_bit(model):
 
 def test_predictions_are_the_classifiers_for_the_perturbed_images(model):
     model.eval()
-    attacked = AttackedModel(model, PGD(8, steps=3))
+    attacked = AttackedModel(model, WhiteBox(8, steps=3))
     data = model.data_preprocessor(batch())
     result = attacked.perturb(data['inputs'], labels_of(data['data_samples']))
     expected = model.test_step(dict(batch(), inputs=result.x_adv))
@@ -197,7 +202,7 @@ def test_colour_order_is_the_models():
         model.head.fc.bias.copy_(torch.tensor([27.0, 0.0]))  # The logit of class 0 is 0.33.
     bgr = torch.tensor([100, 100, 100], dtype=torch.uint8).reshape(1, 3, 1, 1)
     inputs = model.data_preprocessor(dict(inputs=bgr))['inputs']
-    x_adv = AttackedModel(model, FGSM(8)).perturb(inputs, torch.tensor([0])).x_adv
+    x_adv = AttackedModel(model, fgsm(8)).perturb(inputs, torch.tensor([0])).x_adv
     assert x_adv.flatten().tolist() == [108, 92, 92]
 
 
@@ -220,7 +225,9 @@ def test_runs_in_mmengines_loop_from_the_classifiers_checkpoint(tmp_path):
     )
     metrics = runner.test()
     data = model.data_preprocessor(batch(100))
-    result = AttackedModel(model, PGD(4, steps=3, restarts=2)).perturb(data['inputs'], labels_of(data['data_samples']))
+    result = AttackedModel(model, WhiteBox(4, steps=3, restarts=2)).perturb(
+        data['inputs'], labels_of(data['data_samples'])
+    )
     clean = 100 - 100 * (result.attempt == 0).float().mean().item()
     assert metrics['robust_accuracy/clean'] == pytest.approx(clean)
     # Random starts depend on where an image stands in its batch.
@@ -232,8 +239,8 @@ def test_runs_in_mmengines_loop_from_the_classifiers_checkpoint(tmp_path):
 
 def test_a_checkpoint_of_either_kind_loads():
     model = trained_classifier()
-    for source in (model, AttackedModel(model, FGSM(1))):
-        attacked = AttackedModel(classifier(seed=3), FGSM(1))
+    for source in (model, AttackedModel(model, fgsm(1))):
+        attacked = AttackedModel(classifier(seed=3), fgsm(1))
         attacked.load_state_dict(source.state_dict(), strict=True)
         tiny.assert_same_snapshot(dict(attacked.classifier.state_dict()), dict(model.state_dict()))
 
@@ -259,9 +266,9 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import METRICS
 from helpers.trained import batch, trained_classifier
 from aemim_mm.robustness.attacked_classifier import AttackedModel, RobustAccuracy
-from aemim_mm.robustness.whitebox import FGSM
+from aemim_mm.robustness.whitebox import fgsm
 dist.init_process_group('gloo')
-model = MMDistributedDataParallel(AttackedModel(trained_classifier(), FGSM(4)))
+model = MMDistributedDataParallel(AttackedModel(trained_classifier(), fgsm(4)))
 data = batch(64)
 part = dict(inputs=data['inputs'][dist.get_rank()::2], data_samples=data['data_samples'][dist.get_rank()::2])
 metric = RobustAccuracy(collect_device='cpu')
@@ -280,7 +287,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     done = processes.torchrun(script)
     clean, robust = (float(word) for word in done.stdout.split('RESULT')[1].split()[:2])
     data = batch(64)
-    attempts = [sample.broken_by for sample in AttackedModel(trained_classifier(), FGSM(4)).test_step(data)]
+    attempts = [sample.broken_by for sample in AttackedModel(trained_classifier(), fgsm(4)).test_step(data)]
     assert clean == 100 * sum(by != 'clean' for by in attempts) / 64
     assert robust == 100 * sum(by == 'none' for by in attempts) / 64 < clean
 
@@ -288,10 +295,10 @@ def test_two_processes_give_what_one_gives(tmp_path):
 def test_images_that_are_not_in_pixels_are_refused():
     scaled = dict(batch(), inputs=batch()['inputs'] / 255)
     with pytest.raises(UserError, match='images are from 0 to 1, not pixels'):
-        AttackedModel(trained_classifier(), FGSM(4)).test_step(scaled)
+        AttackedModel(trained_classifier(), fgsm(4)).test_step(scaled)
     normalized = dict(batch(), inputs=(batch()['inputs'] - 73.0) / 90)
     with pytest.raises(UserError, match='Take Normalize and ToTensor out of the pipeline'):
-        AttackedModel(trained_classifier(), FGSM(4)).test_step(normalized)
+        AttackedModel(trained_classifier(), fgsm(4)).test_step(normalized)
 
 
 def test_a_preprocessor_without_a_stated_normalization_is_refused():
@@ -304,7 +311,7 @@ def test_a_preprocessor_without_a_stated_normalization_is_refused():
 def test_labels_that_the_classifier_does_not_know_are_refused():
     model = classifier(classes=5)
     with pytest.raises(UserError, match='has the label 9, but the classifier has 5 classes, from 0 to 4'):
-        AttackedModel(model, FGSM(4)).test_step(batch())
+        AttackedModel(model, fgsm(4)).test_step(batch())
 
 
 def test_missing_and_several_labels_are_refused():
@@ -316,7 +323,7 @@ def test_missing_and_several_labels_are_refused():
 def test_a_model_without_logits_is_refused():
     model = ImageClassifier(SmallConvNet(), data_preprocessor=dict(mean=[73.0], std=[90.0]))
     with pytest.raises(UserError, match=r'logits of a classifier, \(B, classes\), but ImageClassifier gives tuple'):
-        AttackedModel(model, FGSM(4)).test_step(batch())
+        AttackedModel(model, fgsm(4)).test_step(batch())
 
 
 @pytest.mark.parametrize(
@@ -332,7 +339,7 @@ def test_a_model_without_logits_is_refused():
         (dict(type='pgd', eps=4, restarts=0), 'restarts is a whole number >= 1'),
         (dict(type='pgd', eps=4, restarts=2, start='zero'), 'need a random start'),
         (dict(type='pgd', eps=4, start='one'), "start 'one'"),
-        (dict(type='pgd', eps=4, step_size=-1), 'step_size is >= 0'),
+        (dict(type='pgd', eps=4, step_size=-1), 'step_size is in pixels, 0-255, but got -1'),
         (dict(type='pgd', eps=4, momentum=-1), 'momentum is >= 0'),
         (dict(type='pgd', eps=4, loss='l2'), "loss 'l2'. Known: ce, margin"),
         (dict(type='feature', eps=4, loss='ce'), "distance 'ce'"),
@@ -347,4 +354,4 @@ def test_bad_attacks_get_one_clear_error(config, message):
 
 def test_a_config_file_gives_the_attack(tmp_path):
     (tmp_path / 'c.py').write_text("attack = dict(type='pgd', eps=4, steps=7, loss='margin')")
-    assert build_attack(Config.fromfile(tmp_path / 'c.py').attack) == PGD(4, steps=7, loss='margin')
+    assert build_attack(Config.fromfile(tmp_path / 'c.py').attack) == WhiteBox(4, steps=7, loss='margin')

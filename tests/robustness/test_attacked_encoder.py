@@ -14,7 +14,7 @@ from aemim_mm.evaluation.metrics import accuracy_interval, grouped_interval
 from aemim_mm.robustness.attacked_encoder import AttackedEncoder, EncoderMetric, Seeded
 from aemim_mm.robustness.encoder_attacks import feature_attack, features_in_training, reconstruction_attack
 from aemim_mm.robustness.pixels import PixelClassifier
-from aemim_mm.robustness.whitebox import PGD, FeatureAttack
+from aemim_mm.robustness.whitebox import WhiteBox, feature_pgd
 
 MIM = dict(inputs=tiny.pixels().round(), data_samples=None)
 
@@ -30,9 +30,9 @@ def test_how_far_the_features_of_a_classifier_move():
     tiny.assert_same_snapshot(tiny.snapshot(model), before)
     inputs = model.data_preprocessor(batch(8))['inputs']
     target = PixelClassifier(model)
-    pixels = target.space.to_pixels(inputs)
+    pixels = target.to_pixels(inputs)
     for name, steps in (('noise', 0), ('attack', 5)):
-        x_adv = feature_attack(model, inputs, FeatureAttack(4, steps=steps)).x_adv
+        x_adv = feature_attack(model, inputs, feature_pgd(4, steps=steps)).x_adv
         clean, moved = (target.features(images).flatten(1).detach().numpy() for images in (pixels, x_adv))
         expected = 100 * np.linalg.norm(moved - clean, axis=1) / np.linalg.norm(clean, axis=1)
         assert [sample[name] for sample in got] == pytest.approx(expected, rel=1e-3)
@@ -57,7 +57,7 @@ def test_the_reconstruction_loss_of_a_batch():
     model = tiny.build(tiny.mae())
     got = AttackedEncoder(model, dict(type='reconstruction', eps=4, steps=5)).test_step(MIM)
     for name, steps in (('noise', 0), ('attack', 5)):
-        result = reconstruction_attack(model, normalized(model), None, PGD(4, steps=steps))
+        result = reconstruction_attack(model, normalized(model), None, WhiteBox(4, steps=steps))
         assert {sample['before'] for sample in got} == {result.before}
         assert {sample[name] for sample in got} == {result.after}
     assert len({sample['group'] for sample in got}) == 1
@@ -81,9 +81,9 @@ def test_rounded_images_are_whole_and_stay_in_the_budget(kind, eps):
     inputs, images = normalized(model), MIM['inputs']
     if kind == 'features':
         features = features_in_training(model, inputs, None)
-        result = feature_attack(model, inputs, FeatureAttack(eps, steps=1), features=features, quantize=True)
+        result = feature_attack(model, inputs, feature_pgd(eps, steps=1), features=features, quantize=True)
     else:
-        result = reconstruction_attack(model, inputs, None, PGD(eps, steps=1), quantize=True)
+        result = reconstruction_attack(model, inputs, None, WhiteBox(eps, steps=1), quantize=True)
     assert torch.equal(result.x_adv, result.x_adv.to(torch.uint8).float())
     assert (result.x_adv - images).abs().max() <= eps
 

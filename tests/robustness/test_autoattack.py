@@ -12,7 +12,7 @@ from aemim_mm.robustness.attacked_classifier import AttackedModel, RobustAccurac
 from aemim_mm.robustness.autoattack import AutoAttack, available
 from aemim_mm.robustness.pixels import PixelClassifier
 from aemim_mm.robustness.sanity import accuracy_under
-from aemim_mm.robustness.whitebox import PGD
+from aemim_mm.robustness.whitebox import WhiteBox
 
 needs_library = pytest.mark.skipif(not available(), reason='pyautoattack is not installed')
 
@@ -64,7 +64,10 @@ def test_our_pgd_is_as_strong_as_apgd_ce_at_equal_budget(model, norm, eps):
     """100 gradients for each image: APGD's, and ours in one run or in five restarts of 20 steps."""
     batches = [data(model, 200)]
     theirs = accuracy_under(model, AutoAttack(eps, norm, attacks=('apgd-ce',)), batches)
-    for attack in (PGD(eps, norm, steps=100), PGD(eps, norm, steps=20, restarts=5, loss='margin')):
+    for attack in (
+        WhiteBox(eps, norm, steps=100),
+        WhiteBox(eps, norm, steps=20, restarts=5, loss='margin'),
+    ):
         ours = accuracy_under(model, attack, batches)
         print(f'{norm} {eps} {attack.loss}: ours {ours:.2f}, APGD-CE {theirs:.2f}')
         assert ours <= theirs + 2

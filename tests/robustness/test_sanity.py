@@ -20,7 +20,7 @@ from aemim_mm.robustness.sanity import (
     clean_accuracy,
     run_sanity_checks,
 )
-from aemim_mm.robustness.whitebox import PGD
+from aemim_mm.robustness.whitebox import WhiteBox
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def outcomes(checks):
     return {check.name: check.passed for check in checks}
 
 
-@pytest.mark.parametrize('attack', [PGD(4, steps=6), PGD(0.3, 'l2', steps=6)], ids=['linf', 'l2'])
+@pytest.mark.parametrize('attack', [WhiteBox(4, steps=6), WhiteBox(0.3, 'l2', steps=6)], ids=['linf', 'l2'])
 def test_an_honest_classifier_passes_all(model, batches, attack):
     before = tiny.snapshot(model)
     checks = run_sanity_checks(model, attack, batches, queries=20)
@@ -60,7 +60,7 @@ class Stepped(nn.Module):
 
 def test_a_classifier_that_hides_its_gradients_is_caught(model, batches):
     model.backbone = Stepped(model.backbone)
-    passed = outcomes(run_sanity_checks(model, PGD(8, steps=4, start='zero'), batches, queries=100))
+    passed = outcomes(run_sanity_checks(model, WhiteBox(8, steps=4, start='zero'), batches, queries=100))
     assert not passed['gradients are not zero']
     assert not passed['a large eps breaks everything']
     assert passed['eps 0 equals clean accuracy'] and passed['the model is deterministic']
@@ -144,7 +144,9 @@ def test_large_eps_and_black_box():
 
 def test_random_noise_is_weaker_than_pgd_and_stays_in_the_budget(model, batches):
     for norm, eps in (('linf', 16), ('l2', 1.5)):
-        noise, pgd = (accuracy_under(model, attack, batches) for attack in (RandomNoise(eps, norm), PGD(eps, norm)))
+        noise, pgd = (
+            accuracy_under(model, attack, batches) for attack in (RandomNoise(eps, norm), WhiteBox(eps, norm))
+        )
         assert pgd < noise < clean_accuracy(model, batches)
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint that does not fit, cannot be read or holds something else is one clear error; none is ever lost."""
+"""A checkpoint that does not fit, is unreadable or holds something else is one clear error. No file is lost."""
 
 import pickle
 

@@ -62,7 +62,7 @@ class TestConfig:
             ('data_preprocessor.eps=-2', 'eps is in pixels, 0-255, but got -2.'),
             ('data_preprocessor.eps=256', 'eps is in pixels, 0-255, but got 256.'),
             ('data_preprocessor.eps=0.0314', 'but got 0.0314. For a fraction such as 8/255, pass 8.'),
-            ('data_preprocessor.steps=-1', 'steps is a whole number >= 0, but got -1. The paper takes 2.'),
+            ('data_preprocessor.steps=-1', 'steps is a whole number >= 0, but got -1.'),
             ('adv_weight=-1', 'adv_weight is a number >= 0, or points [(progress, '),
             ('adv_share=0', 'adv_share is in (0, 1], but got 0.'),
             (
@@ -107,7 +107,7 @@ class TestData:
         message = error_of('--data-root', tmp_path / 'gone', config=config, shrunk=())
         assert message.startswith(f'There is no data folder {tmp_path}/gone ({kind}, data_root=')
         assert message.endswith(
-            f' Expected in the data root: {layout}. Put the data there, or say where they are with --data-root DIR.'
+            f' Expected in the data root: {layout}. Put the data there, or name the folder with --data-root DIR.'
         )
 
     def test_data_root_of_the_config_itself(self, error_of, tmp_path, monkeypatch):

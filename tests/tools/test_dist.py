@@ -1,4 +1,4 @@
-"""The shell scripts: what reaches torchrun and srun, and a real run of two processes."""
+"""The arguments that the shell scripts give to torchrun and srun, and a run of two processes."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ SHOW = '#!/usr/bin/env bash\nprintf "%s\\n" "$(basename "$0")" "$@"\nprintf "MAS
 
 @pytest.fixture
 def shown(tmp_path):
-    """Run a script with stand-ins for python and srun, which print their arguments; give the lines."""
+    """Run a script with python and srun replaced by programs that print their arguments; return the lines."""
     for name in ('python', 'srun'):
         (tmp_path / name).write_text(SHOW)
         (tmp_path / name).chmod(0o755)

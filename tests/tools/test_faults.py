@@ -1,12 +1,13 @@
-"""Nothing lost: real processes are killed, stopped and starved, and end with the weights of an undisturbed run.
+"""Trainings that are killed, stopped or out of disk space end with the weights of an undisturbed run.
 
-The kill points are three. For twenty, and for whole jobs by dist_train.sh:
+By default, processes are killed three times. For twenty times, and for whole jobs by dist_train.sh:
 AEMIM_KILLS=20 python -m pytest tests/tools/test_faults.py
 """
 
 import atexit
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ EACH_ITERATION = ('default_hooks.checkpoint.by_epoch=False', 'default_hooks.chec
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
-    """A run of three epochs, and how many seconds it trained."""
+    """The work directory of a run of three epochs, and its training time in seconds."""
     training = faults.Training(tmp_path_factory.mktemp('undisturbed')).until(faults.TRAINS)
     begin = time.monotonic()
     assert training.wait() == 0, training.output()
@@ -43,12 +44,12 @@ def two_undisturbed(tmp_path_factory):
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_the_same(undisturbed, tmp_path):
-    """Over and over, until it has been killed often enough; each run that gets to its end is compared."""
+    """Repeat until a run has been killed often enough. Compare each run that reaches its end."""
     work_dir, duration = undisturbed
     seed = int(os.environ.get('AEMIM_SEED', 0))
     chance, kills, compared = random.Random(seed), 0, 0
     while kills < KILLS or not compared:
-        # Loading with or without workers, saving at epochs or at every iteration, may change at each resume.
+        # Each resumption may change the number of workers and the interval of checkpoints.
         options = [*(EACH_ITERATION if kills % 2 else ()), *([WORKERS] if chance.random() < 0.5 else ())]
         training = faults.Training(tmp_path / 'work', '--resume', options=options)
         if kills < KILLS:
@@ -76,7 +77,7 @@ def test_a_damaged_latest_checkpoint_gives_way_to_the_one_before(undisturbed, tm
 
 
 def copied(undisturbed, tmp_path, latest):
-    """A copy of the undisturbed work directory, as it was after so many epochs."""
+    """Copy the undisturbed work directory in its state after ``latest`` epochs."""
     work = tmp_path / 'work'
     shutil.copytree(undisturbed[0], work, ignore=shutil.ignore_patterns('2*', '*.txt'))
     for epoch in range(latest + 1, faults.EPOCHS + 1):
@@ -88,7 +89,7 @@ def copied(undisturbed, tmp_path, latest):
 
 @contextmanager
 def small_disk(folder, megabytes):
-    """Mount a small tmpfs; yield a function that makes it larger."""
+    """Mount a small tmpfs; yield a function that enlarges it."""
     folder.mkdir()
     mount = ['mount', '-t', 'tmpfs', '-o', f'size={megabytes}m', 'tmpfs', folder]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, timeout=10).returncode != 0:
@@ -100,7 +101,7 @@ def small_disk(folder, megabytes):
 
 
 def check_is_left(training, epoch, reason):
-    """The error names the file, what it needs and what is free; the checkpoint before it is whole, and the latest."""
+    """Assert that the error names the file and the space, and that the checkpoint before it is whole and the latest."""
     work = training.work_dir
     message = training.output().splitlines()[-1]
     assert message.startswith(f'error: {work}/epoch_{epoch + 1}.pth could not be saved: {reason}. It needs ')
@@ -121,14 +122,14 @@ def test_a_full_disk_is_an_error_that_leaves_what_was_there(undisturbed, tmp_pat
 
 
 def test_a_disk_that_fails_while_writing_is_the_same_error(undisturbed, tmp_path):
-    """Without root: the system refuses to write a file beyond a size."""
+    """The system limits the size of files. This needs no root."""
     training = faults.Training(copied(undisturbed, tmp_path, latest=2), '--resume', FILE_SIZE='1000000')
     assert training.wait() == 2, training.output()
     check_is_left(training, 2, 'File too large')
 
 
 def test_sigterm_saves_and_exits_with_75_and_resumes_the_same(undisturbed, tmp_path):
-    """As a cluster sends it: to the workers too."""
+    """A cluster sends SIGTERM to the workers, too."""
     training = faults.Training(tmp_path / 'work', options=[WORKERS]).until('Epoch(train) [2][1/4]')
     workers = faults.children(training.process.pid)
     assert len(workers) == 2
@@ -158,17 +159,19 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_iteration(two_undisturbed, t
     faults.assert_same_training(tmp_path / 'epoch_3.pth', two_undisturbed)
 
 
-@pytest.mark.parametrize(('sent', 'seconds'), [(signal.SIGKILL, 30), (signal.SIGSTOP, 3)])
-def test_a_rank_that_is_killed_or_hangs_ends_the_other_in_time_with_one_line(tmp_path, sent, seconds):
+@pytest.mark.parametrize(
+    ('sent', 'seconds', 'reason'),
+    [(signal.SIGKILL, 30, 'Connection (closed|reset) by peer'), (signal.SIGSTOP, 3, 'Timed out waiting 3000ms')],
+)
+def test_a_rank_that_is_killed_or_hangs_ends_the_other_with_one_line(tmp_path, sent, seconds, reason):
     first, second = faults.two_processes(tmp_path, options=[f'env_cfg.dist_cfg.timeout={seconds}'])
     first.until('Epoch(train) [1][2/4]')
-    begin = time.monotonic()
     os.kill(second.process.pid, sent)
-    code = first.wait()
-    assert code == 1 and time.monotonic() - begin < seconds + 5
+    assert first.wait() == 1
     second.process.kill()
     last = first.output().splitlines()[-1]
     assert last.startswith('error: rank 0: another process ended, or did not answer within env_cfg.dist_cfg.timeout (')
+    assert re.search(reason, last), last
     assert last.endswith('Go on with --resume.') and 'Traceback' not in first.output()
 
 
@@ -187,7 +190,7 @@ def test_a_restart_by_torchrun_goes_on_from_what_this_job_saved(undisturbed, tmp
 
 
 def whole_job(work_dir, log, **environment):
-    """Start tools/dist_train.sh on two processes; wait until it trains its second epoch."""
+    """Start tools/dist_train.sh on two processes; wait for its second epoch."""
     options = [*runs.SHRUNK, f'train_cfg.max_epochs={faults.EPOCHS}', 'train_dataloader.batch_size=8']
     command = [runs.REPO / 'tools/dist_train.sh', runs.AEMIM, '2', '--work-dir', work_dir, '--cfg-options', *options]
     ours = dict(PYTHON=sys.executable, PYTHONPATH=str(runs.REPO), PORT=str(faults.free_port()))

@@ -1,4 +1,4 @@
-"""tools/torchrun.py: restarts, signals and killed processes, with small programs in place of a training."""
+"""Restarts, signals and killed processes under tools/torchrun.py, with small programs instead of a training."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def torchrun(tmp_path):
     def torchrun(program, *flags):
         file = tmp_path / 'program.py'
         file.write_text(f"import os, signal, sys, time\nrank = int(os.environ['RANK'])\n{program}")
-        # torch 2.1 looks at its processes only every five seconds.
+        # By default, torch 2.1 checks its processes every five seconds.
         argv = ('--standalone', '--nproc_per_node=2', '--monitor-interval=0.2', *flags, str(file))
         return faults.Process(tmp_path / 'output.txt', _torchrun, *argv)
 

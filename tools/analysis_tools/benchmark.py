@@ -96,7 +96,7 @@ def main():
         candidates = [benchmark.from_config(*candidate, **settings) for candidate in chosen]
         if args.peers is not None:
             names = args.peers or benchmark.peers.installed()
-            candidates += [benchmark.from_peer(name, chosen[0][1], **settings) for name in names]
+            candidates += [benchmark.from_peer(name, *chosen[0][1:], **settings) for name in names]
         machine = benchmark.Machine(device)
         values = benchmark.figures(
             benchmark.compare(

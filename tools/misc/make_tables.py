@@ -47,12 +47,106 @@ class Table:
     rows: Callable = dict
 
 
+# Published peaks of dense bfloat16 products (V100: float16), TFLOP/s.
+GPUS = {'V100': 125, 'RTX 4090': 165, 'A100': 312, 'H100 SXM': 989}
+# The largest and the smallest share of the peak that a training is assumed to reach.
+SHARES = (0.4, 0.3)
+IMAGENET_IMAGES, EPOCHS = 1_281_167, 800
+
+
+def memory(costs: dict) -> dict:
+    """Bytes on a GPU for each parameter, and the effect of ZeRO-1 on 8 GPUs, by model."""
+    rows = {}
+    for name, cost in costs.items():
+        # Weights 4, gradients 4, AdamW 8, DDP's buckets 4, weights in bfloat16 2; AEMIM also keeps the clean gradients.
+        fixed = (26 if name.startswith('ae') else 22) * cost['parameters_m'] / 1e3
+        saved = (cost['optimizer_mb'] - cost['zero1_mb']) / 1e3
+        images = 1e3 * saved / cost['activations_mb_per_image']
+        rows[name] = dict(cost, fixed_gb=fixed, saved_gb=saved, saved_images=images)
+    return rows
+
+
+def gpu_hours(costs: dict) -> dict:
+    """Hours of a pre-training on ImageNet-1K, by GPU."""
+    return {
+        gpu: dict(peak=peak)
+        | {
+            name: ' to '.join(
+                f'{EPOCHS * IMAGENET_IMAGES * cost["gflop_per_image"] / (1e3 * peak * share) / 3600:.0f}'
+                for share in SHARES
+            )
+            for name, cost in costs.items()
+        }
+        for gpu, peak in GPUS.items()
+    }
+
+
+def largest_batches(costs: dict) -> dict:
+    """Images that fit into 90 % of a GPU's memory beside weights, gradients and optimizer states, by size in GB."""
+    return {
+        str(size): {
+            name: int(1e3 * (0.9 * size - row['fixed_gb']) / row['activations_mb_per_image'])
+            for name, row in memory(costs).items()
+        }
+        for size in (24, 40, 80)
+    }
+
+
+def demo_encoders(demo: dict) -> dict:
+    """Top-1 of frozen and fine-tuned encoders, and the seconds of their pre-training, by encoder."""
+    rows = {}
+    for name, probes in demo['frozen'].items():
+        start = 'scratch' if name == 'untrained' else name
+        seconds = demo['seconds'].get(name.lower())
+        rows[name] = dict(probes, tuned=demo['fine_tuned'][start]['top-1'], seconds=seconds)
+    rows['untrained, or trained from scratch'] = rows.pop('untrained')
+    return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
+
+
+def plain_networks(demo: dict) -> dict:
+    """Top-1 of the networks that were fine-tuned on clean images, clean, attacked and corrupted."""
+    return {name: row for name, row in demo['robustness'].items() if 'PGD-AT' not in name}
+
+
+BY_MODEL = {
+    'MAE ViT-B': '{mae_vit-b_800e}',
+    'AEMIM ViT-B': '{aemim_vit-b_800e}',
+    'AEMIM ViT-L': '{aemim_vit-l_800e}',
+}
+DEMO_COLUMNS = {
+    'encoder': '{name}',
+    'linear probe': '{linear:.1f}',
+    '20-NN': '{knn:.1f}',
+    'fine-tuned with 500 labels': '{tuned:.1f}',
+    'pre-training, one core': '{seconds:.0f} s',
+}
+ATTACK_COLUMNS = {
+    'start': '{name}',
+    'clean': '{clean:.1f}',
+    'PGD, eps 2': '{pgd/2:.1f}',
+    'PGD, eps 4': '{pgd/4:.1f}',
+    'PGD, eps 8': '{pgd/8:.1f}',
+    'corrupted': '{corrupted:.1f}',
+}
+MEMORY_COLUMNS = {
+    'config': '{name}',
+    'optimizer states, DDP': '{optimizer_mb:.0f} MB',
+    'with ZeRO-1, fullest of 8': '{zero1_mb:.0f} MB',
+    'saved on each GPU': '{saved_gb:.1f} GB, as much as {saved_images:.0f} images keep',
+    'weights, gradients, AdamW': '{fixed_gb:.1f} GB',
+}
 TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
     'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
+    'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
+    'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
+    'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
+    'memory': Table('costs', MEMORY_COLUMNS, memory),
+    'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
+    'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 
 

@@ -15,9 +15,10 @@ from torch.profiler import record_function
 from ...adapters import sync_adapters
 from ...attacks import feature_distance
 from ...domain import Domain, use_domain
-from ...replay import Pass, only_inputs_need_gradients, substituted_argument
+from ...replay import Pass, substituted_argument
 from ..diagnosis import check_finite
 from ..early_backward import can_take_gradients, take_gradients
+from ..modes import only_inputs_need_gradients
 from ..objectives import OBJECTIVES
 from ..precision import attack_precision
 from ..schedule import Schedule

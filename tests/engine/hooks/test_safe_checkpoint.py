@@ -1,4 +1,4 @@
-"""SafeCheckpointHook: which files are left, in which order they come and go, and that mmengine still reads them."""
+"""SafeCheckpointHook: which files remain, the order of writing and removing, and that mmengine reads the files."""
 
 import functools
 import itertools
@@ -30,7 +30,7 @@ class OneWeight(BaseModel):
 
 
 class Score(Hook):
-    """A validation with these scores, one an epoch."""
+    """A validation that returns these scores, one for each epoch."""
 
     def __init__(self, scores):
         self.scores = scores
@@ -120,13 +120,13 @@ def best_does_not_fit(rank, folder):
     with pytest.raises(UserError, match='full') as error:
         training.train()
     assert error.value.everywhere
-    # A vote on its way would keep torch 2.1 from leaving the group.
+    # In torch 2.1, an unfinished all-reduce would block the end of the group.
     (hook,) = (hook for hook in training.hooks if type(hook).__name__ == 'SafeCheckpointHook')
     hook.stop.close()
 
 
 def test_a_best_one_that_cannot_be_saved_is_an_error_on_all_ranks(tmp_path):
-    """The first rank alone tries; the others must not go on to save the latest one again."""
+    """Only the first rank saves the best checkpoint. If it fails, the others must not save the latest one again."""
     processes.on_ranks(best_does_not_fit, str(tmp_path))
     assert files(tmp_path) == pairs('best_acc_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth')
 
@@ -158,7 +158,7 @@ def test_a_storage_of_ones_own_is_left_alone(tmp_path):
 
 @pytest.mark.skipif(torch.__version__ < '2.3', reason='loss scaling on a CPU came with torch 2.3')
 def test_the_loss_scaler_goes_on_where_it_was(tmp_path, monkeypatch):
-    """Its scale doubles every third iteration."""
+    """A loss scaler that doubles its scale every third iteration."""
     scaler = functools.partial(torch.amp.GradScaler, 'cpu', init_scale=2.0, growth_interval=3)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', scaler)
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)

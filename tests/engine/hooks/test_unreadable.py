@@ -1,4 +1,4 @@
-"""Skipped images are counted over ranks, named once in the log, and listed in a file."""
+"""Skipped images are counted over all ranks, logged once, and listed in a file."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ PIPELINE = [{'type': 'LoadWholeImage'}, {'type': 'PackInputs'}]
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve images, seven of them broken."""
+    """A folder of twelve images, seven of them unreadable."""
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
     for i in range(12):
@@ -45,7 +45,7 @@ class OneLayer(BaseModel):
 
 
 def run(folder, work_dir, *, dataset=None, loop=None, workers=0):
-    """Train; give the model and the log's lines about unreadable images."""
+    """Train; return the model and the lines of the log about unreadable images."""
     dataset = dataset or {'type': 'UnlabelledFolder', 'data_root': str(folder), 'pipeline': PIPELINE}
     runner = Runner(
         OneLayer(),
@@ -87,7 +87,7 @@ def test_epochs_log_once_and_list_all(folder, tmp_path, workers):
 def test_training_by_iterations_logs_at_the_end(folder, tmp_path):
     loop = {'by_epoch': False, 'max_iters': 2, 'val_interval': 100}
     _, (line,) = run(folder, tmp_path / 'iterations', loop=loop)
-    # 2 iterations of 4 images: 0 to 7, and what took the places of 1, 2, 3 and 7; those, at random, may be bad too.
+    # Two iterations load the images 0 to 7, and replacements of 1, 2, 3 and 7, which may be unreadable, too.
     found = (tmp_path / 'iterations' / FILE).read_text().splitlines()
     assert f'Skipped {len(found)} ' in line
     assert set(paths(folder, [1, 2, 3, 7])) <= set(found) <= set(paths(folder))

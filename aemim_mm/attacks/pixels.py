@@ -1,0 +1,68 @@
+"""Pixel space: lengths stated in pixels, 0-255, and the normalisation between pixels and what a model sees."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+
+from ..errors import UserError
+
+PIXEL_RANGE = (0.0, 255.0)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelSpace:
+    """The normalisation that a model's images have gone through; by default, none.
+
+    Args:
+        mean, std: Mean and deviation in pixels: numbers, or tensors (C, 1, 1).
+    """
+
+    mean: torch.Tensor | float = 0.0
+    std: torch.Tensor | float = 1.0
+
+    @classmethod
+    def of(cls, data_preprocessor) -> 'PixelSpace':
+        """Read the normalisation of a data preprocessor of mmpretrain.
+
+        Args:
+            data_preprocessor: ``ClsDataPreprocessor``, ``SelfSupDataPreprocessor`` or one with the same ``mean`` and
+                ``std``, in pixels.
+
+        Raises:
+            UserError: It does not state its normalisation.
+        """
+        if not hasattr(data_preprocessor, '_enable_normalize'):
+            raise UserError(
+                'An attack works on pixels, 0-255, and undoes the normalisation of the data preprocessor, but a '
+                f'{type(data_preprocessor).__name__} states none. Use ClsDataPreprocessor with mean and std.'
+            )
+        if not data_preprocessor._enable_normalize:
+            return cls()
+        return cls(data_preprocessor.mean, data_preprocessor.std)
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map pixels, 0-255, to what the model sees."""
+        return (pixels - self.mean) / self.std
+
+    def denormalize(self, images: torch.Tensor) -> torch.Tensor:
+        """Map what the model sees to pixels, 0-255; the inverse of :meth:`normalize`."""
+        return images * self.std + self.mean
+
+
+def check_pixels(name: str, value) -> float:
+    """Return a length in pixels as a float.
+
+    Raises:
+        UserError: ``value`` is not a number from 0 to 255, or it is an eps that is evidently a fraction of 255.
+    """
+    if not is_number(value) or not 0 <= value <= 255:
+        raise UserError(f'{name} is in pixels, 0-255, but got {value!r}.')
+    if name == 'eps' and 0 < value < 0.5:
+        raise UserError(f'eps is in pixels, 0-255, but got {value}. For a fraction such as 8/255, pass 8.')
+    return float(value)
+
+
+def is_number(value) -> bool:
+    """Whether ``value`` is a real number; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
