@@ -122,7 +122,7 @@ class TestData:
         (tmp_path / 'data/train/cats').mkdir(parents=True)
         message = error_of('--data-root', tmp_path / 'data', config=IMAGENET, shrunk=())
         assert f'{tmp_path}/data/train has 1 class folders, not 1000' in message
-        assert message.endswith('For images of another kind, take configs/aemim_vit-b_folder.py.')
+        assert message.endswith('For other images, use configs/aemim_vit-b_folder.py.')
 
     def test_empty_folder(self, error_of, tmp_path):
         (tmp_path / 'data/inside').mkdir(parents=True)
