@@ -35,7 +35,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 NOISES = CORRUPTIONS[:3]
 # These functions use their own generator, which needs a seed.
 OWN_GENERATOR = ('impulse_noise', 'glass_blur')
-# In pixels. `pixelate` at severity 5 scales each side by a quarter.
+# In pixels. `pixelate` at severity 5 scales each side to a quarter.
 MIN_SIDE = 4
 
 
