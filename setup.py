@@ -1,4 +1,4 @@
-"""Packaging. Metadata, extras, and the ``.mim`` folder by which OpenMMLab's tools find a package's configs."""
+"""Package metadata, extras, and the ``.mim`` folder, in which OpenMMLab's tools look for the configs of a package."""
 
 import os
 import re
@@ -25,10 +25,10 @@ EXTRAS = {
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
     'robustness': ['imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
-    # setuptools and wheel: a test builds the package without isolation.
+    # A test builds the package without isolation, hence setuptools and wheel.
     'dev': [
         'build',
-        # Attacks are tested against it.
+        # Tests compare our attacks with foolbox.
         'foolbox>=3.3.4',
         'hypothesis',
         'imagecorruptions-imaug>=1.1.5',
@@ -39,10 +39,10 @@ EXTRAS = {
         'pytest-timeout',
         'pytest-xdist',
         'ruff==0.17.6',
-        # Real photographs.
+        # It contains photographs.
         'scikit-image',
         'setuptools>=64',
-        # Exported weights are compared with these libraries.
+        # Tests compare exported weights with these libraries. The example uses timm.
         'timm',
         'transformers<5',
         'wheel',
@@ -60,7 +60,7 @@ def read_readme():
 
 
 def fill_mim(folder, *, link):
-    """Fill ``folder`` with configs/, tools/ and model-index.yml, always anew so that nothing outdated stays."""
+    """Empty ``folder``, then fill it with configs/, tools/ and model-index.yml: copies, or links to them."""
     folder = Path(folder)
     if folder.exists():
         shutil.rmtree(folder)
@@ -70,7 +70,7 @@ def fill_mim(folder, *, link):
         if not source.exists():
             raise SystemExit(f'{source} is missing: the package would lack .mim/{name}.')
         if link:
-            # Relative, so that a checkout can be moved.
+            # Relative links survive a move of the checkout.
             target.symlink_to(os.path.relpath(source, folder), target_is_directory=source.is_dir())
         elif source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
@@ -79,7 +79,7 @@ def fill_mim(folder, *, link):
 
 
 class BuildWithMim(build_py):
-    """A wheel gets copies; an editable install gets links, so that an edited config counts at once."""
+    """Put copies into a wheel, and links into an editable install, where an edited config takes effect at once."""
 
     def run(self):
         super().run()
@@ -90,6 +90,8 @@ class BuildWithMim(build_py):
 
 
 class SdistWithMim(sdist):
+    """Put copies into an sdist."""
+
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         fill_mim(Path(base_dir, 'aemim_mm/.mim'), link=False)
@@ -113,7 +115,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     python_requires='>=3.10',
-    # Neither family of mm* distributions is required: they would overwrite each other. aemim_mm/stack.py checks.
+    # No mm* distribution is required, because the two families overwrite each other. aemim_mm/stack.py checks them.
     install_requires=['jinja2', 'matplotlib', 'numpy', 'pillow', 'rich', 'safetensors', 'torch>=2.1', 'torchvision'],
     extras_require=EXTRAS,
     packages=find_packages(include=['aemim_mm', 'aemim_mm.*']),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import runs
 from mmpretrain.datasets import FashionMNIST
 
 import aemim_mm
@@ -58,6 +59,12 @@ def test_the_script_makes_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, script, SOURCE, tmp_path], check=True)
     made = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
     assert made == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in ROOT.glob('*ubyte')}
+
+
+def test_the_script_names_missing_files(tmp_path):
+    with pytest.raises(SystemExit, match='^error: .* lacks train-images-idx3-ubyte.gz, .*Give a folder with'):
+        runs.run('dataset_converters/fashion_mnist_subset.py', tmp_path, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(('split', 'file'), [('train', 'train'), ('test', 't10k')])

@@ -1,4 +1,4 @@
-"""The wheel, the sdist and the editable install, made from a copy of the checkout: all carry .mim."""
+"""Build wheel, sdist and editable install from a copy of the checkout, and check that each contains .mim."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from aemim_mm.stack import stack_report
 REPO = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
-# Finds the package as mim does, and loads its first config; run from elsewhere, in a fresh interpreter.
+# Find the package as mim does, and load its first config. A new process in another folder runs this.
 LOOKUP = """
 import importlib.util, json, pathlib, sys, warnings
 warnings.simplefilter('ignore')
@@ -45,26 +45,27 @@ def run(*args, cwd, **env):
 
 
 def files_below(folder):
+    """Return the files below a folder, relative to it, without compiled Python."""
     paths = (path for path in Path(folder).rglob('*') if path.is_file() and path.suffix != '.pyc')
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
 def mim_content():
-    """What .mim must hold, seen from the root of the repository."""
+    """Return the files that .mim must contain."""
     below = {f'{name}/{path}' for name in ('configs', 'tools') for path in files_below(REPO / name)}
     return below | {'model-index.yml'}
 
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
-    """A copy of the sources, so that the build leaves nothing in the real checkout."""
+    """Copy the sources, so that the build leaves nothing in the real checkout."""
     ignore = shutil.ignore_patterns('.git', '.venv*', '.mim', 'work_dirs', 'build', 'dist', '*.egg-info', '__pycache__')
     return shutil.copytree(REPO, tmp_path_factory.mktemp('checkout') / 'repo', ignore=ignore)
 
 
 @pytest.fixture(scope='module')
 def built(checkout, tmp_path_factory):
-    """The sdist, and the wheel that is built from that sdist."""
+    """Build the sdist, and the wheel from that sdist."""
     out = tmp_path_factory.mktemp('dist')
     run('-m', 'build', '--no-isolation', '--outdir', out, checkout, cwd=out)
     (sdist,), (wheel,) = out.glob('*.tar.gz'), out.glob('*.whl')
@@ -78,7 +79,8 @@ def test_wheel_and_sdist_carry_mim(built):
         files = {item.name.split('/', 1)[1] for item in archive.getmembers() if item.isfile()}
     inside = {name[len('aemim_mm/.mim/') :] for name in files if name.startswith('aemim_mm/.mim/')}
     assert inside == mim_content()
-    assert {'LICENSE', 'pyproject.toml', 'setup.py', 'Makefile', 'configs', 'tests'} <= names
+    assert {'LICENSE', 'pyproject.toml', 'setup.py', 'Makefile', 'configs', 'tests', 'docs/method.svg'} <= names
+    assert {path.relative_to(REPO).as_posix() for path in REPO.glob('examples/*.py')} <= names
     names = set(zipfile.ZipFile(wheel).namelist())
     inside = {name[len('aemim_mm/.mim/') :] for name in names if name.startswith('aemim_mm/.mim/')}
     assert inside == mim_content()
@@ -121,9 +123,9 @@ def test_editable_install_links_mim(checkout, tmp_path):
     assert {path.name: os.readlink(path) for path in mim.iterdir()} == {
         name: f'../../{name}' for name in ('configs', 'tools', 'model-index.yml')
     }
-    # mmengine 0.10.7 looks for every package inside site-packages, so it finds no editable one by its name.
+    # mmengine 0.10.7 looks for packages in site-packages only, so it does not find an editable install by name.
     how = 'mim' if 'onedl-mmengine' in {row.distribution for row in stack_report()} else 'import'
-    # -S keeps the editable install that runs this test out; what it depends on comes back by its folder.
+    # -S hides site-packages, where another install of the package may be; the last line adds its dependencies again.
     start = f'import site, sys; sys.path[1:1] = [{str(tmp_path)!r}]; site.addsitedir({str(tmp_path)!r})'
     start += f'; sys.path.append({str(Path(mmengine.__file__).parents[1])!r})'
     found = json.loads(run('-S', '-c', start + LOOKUP, how, cwd=tmp_path).splitlines()[-1])

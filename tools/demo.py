@@ -154,6 +154,7 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
         bars.advance(total, job.share * (fraction - bars.tasks[bar].completed))
         bars.update(bar, completed=fraction, visible=fraction < 1, **(dict(words=words) if words else {}))
 
+    print(f'{job.name}: started, log in {os.path.relpath(log)}', flush=True)
     # On small tensors, more threads than cores mostly wait for each other.
     env = {'OMP_NUM_THREADS': str(max((os.cpu_count() or 1) // LANES, 1)), **os.environ, 'PYTHONUNBUFFERED': '1'}
     output = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
@@ -194,7 +195,7 @@ async def run_in_lanes(jobs: list[Job], bars: Progress) -> None:
 
 def run_all(jobs: list[Job]) -> None:
     """Run jobs with progress bars. If one fails, end the others, and exit with the last lines of its log."""
-    columns = TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
+    columns = TextColumn('{task.description}'), BarColumn(16), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
     try:
         with Progress(*columns, transient=True, speed_estimate_period=120) as bars:
             asyncio.run(run_in_lanes(jobs, bars))
@@ -206,6 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where everything goes')
     parser.add_argument('--robust', action='store_true', help='fine-tune on adversarial examples too: 5 minutes more')
+    parser.add_argument('--record', type=Path, metavar='FILE', help='write all figures there, as a record')
     args = parser.parse_args()
     out = args.out.resolve()
     jobs = plan(out, args.robust)
@@ -216,9 +218,14 @@ def main():
     if todo:
         run_all(todo)
 
-    from demo_report import write_demo_report  # after --help: the import takes seconds
+    from demo_report import demo_figures, write_demo_report  # after --help: the import takes seconds
+
+    from aemim_mm.report.record import write_record
 
     page = write_demo_report(CONFIGS, FINE_TUNING, out, args.robust)
+    if args.record:
+        configs = [path.relative_to(REPOSITORY).as_posix() for path in (*CONFIGS.values(), *FINE_TUNING.values())]
+        write_record(args.record, demo_figures(out, args.robust), config=sorted(set(configs)), seed=0)
     print(f"""
 Report:      {os.path.relpath(page)}
 Checkpoint:  {os.path.relpath(jobs[0].result)}

@@ -9,7 +9,7 @@ import os
 import sys
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(
         description='Measure the robustness of a classifier or pre-training model of mmpretrain, or a mmdet detector.'
     )
@@ -17,6 +17,7 @@ def parse_args():
     parser.add_argument('checkpoint', metavar='[LABEL=]CHECKPOINT', help='checkpoint file or URL')
     parser.add_argument(
         '--suite',
+        dest='suites',
         nargs='+',
         default=['clean'],
         metavar='NAME',
@@ -44,29 +45,34 @@ def parse_args():
     parser.add_argument(
         '--quantize', action='store_true', help='round attacked images to 8 bits, inside the budget and in [0, 255]'
     )
-    parser.add_argument('--no-checks', action='store_true', help='leave out the sanity checks of attacks')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config, or all of them')
+    parser.add_argument(
+        '--no-checks', dest='checks', action='store_false', help='leave out the sanity checks of attacks'
+    )
+    parser.add_argument(
+        '--cfg-options', dest='options', nargs='+', metavar='KEY=VALUE', help='change the config, or all of them'
+    )
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='run whatever code a checkpoint contains, for old files'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
+    # torchrun passes --local_rank up to torch 1.x, and --local-rank from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    args.work_dir = args.out
+    args = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     return args
 
 
 def main():
     args = parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import one_clear_error
-    from aemim_mm.robustness.run import robustness
+    from aemim_mm.robustness import measure
 
     with one_clear_error():
-        complete = robustness(args)
-    if not complete:
+        found = measure(**args)
+    if found.table:  # On the main process.
+        print(found.table)
+    if found.missing:
         sys.exit(2)
 
 

@@ -29,7 +29,7 @@ def parse_args() -> dict:
         nargs='?',
         const='auto',
         metavar='CKPT',
-        help='go on from this checkpoint; without a value, from the latest one in the work dir',
+        help='resume from this checkpoint; without a value, from the latest one in the work dir',
     )
     parser.add_argument('--amp', action='store_true', help='bfloat16 mixed precision')
     parser.add_argument(
@@ -51,7 +51,7 @@ def parse_args() -> dict:
         help='run whatever code a checkpoint contains, for old files that need it; without this, they are refused',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torchrun passes the first spelling up to torch 1.x, the second from 2.0 on.
+    # torchrun passes --local_rank up to torch 1.x, and --local-rank from 2.0 on.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
     args = vars(parser.parse_args())
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))

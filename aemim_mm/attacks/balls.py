@@ -1,4 +1,4 @@
-"""The set an attack may move in: an L-inf or L2 ball around each image, inside the valid range of a pixel."""
+"""The images that an attack may reach: an L-inf or L2 ball around each image, inside the valid pixel range."""
 
 import torch
 
@@ -12,13 +12,13 @@ STARTS = {
 
 
 class LInfBall:
-    """At most ``eps`` from each value of ``x``.
+    """All images whose values are at most ``eps`` from those of ``x``.
 
     Args:
         x: Images, (B, C, H, W).
         eps: Radius, broadcastable to ``x``.
-        lower, upper: The valid range, broadcastable to ``x``. A pixel outside it (the overshoot of a bicubic resize)
-            may stay where it is, but not go further.
+        lower, upper: The valid range, broadcastable to ``x``. A value of ``x`` outside it, as a bicubic resize makes
+            them, may keep its value, but not move further out.
     """
 
     def __init__(self, x, eps, lower, upper):
@@ -27,45 +27,45 @@ class LInfBall:
         self.high = torch.minimum(x + eps, torch.maximum(upper, x))
 
     def project(self, images):
-        """The nearest images of the ball."""
+        """Return the nearest images in the ball."""
         return torch.clamp(images, self.low, self.high)
 
     def start(self, name: str):
-        """Images of the ball to start from: ``uniform``, ``gaussian`` with deviation eps / 2 (clipped), or ``zero``."""
+        """Draw images in the ball: ``uniform``, ``gaussian`` with deviation eps / 2 (clipped), or ``zero`` (``x``)."""
         return self.project(self.x + STARTS[name](self.x, self.eps))
 
     def direction(self, gradient):
-        """The step of size 1 that raises a linear function the most."""
+        """Return the step of size 1 that increases a linear function the most."""
         return gradient.sign()
 
 
 class L2Ball:
-    """At most ``eps`` from each image of ``x`` in the L2 norm over all its values; arguments as of ``LInfBall``."""
+    """All images whose L2 distance from those of ``x`` is at most ``eps``; arguments as in :class:`LInfBall`."""
 
     def __init__(self, x, eps, lower, upper):
         self.x, self.eps = x, eps
         self.low, self.high = torch.minimum(lower, x), torch.maximum(upper, x)
 
     def project(self, images):
-        """Back to the ball, then to the valid range. As that holds ``x``, it leads no further away from ``x``."""
+        """Project to the ball, then clip to the valid range, which contains ``x`` and so does not leave the ball."""
         delta = images - self.x
         inside = self.x + delta * (self.eps / l2_norm(delta).clamp_min(1e-12)).clamp_max(1)
         return torch.clamp(inside, self.low, self.high)
 
     def start(self, name: str):
-        """``uniform`` in the ball, ``gaussian`` with a norm of about eps / 2, or ``zero``."""
+        """Draw images in the ball: ``uniform``, ``gaussian`` with a norm of about eps / 2, or ``zero`` (``x``)."""
         if name == 'zero':
             return self.project(self.x)
         size = self.x[0].numel()
         direction = torch.randn_like(self.x)
         if name == 'gaussian':
             return self.project(self.x + direction * self.eps / 2 / size**0.5)
-        # A ball's volume grows as radius ** size.
+        # The volume of a ball is proportional to radius ** size.
         radius = torch.rand_like(self.x[:, :1, :1, :1]) ** (1 / size)
         return self.project(self.x + direction / l2_norm(direction) * radius * self.eps)
 
     def direction(self, gradient):
-        """The step of size 1 that raises a linear function the most; none where the gradient is zero."""
+        """Return the step of size 1 that increases a linear function the most; 0 for a gradient of zero."""
         return gradient / l2_norm(gradient).clamp_min(1e-12)
 
 
@@ -73,7 +73,13 @@ BALLS = {'linf': LInfBall, 'l2': L2Ball}
 
 
 def ball_around(x, *, norm, eps, lower, upper):
-    """The ball of that norm.
+    """Return an :class:`LInfBall` or :class:`L2Ball`.
+
+    Args:
+        x: Images, (B, C, H, W).
+        norm: ``linf`` or ``l2``.
+        eps: Radius in the unit of ``x``.
+        lower, upper: The valid range, numbers or tensors.
 
     Raises:
         UserError: An unknown norm.
@@ -85,5 +91,5 @@ def ball_around(x, *, norm, eps, lower, upper):
 
 
 def l2_norm(x):
-    """The L2 norm of each image, (B, 1, 1, 1)."""
+    """Compute the L2 norm of each image, (B, 1, 1, 1)."""
     return x.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Distances between two sets of features, summed over the batch: what the attack makes larger."""
+"""Distances between two sets of features, summed over the batch; an attack maximises them."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ def cosine(features, target):
 
 
 def kl(features, target):
-    """KL(target || features) of the softmax over channels, as in feature distillation."""
+    """Compute KL(target || features) of the softmax over channels, as in feature distillation."""
     return F.kl_div(features.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction='sum')
 
 
@@ -29,14 +29,14 @@ DISTANCES = {'l2': squared_l2, 'l1': l1, 'cosine': cosine, 'kl': kl}
 
 
 def feature_distance(name: str):
-    """The distance of that name.
+    """Return the distance of this name.
 
     Args:
         name: ``l2`` (squared), ``l1``, ``cosine`` or ``kl``.
 
     Returns:
-        A function of two tensors (B, L, C) or (B, C, H, W), to a float32 scalar. Channel-wise distances of a feature
-        map are taken over C, too.
+        A function that maps two tensors (B, L, C) or (B, C, H, W) to a float32 scalar. ``cosine`` and ``kl`` are over
+        C in both cases.
 
     Raises:
         UserError: An unknown name.

@@ -1,4 +1,4 @@
-"""Several attempts on each image: restarts of one attack, or different attacks one after the other."""
+"""Several attempts on each image: restarts of one attack, or different attacks in sequence."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,13 @@ import torch
 
 @dataclass
 class AttackResult:
-    """What attacks on a batch gave.
+    """The outcome of several attempts on a batch.
 
     Attributes:
-        x_adv: Perturbed images, (B, C, H, W): the first that was misclassified, else that of the last attempt. Images
-            that were misclassified already are left as they are.
-        attempt: Which attempt broke each image, (B,): 1 is the first; 0, it was misclassified already; -1, none.
+        x_adv: Perturbed images, (B, C, H, W): those of the first attempt that broke the image, else of the last
+            attempt. An image whose clean version is misclassified is not perturbed.
+        attempt: Number of the attempt that broke each image, (B,), from 1. 0: the clean image is misclassified. -1: no
+            attempt broke the image.
     """
 
     x_adv: torch.Tensor
@@ -20,16 +21,16 @@ class AttackResult:
 
     @property
     def success(self) -> torch.Tensor:
-        """Which images are misclassified, (B,), bool."""
+        """Whether each image is misclassified, (B,), bool."""
         return self.attempt >= 0
 
 
 def keep_first_success(attempts, predict, x, labels) -> AttackResult:
-    """Try one attack after another, each on the images that are still classified correctly.
+    """Run attempts in sequence, each on the images that are still classified correctly.
 
     Args:
-        attempts: Functions of correctly classified images (N, C, H, W) and their labels (N,), to perturbed images. The
-            same function several times, if it starts at random, is an attack with restarts.
+        attempts: Functions that map images (N, C, H, W) and labels (N,) to perturbed images. To restart an attack with
+            a random start, repeat its function.
         predict: Maps images to classes, (B,).
         x, labels: Clean images (B, C, H, W) and their classes (B,).
     """

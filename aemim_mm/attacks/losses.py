@@ -1,4 +1,4 @@
-"""What an attack on a classifier makes larger, summed over the batch so that images do not share a step."""
+"""Losses of a classifier, summed over the batch so that images do not share a step; an attack maximises them."""
 
 import torch
 import torch.nn.functional as F
@@ -7,14 +7,15 @@ from ..errors import unknown_name
 
 
 def cross_entropy(logits, labels):
-    """The sum of each image's cross-entropy."""
+    """Compute the cross-entropy, summed over the images."""
     return F.cross_entropy(logits, labels, reduction='sum')
 
 
 def margin(logits, labels):
-    """The sum over images of the largest other logit minus the true one: above zero where the class is wrong.
+    """Compute the largest other logit minus the true logit, summed over the images.
 
-    Its gradient does not vanish where the classifier is sure, as that of cross-entropy does.
+    It is positive for a misclassified image. Unlike cross-entropy, its gradient does not vanish for a confident
+    classifier.
 
     Source: Carlini and Wagner, arXiv 1608.04644, section V-A, f_6 untargeted and without the limit at zero.
     """
@@ -27,13 +28,13 @@ LOSSES = {'ce': cross_entropy, 'margin': margin}
 
 
 def classification_loss(name: str):
-    """The loss of that name.
+    """Return the loss of this name.
 
     Args:
         name: ``ce`` (cross-entropy) or ``margin``.
 
     Returns:
-        A function of logits (B, classes) and labels (B,), to a float32 scalar.
+        A function that maps logits (B, classes) and labels (B,) to a float32 scalar.
 
     Raises:
         UserError: An unknown name.

@@ -1,10 +1,11 @@
-"""Where a config's data are: found by --data-root, and checked before any work."""
+"""The data sets of a config: set their folders, and check that the folders exist."""
 
 import os
 import os.path as osp
 import re
+from collections.abc import Iterator, Sequence
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
 
@@ -21,8 +22,8 @@ LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
 LAYOUTS['SkippingCocoDataset'] = LAYOUTS['CocoDataset']
 
 
-def datasets(cfg: Config, loaders=LOADERS):
-    """The dataset configs in these data loaders that have, or may have, a ``data_root``; those inside wrappers too."""
+def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[ConfigDict]:
+    """Yield the data set configs of these data loaders, inside wrappers such as ``ConcatDataset`` too."""
     pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
     while pending:
         dataset = pending.pop()
@@ -33,7 +34,7 @@ def datasets(cfg: Config, loaders=LOADERS):
 
 
 def set_data_root(cfg: Config, root: str) -> None:
-    """Put ``root`` in place of ``data_root`` in every data set; paths that repeat the old one follow."""
+    """Set ``data_root`` of every data set. Absolute paths of files below the old root become relative to it."""
     for dataset in datasets(cfg):
         old = dataset.get('data_root')
         dataset.data_root = root
@@ -44,12 +45,16 @@ def set_data_root(cfg: Config, root: str) -> None:
 
 
 def annotation_file(dataset) -> str:
-    """The path of a data set's annotation file, as mmengine joins it."""
+    """Return the path of a data set's annotation file, joined as in mmengine."""
     return osp.join(osp.expanduser(dataset.get('data_root') or ''), dataset.get('ann_file') or '')
 
 
-def paired_evaluators(cfg: Config) -> list:
-    """Evaluators that read the annotation file of their data set: (name of the loader, number of the evaluator)."""
+def paired_evaluators(cfg: Config) -> list[tuple[str, int]]:
+    """Find the evaluators that read the annotation file of their data set.
+
+    Returns:
+        Pairs of the name of the data loader and the number of the evaluator.
+    """
     pairs = []
     for name, evaluator in ((name, cfg.get(name.replace('dataloader', 'evaluator'))) for name in LOADERS):
         files = [annotation_file(dataset) for dataset in datasets(cfg, (name,))]
@@ -59,8 +64,8 @@ def paired_evaluators(cfg: Config) -> list:
     return pairs
 
 
-def follow_datasets(cfg: Config, pairs: list) -> None:
-    """Give these evaluators the annotation files that their data sets have now."""
+def follow_datasets(cfg: Config, pairs: list[tuple[str, int]]) -> None:
+    """Set the annotation file of each evaluator from :func:`paired_evaluators` to that of its data set."""
     for name, number in pairs:
         evaluator = cfg.get(name.replace('dataloader', 'evaluator'))
         items = list(datasets(cfg, (name,)))
@@ -70,7 +75,7 @@ def follow_datasets(cfg: Config, pairs: list) -> None:
 
 
 def take_simple_layout(cfg: Config) -> None:
-    """Where COCO's own layout is absent, take ``annotations/train.json`` and ``train/``, and the same for val."""
+    """Use ``annotations/{train,val}.json`` and ``{train,val}/`` where COCO's own layout is absent."""
     for dataset in datasets(cfg):
         root = osp.expanduser(dataset.get('data_root') or '')
         found = re.fullmatch(r'annotations/instances_(train|val)2017\.json', str(dataset.get('ann_file')))
@@ -81,14 +86,14 @@ def take_simple_layout(cfg: Config) -> None:
             dataset.ann_file = f'annotations/{split}.json'
             prefix = dataset.get('data_prefix') or {}
             if prefix.get('img') == f'{split}2017/' and osp.isdir(osp.join(root, split)):
-                prefix.img = f'{split}/'
+                prefix['img'] = f'{split}/'
 
 
-def check_data(cfg: Config, loaders) -> None:
-    """Fail early, and in one line, where a data folder is missing.
+def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Check that the data folders of these data loaders exist, and that ImageNet has 1000 classes.
 
     Raises:
-        UserError: Names the folder, the layout expected in it, and the flag that sets it.
+        UserError: A folder is missing. The message names the folder, the expected layout and the flag that sets it.
     """
     for dataset in datasets(cfg, loaders):
         root = dataset.get('data_root')
@@ -96,24 +101,25 @@ def check_data(cfg: Config, loaders) -> None:
             continue
         kind = str(dataset.get('type')).split('.')[-1]
         expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
-        for folder in _folders(kind, dataset):
+        folders = _folders(kind, dataset)
+        for folder in folders:
             if not osp.isdir(folder):
                 raise UserError(
                     f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
-                    'Put the data there, or say where they are with --data-root DIR.'
+                    'Put the data there, or name the folder with --data-root DIR.'
                 )
         if kind == 'ImageNet' and not _has_list(dataset):
-            classes = sum(entry.is_dir() for entry in os.scandir(folder))
+            classes = sum(entry.is_dir() for entry in os.scandir(folders[-1]))
             if classes != 1000:
                 raise UserError(
-                    f'The data folder {osp.abspath(folder)} has {classes} class folders, not 1000 ({kind}, '
-                    f'data_root={root!r}).{expected} Put the data there, or say where they are with --data-root DIR. '
-                    'For images of another kind, take configs/aemim_vit-b_folder.py.'
+                    f'The data folder {osp.abspath(folders[-1])} has {classes} class folders, not 1000 ({kind}, '
+                    f'data_root={root!r}).{expected} Put the data there, or name the folder with --data-root DIR. '
+                    'For other images, use configs/aemim_vit-b_folder.py.'
                 )
 
 
 def _folders(kind: str, dataset):
-    """The folders that a data set reads: its root, then those inside it that it names."""
+    """Return the folders that a data set reads: its root, then the folders of its ``data_prefix`` or ``split``."""
     root, prefix = osp.expanduser(dataset.data_root), dataset.get('data_prefix')
     if not prefix and kind == 'ImageNet':
         prefix = dataset.get('split')
@@ -122,6 +128,6 @@ def _folders(kind: str, dataset):
 
 
 def _has_list(dataset) -> bool:
-    """Whether this ImageNet goes by a list of its images, or has classes of its own."""
+    """Whether this ImageNet reads a list of its images, or has other classes."""
     listed = osp.join(osp.expanduser(dataset.data_root), 'meta', f'{dataset.get("split")}.txt')
     return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))

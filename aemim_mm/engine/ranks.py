@@ -44,7 +44,7 @@ def start_processes(settings: dict) -> None:
     torch.distributed.init_process_group(settings['backend'] if device else 'gloo', timeout=timeout, **place)
 
 
-def bare_model(model: torch.nn.Module) -> torch.nn.Module:
+def bare_model(model: torch.nn.Module) -> Any:
     """The model inside the wrapper of distributed training; a model without a wrapper is returned as it is."""
     return model.module if is_model_wrapper(model) else model
 

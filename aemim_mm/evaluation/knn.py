@@ -1,5 +1,7 @@
 """The k-nearest-neighbour classifier as a model that tools/test.py runs, on one process or several."""
 
+from typing import Any
+
 import torch
 from mmengine.dist import all_gather
 from mmengine.logging import print_log
@@ -29,7 +31,7 @@ class KNNClassifier(ImageClassifier):
     def __init__(self, backbone, neck=None, k=20, temperature=0.07, **kwargs):
         super().__init__(backbone, neck=neck, **kwargs)
         self.k, self.temperature = k, temperature
-        self.knn = None
+        self.knn: Any = None
 
     @torch.no_grad()
     def remember(self, loader) -> None:

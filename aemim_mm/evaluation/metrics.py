@@ -1,4 +1,4 @@
-"""Numbers made of accuracies: corruption errors, performance under corruption, and how sure they are."""
+"""Corruption errors, performance under corruption, and confidence intervals."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES
 from ..errors import UserError, first_of
 
-# Top-1 errors of AlexNet on ImageNet-C, severities averaged. By name: the order differs between code bases.
+# Top-1 errors of AlexNet on ImageNet-C, mean over the severities. Other code bases list them in another order.
 ALEXNET_ERRORS = {
     'gaussian_noise': 0.886428,
     'shot_noise': 0.894468,
@@ -28,7 +28,7 @@ ALEXNET_ERRORS = {
 
 
 class Interval(NamedTuple):
-    """An estimate with its confidence interval; of accuracies, in percent or points of percent."""
+    """An estimate and the ends of its confidence interval; for accuracies in percent or percentage points."""
 
     estimate: float
     low: float
@@ -36,10 +36,10 @@ class Interval(NamedTuple):
 
 
 def corruption_errors(accuracies: dict) -> dict:
-    """Mean corruption error (mCE) and the plain mean error.
+    """Compute the mean corruption error (mCE) and the plain mean error.
 
-    mCE divides the error under each corruption, averaged over its severities, by AlexNet's, then averages over the 15.
-    Code bases call either of the two "mCE"; on ImageNet, report the first.
+    For mCE, the error under each corruption is averaged over its severities and divided by AlexNet's error; the result
+    is averaged over the 15 corruptions. Some code bases call the plain mean error mCE. On ImageNet, report mCE.
 
     Args:
         accuracies: ``{corruption: {severity: top-1 in percent}}``, all 15 corruptions at all 5 severities.
@@ -48,7 +48,7 @@ def corruption_errors(accuracies: dict) -> dict:
         ``mce`` and ``mean_error`` in percent, and ``errors``: ``{corruption: error in percent}``.
 
     Raises:
-        UserError: A corruption or severity is missing or unknown, or a value is no percentage.
+        UserError: A corruption or severity is missing or unknown, or a value is not from 0 to 100.
 
     Source: Hendrycks and Dietterich, arXiv 1903.12261, section 4.1; AlexNet's errors as in AugMix, arXiv 1912.02781.
     """
@@ -59,14 +59,14 @@ def corruption_errors(accuracies: dict) -> dict:
 
 
 def performance_under_corruption(clean: float, scores: dict) -> dict:
-    """Mean (mPC) and relative (rPC) performance under corruption, as mmdet's robustness evaluation defines them.
+    """Compute the mean (mPC) and relative (rPC) performance under corruption, as mmdet defines them.
 
     Args:
-        clean: AP on the clean images, P; 0-1, or 0-100 if ``scores`` are.
+        clean: AP on the clean images, P: from 0 to 1, or from 0 to 100, like ``scores``.
         scores: ``{corruption: {severity: AP}}``, all 15 corruptions at all 5 severities.
 
     Returns:
-        ``P`` and ``mPC`` in the unit of the input, and ``rPC``, mPC / P in percent (None if P is 0).
+        ``P`` and ``mPC`` in the unit of the input, and ``rPC`` = mPC / P in percent, or None if P is 0.
 
     Raises:
         UserError: A corruption or severity is missing or unknown, or a value is out of range.
@@ -86,7 +86,7 @@ def _check_complete(values: dict, what: str, highest: float) -> None:
     if missing:
         raise UserError(
             f'Expected all {len(CORRUPTIONS)} corruptions at the severities 1-5, but {len(missing)} are missing: '
-            f'{first_of(missing)}. Evaluate those as well; a mean over the rest is another number.'
+            f'{first_of(missing)}. Evaluate them as well; a mean over the others is a different metric.'
         )
     for name in CORRUPTIONS:
         for severity in SEVERITIES:
@@ -95,20 +95,20 @@ def _check_complete(values: dict, what: str, highest: float) -> None:
 
 
 def accuracy_interval(correct, resamples=1000, level=0.95, seed=0) -> Interval:
-    """Accuracy with a percentile bootstrap interval over images.
+    """Compute an accuracy with a percentile bootstrap interval over images.
 
     Args:
-        correct: Whether each image was classified correctly, ``(images,)``; or, for the mean over several conditions,
-            the share of them in which it was, 0-1.
+        correct: Whether each image was classified correctly, ``(images,)``. For a mean over several conditions: the
+            share of the conditions, from 0 to 1, under which it was.
         resamples: Number of resamples, >= 1.
         level: Confidence level, in (0, 1).
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        The accuracy in percent with the ends of its interval.
+        The accuracy and the ends of its interval in percent.
 
     Raises:
-        UserError: No image, or values that are not from 0 to 1.
+        UserError: There is no image, or a value is not from 0 to 1.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
@@ -116,17 +116,18 @@ def accuracy_interval(correct, resamples=1000, level=0.95, seed=0) -> Interval:
 
 
 def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) -> Interval:
-    """The accuracy of model A less that of model B on the same images, with a paired percentile bootstrap interval.
+    """Compute the accuracy of model A minus that of model B, with a paired percentile bootstrap interval.
 
     Args:
-        correct_a, correct_b: As of :func:`accuracy_interval`, for the same images in the same order.
-        resamples, level, seed: As of :func:`accuracy_interval`.
+        correct_a, correct_b: As in :func:`accuracy_interval`, for the same images in the same order.
+        resamples, level, seed: As in :func:`accuracy_interval`.
 
     Returns:
-        The difference in points of percent with the ends of its interval; without 0 in it, the models differ.
+        The difference and the ends of its interval in percentage points. If the interval does not contain 0, the models
+        differ.
 
     Raises:
-        UserError: The two are not of the same length, or as of :func:`accuracy_interval`.
+        UserError: The lengths differ, there is no image, or a value is not from 0 to 1.
     """
     a, b = _checked(correct_a), _checked(correct_b)
     if len(a) != len(b):
@@ -135,18 +136,20 @@ def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) 
 
 
 def grouped_interval(values, groups, resamples=1000, level=0.95, seed=0) -> Interval:
-    """The mean of values with a percentile bootstrap interval over groups of them that stand or fall together.
+    """Compute the mean of values with a percentile bootstrap interval over groups of images (a cluster bootstrap).
+
+    Values of one group are not independent, so whole groups are drawn.
 
     Args:
-        values: One for each image, ``(images,)``, in any unit.
-        groups: The group of each image, such as its batch where a value is known of a whole batch only.
-        resamples, level, seed: As of :func:`accuracy_interval`.
+        values: One value for each image, ``(images,)``, in any unit.
+        groups: The group of each image, such as the number of its batch.
+        resamples, level, seed: As in :func:`accuracy_interval`.
 
     Returns:
-        The mean with the ends of its interval; NaN for those where there is only one group.
+        The mean and the ends of its interval, which are NaN if there is only one group.
 
     Raises:
-        UserError: No image, or values that are not finite.
+        UserError: There is no image, or a value is not finite.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
@@ -159,7 +162,7 @@ def grouped_interval(values, groups, resamples=1000, level=0.95, seed=0) -> Inte
     if len(sums) == 1:
         return Interval(mean, float('nan'), float('nan'))
     generator, means = np.random.default_rng(seed), np.empty(resamples)
-    for number in range(resamples):  # One at a time: all draws at once would take gigabytes.
+    for number in range(resamples):  # In a loop, because all draws at once would take gigabytes.
         drawn = generator.integers(len(sums), size=len(sums))
         means[number] = sums[drawn].sum() / counts[drawn].sum()
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -174,7 +177,11 @@ def _checked(values) -> np.ndarray:
 
 
 def _mean_interval(values, resamples, level, seed) -> Interval:
-    """Resampling images is drawing how often each distinct value comes up: exact, and fast as these are few."""
+    """Compute the mean in percent with a bootstrap interval.
+
+    A resample of the images is a multinomial draw of how often each distinct value occurs. This is exact, and fast
+    because there are few distinct values.
+    """
     if resamples < 1 or not 0 < level < 1:
         raise UserError(f'Expected resamples >= 1 and a level between 0 and 1, but got {resamples} and {level}.')
     distinct, counts = np.unique(values, return_counts=True)

@@ -7,9 +7,12 @@ from torch.utils.data import DataLoader
 from ..errors import UserError
 from ..models.modes import evaluating
 
+# Features (N, C) and labels (N,).
+Labelled = tuple[torch.Tensor, torch.Tensor]
+
 
 @torch.no_grad()
-def extract_features(model, dataset, batch_size: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+def extract_features(model, dataset, batch_size: int = 256) -> Labelled:
     """Compute the mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
 
     Args:
@@ -64,7 +67,7 @@ class KNN:
         return weights.new_zeros(len(queries), self.classes).scatter_add_(1, self.labels[index], weights)
 
 
-def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
+def knn_accuracy(train: Labelled, test: Labelled, k: int = 20, temperature: float = 0.07) -> float:
     """Measure the top-1 accuracy of :class:`KNN` in percent.
 
     Args:
@@ -75,7 +78,7 @@ def knn_accuracy(train, test, k: int = 20, temperature: float = 0.07) -> float:
     return _percent(KNN(*train, k, temperature).scores(queries).argmax(dim=1), truth)
 
 
-def linear_probe_accuracy(train, test, weight_decay: float = 1e-3, iterations: int = 200) -> float:
+def linear_probe_accuracy(train: Labelled, test: Labelled, weight_decay: float = 1e-3, iterations: int = 200) -> float:
     """Measure the top-1 accuracy of multinomial logistic regression on standardised features in percent.
 
     The features are standardised because MAE's linear probe has batch normalisation before the head. The result is

@@ -1,4 +1,4 @@
-"""Accuracy image by image: over all classes, among a part of them, or with several right labels."""
+"""Top-1 accuracy image by image: over all classes, over a subset of classes, or with several correct labels."""
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -12,18 +12,18 @@ class CorrectMetric(BaseMetric):
     """Top-1 accuracy. An image is correct if the class of the highest score is among its labels, ``gt_label``.
 
     Args:
-        **kwargs: Of mmengine's ``BaseMetric``.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
 
     Attributes:
-        correct: Whether each image was, ``(images,)``, bool, in the data set's order, once ``evaluate`` is done; on the
-            main process only. For bootstrap intervals. It needs a loader that does not shuffle, as test loaders are.
+        correct: Whether each image is correct, ``(images,)``, bool, in the order of the data set. It is set by
+            ``evaluate``, on the main process only. The data loader must not shuffle.
 
     Returns:
-        From ``evaluate``, ``accuracy/top1`` in percent, and ``accuracy/count``, the number of images.
+        From ``evaluate``: ``accuracy/top1`` in percent, and ``accuracy/count``, the number of images.
 
     Raises:
-        UserError: Scores and the data set's classes differ in number, an image has no label, or a score is missing or
-            NaN.
+        UserError: The numbers of scores and of the data set's classes differ, an image has no label, or a score is
+            missing or NaN.
     """
 
     default_prefix = 'accuracy'
@@ -32,8 +32,8 @@ class CorrectMetric(BaseMetric):
         super().__init__(**kwargs)
         self.correct = None
 
-    def candidates(self):
-        """Labels of the classes that compete; None: all."""
+    def candidates(self) -> list[int] | None:
+        """Return the labels among which the prediction is chosen; None for all."""
         return None
 
     def process(self, data_batch, data_samples) -> None:
@@ -50,8 +50,8 @@ class CorrectMetric(BaseMetric):
         scores = sample['pred_score']
         if scores.isnan().any():
             raise UserError(
-                f'The classifier gives NaN for {_where(sample)}. Expected numbers; check its weights, or evaluate it '
-                'in float32.'
+                f'The classifier gives NaN for {_where(sample)}. Expected: finite scores. Check its weights, or '
+                'evaluate it in float32.'
             )
         classes = (self.dataset_meta or {}).get('classes')
         if classes is not None and len(scores) != len(classes):
@@ -72,16 +72,16 @@ class CorrectMetric(BaseMetric):
 
 @METRICS.register_module()
 class SubsetAccuracy(CorrectMetric):
-    """Top-1 accuracy among a part of the classes: the scores are cut down to those before the best is taken.
+    """Top-1 accuracy over a subset of the classes: the prediction is the highest score in the subset.
 
-    For ImageNet-A, ImageNet-R and ObjectNet. Labels are those of the whole set of classes (0-999 for ImageNet).
+    It is for ImageNet-A, ImageNet-R and ObjectNet. Labels count all classes (0-999 for ImageNet).
 
     Args:
-        classes: Labels of the classes that compete. Default: ``class_subset`` of the data set's metainfo.
-        **kwargs: Of mmengine's ``BaseMetric``.
+        classes: Labels of the subset. Default: ``class_subset`` of the data set's metainfo.
+        **kwargs: Arguments of mmengine's ``BaseMetric``.
 
     Raises:
-        UserError: No subset is known, or an image's label is not in it.
+        UserError: No subset is known, or the label of an image is not in it.
 
     Source: Hendrycks et al., arXiv 1907.07174 and arXiv 2006.16241.
     """
@@ -92,12 +92,12 @@ class SubsetAccuracy(CorrectMetric):
             raise UserError(f'classes are different labels, each at least 0, but got {list(classes)}.')
         self.classes = classes
 
-    def candidates(self) -> list:
+    def candidates(self) -> list[int]:
         found = self.classes if self.classes is not None else (self.dataset_meta or {}).get('class_subset')
         if found is None:
             raise UserError(
-                'SubsetAccuracy knows no subset of classes: the data set has no class_subset in its metainfo. Name the '
-                'labels with classes=[...], or take CorrectMetric for all classes.'
+                'SubsetAccuracy knows no subset of classes: the data set has no class_subset in its metainfo. Set '
+                'classes=[...] to the labels of the subset, or use CorrectMetric for all classes.'
             )
         return list(found)
 
@@ -107,16 +107,16 @@ class SubsetAccuracy(CorrectMetric):
             if 'gt_label' in sample and not allowed.intersection(sample['gt_label'].tolist()):
                 raise UserError(
                     f'{_where(sample)} has the labels {sample["gt_label"].tolist()}, none of which is among the '
-                    f'{len(allowed)} classes of SubsetAccuracy. Labels are those of the whole set of classes.'
+                    f'{len(allowed)} classes of SubsetAccuracy. Labels must count all classes, not only the subset.'
                 )
         super().process(data_batch, data_samples)
 
 
 @METRICS.register_module()
 class RealAccuracy(CorrectMetric):
-    """ReaL accuracy: the share of images whose best class is in their set of labels, in percent.
+    """ReaL accuracy: the share of images, in percent, whose predicted class is in their set of labels.
 
-    Images with an empty set do not count; ``ImageNetReaL`` leaves them out.
+    ``ImageNetReaL`` leaves out images with an empty set.
 
     Source: Beyer et al., arXiv 2006.07159, section 3.
     """

@@ -1,5 +1,7 @@
 """Checks of a built Runner before it trains or tests."""
 
+from typing import Any
+
 from mmengine.logging import print_log
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -72,7 +74,7 @@ def _refuse_small(module, args) -> None:
 
 def check_batches(runner: Runner) -> None:
     """Raise a UserError if the training data do not fill a single batch."""
-    loader = runner.train_dataloader
+    loader: Any = runner.train_dataloader
     if len(loader) == 0:
         raise UserError(
             f'The training data, {len(loader.dataset)} images, do not fill one batch of {loader.batch_size} on each '

@@ -30,7 +30,8 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
-        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+        build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+        runner = build(cfg)  # type: ignore[arg-type]
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise

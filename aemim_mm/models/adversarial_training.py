@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,8 @@ class AdversarialClassifier(ImageClassifier):
 
     Source: Madry et al., arXiv 1706.06083, eq. 2.1; Zhang et al., arXiv 1901.08573, eq. 5.
     """
+
+    head: Any
 
     def __init__(
         self,

@@ -1,13 +1,15 @@
 """Modes that a model has for a while: eval mode, and gradients for its inputs only."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 
 @contextmanager
-def evaluating(model: nn.Module):
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Inside, all modules of ``model`` are in eval mode; afterwards, each module has its own mode again.
 
     The flags are set directly, not by ``train()``: that would wake modules that are to stay in eval mode, and
@@ -24,14 +26,15 @@ def evaluating(model: nn.Module):
 
 
 @contextmanager
-def only_inputs_need_gradients(model: nn.Module):
+def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
     """Inside, no parameter requires a gradient and no batch statistics are updated, so an attack leaves no trace.
 
     Autograd then does not store the activations that only parameter gradients need. FSDP's views of parameters are not
     leaves, so they keep their flag; the attack still takes the gradient with respect to the images alone.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
-    training = [layer for layer in model.modules() if layer.training and getattr(layer, 'track_running_stats', False)]
+    layers: Iterator[Any] = model.modules()
+    training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]
     with ExitStack() as restore:
         for parameter in trainable:
             restore.callback(parameter.requires_grad_, True)

@@ -5,6 +5,7 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -17,7 +18,7 @@ STANDARD = ('apgd-ce', 'apgd-t', 'fab-t', 'square')
 KNOWN = (*STANDARD, 'apgd-dlr', 'fab')
 # The DLR loss compares the true logit with the first, the third and, in its targeted form, the fourth one.
 LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4}
-NORMS = {'linf': 'Linf', 'l2': 'L2'}
+NORMS: dict[str, Any] = {'linf': 'Linf', 'l2': 'L2'}
 
 
 @dataclass(frozen=True)

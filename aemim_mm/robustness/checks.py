@@ -1,4 +1,4 @@
-"""Do models, checkpoints and images belong together, and are the images there? Asked before any work."""
+"""Checks before a measurement: models, checkpoints and images belong together, and the images are there."""
 
 import hashlib
 import zlib
@@ -14,35 +14,35 @@ from ..checkpoints.fit import check_checkpoint
 from ..datasets.shift import ShiftedImageNet
 from ..engine.ranks import on_main
 from ..errors import UserError
-from .measurement import quiet
-from .models_under_test import Setup
+from .models_under_test import ModelUnderTest, Setup
+from .run import quiet
 
 
-def check_targets(targets: list, trusted: bool) -> None:
-    """Models, checkpoints and images belong together. No rank waits for another here.
+def check_models(models: list[ModelUnderTest], trusted: bool) -> None:
+    """Check that each checkpoint fits its model, and each model the images. No rank waits for another here.
 
     Raises:
-        UserError: A checkpoint does not fit; a classifier is none, or of other classes than the test data; the configs
-            have different images.
+        UserError: A checkpoint does not fit; a model is not a classifier, or has other classes than the test data; the
+            configs have different images.
     """
-    images, several = {}, len({target.setup.path for target in targets}) > 1
-    for target in targets:
-        setup = target.setup
+    images, several = {}, len({model.setup.path for model in models}) > 1
+    for model in models:
+        setup = model.setup
         if setup.path not in images:
             init_default_scope(setup.cfg.default_scope)
-            first = next(iter(setup.parts.values()))
+            first = next(iter(setup.conditions.values()))
             with quiet():
                 dataset = DATASETS.build(deepcopy(first.dataset))
             if setup.kind == 'classifier':
                 _check_classes(setup, dataset)
-            # Reading a large data set through takes its time.
+            # Only if configs are compared: reading all entries of a large data set takes a while.
             images[setup.path] = _identity(dataset) if several else None
-        check_checkpoint(setup.model, target.checkpoint, 'all', trusted=trusted)
+        check_checkpoint(setup.model, model.checkpoint, 'all', trusted=trusted)
     (path, expected), *others = images.items()
     for other, found in others:
         if found != expected:
             raise UserError(
-                f'{path} has other test images than {other}: {expected[0]} and {found[0]}, whose names, places or '
+                f'{path} has other test images than {other}: {expected[0]} and {found[0]}, whose names, order or '
                 'labels differ. Models are compared on the same images: set the same test_dataloader.dataset in both, '
                 'or measure them in separate runs.'
             )
@@ -57,19 +57,19 @@ def _check_classes(setup: Setup, dataset) -> None:
     if setup.classes and known and setup.classes != known:
         raise UserError(
             f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
-            'it was trained with, or say where its data are with --data-root DIR.'
+            'it was trained with, or name its data folder with --data-root DIR.'
         )
 
 
 def _identity(dataset) -> tuple:
-    """The number of images, and a digest of their names (of their pixels where they have none) and labels."""
+    """Return the number of images, and a hash of their labels and names, or of their pixels if they have no names."""
     digest = hashlib.sha256()
     for number in range(len(dataset)):
         info = dataset.get_data_info(number)
         if 'img_path' in info:
             what = Path(info['img_path']).parts[-2:]
         elif 'img' in info:
-            what = zlib.crc32(bytes(memoryview(torch.as_tensor(info['img']).contiguous().numpy()).cast('B')))
+            what = zlib.crc32(torch.as_tensor(info['img']).numpy().tobytes())
         else:
             what = number
         label = info.get('gt_label')
@@ -77,41 +77,44 @@ def _identity(dataset) -> tuple:
     return len(dataset), digest.hexdigest()
 
 
-def missing_data(targets: list) -> dict:
-    """Test sets on disk that are not there, or not as they should be: name of the part to the reason.
+def missing_data(models: list[ModelUnderTest]) -> dict[str, str]:
+    """Find the test sets under distribution shift that are missing or malformed on disk.
 
-    Only their folders are looked at, by rank 0.
+    Rank 0 looks, and only at folders.
+
+    Returns:
+        Name of a condition to the reason.
 
     Raises:
-        UserError: A classifier is of other classes than a test set that is there; on all ranks.
+        UserError: A classifier has other classes than a test set that is there; on all ranks.
     """
-    return on_main(lambda: _missing(targets))
+    return on_main(lambda: _missing(models))
 
 
-def _missing(targets: list) -> dict:
+def _missing(models: list[ModelUnderTest]) -> dict[str, str]:
     missing, present = {}, []
-    parts = targets[0].setup.parts.values() if targets[0].setup.kind == 'classifier' else ()
-    for part in parts:
-        kind = CLASSIFICATION.get(part.dataset['type'])
+    conditions = models[0].setup.conditions.values() if models[0].setup.kind == 'classifier' else ()
+    for condition in conditions:
+        kind = CLASSIFICATION.get(condition.dataset['type'])
         if isinstance(kind, type) and issubclass(kind, ShiftedImageNet):
             try:
-                CLASSIFICATION.build({**part.dataset, 'pipeline': [], 'lazy_init': True}).check_layout()
-                present.append((part, len(kind.METAINFO['classes'])))
+                CLASSIFICATION.build({**condition.dataset, 'pipeline': [], 'lazy_init': True}).check_layout()
+                present.append((condition.name, len(kind.METAINFO['classes'])))
             except UserError as error:
-                missing[part.name] = str(error)
-    for target in targets:
-        for part, known in present:
-            classes = target.setup.classes
+                missing[condition.name] = str(error)
+    for model in models:
+        for name, known in present:
+            classes = model.setup.classes
             if classes and classes != known:
                 raise UserError(
-                    f'{target.label} tells {classes} classes apart, but {part.name} has labels of {known}. Take a '
+                    f'{model.label} tells {classes} classes apart, but {name} has labels of {known}. Take a '
                     'classifier of ImageNet, or leave out this suite.'
                 )
     return missing
 
 
 def say_missing(missing: dict) -> None:
-    """Name what is missing, one line for each data set."""
+    """Print the missing data sets, one line each."""
     by_set = {}
     for name, reason in missing.items():
         by_set.setdefault(name.split('/')[0], []).append((name, reason))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -26,12 +27,14 @@ class EncoderAttackResult:
     x_adv: torch.Tensor
     before: float
     after: float
-    moved: torch.Tensor | None = None
+    moved: Any = None
 
 
 def algorithm_loss(model) -> Callable:
     """Return the loss of a MIM algorithm; for AEMIM, the clean-domain loss of the algorithm under the mixin."""
-    return super(AdversarialMIM, model).loss if isinstance(model, AdversarialMIM) else model.loss
+    if isinstance(model, AdversarialMIM):
+        return super(AdversarialMIM, model).loss  # type: ignore[misc]
+    return model.loss
 
 
 def reconstruction_attack(
@@ -60,7 +63,7 @@ def reconstruction_attack(
         clean = space.normalize(x)
         randomness = RecordedRandomness()
 
-        def objective(images):
+        def objective(images) -> Any:
             perturbed = space.normalize(images)
             target = clean if adv_target == 'clean' else perturbed
             with randomness.replayed(), substituted_argument(model.head, 'loss', perturbed, target):

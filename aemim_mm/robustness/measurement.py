@@ -1,243 +1,210 @@
-"""How good is a model on images that were attacked, corrupted, or come from elsewhere?
+"""Measure the robustness of one or more models, side by side. tools/robustness.py calls :func:`measure`."""
 
-One figure, or a few that belong together, is a :class:`Part`. Parts run on mmengine's TestLoop, on one process or many,
-and what is finished is not done again. tools/robustness.py is the command.
-"""
-
-import contextlib
+import gc
 import hashlib
-import io
 import json
-import time
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
-import numpy as np
-from mmengine.dist import is_main_process
-from mmengine.evaluator import Evaluator
-from mmengine.registry import DATASETS, METRICS
-from mmengine.runner import Runner, TestLoop
-from torch.utils.data import SequentialSampler
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmengine.utils import mkdir_or_exist
 
 from ..checkpoints.files import write_whole
+from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import on_all_ranks, on_main
 from ..errors import UserError
-from ..evaluation.metrics import Interval, accuracy_interval
-from .attacked_classifier import AttackedModel
-from .attacked_encoder import ENCODER_ATTACKS, AttackedEncoder, Seeded
+from .checks import check_models, missing_data, say_missing
+from .conditions import Condition, Measurement, Robustness
+from .models_under_test import ModelUnderTest, build_runners, read_models
+from .report import write_results
+from .run import Evaluation, MissingData
+from .sanity import Check, run_sanity_checks
+from .whitebox import WhiteBox
+
+CHECKED = 200  # Images for the sanity checks.
 
 
-@dataclass(frozen=True)
-class Part:
-    """One model on one set of images.
+def measure(
+    config: str | PathLike,
+    checkpoint: str | PathLike,
+    *,
+    suites: Sequence[str] = ('clean',),
+    compare: Sequence[str] = (),
+    data_root: str | PathLike | None = None,
+    shift_root: str | PathLike = 'data',
+    limit: int | None = None,
+    out: str | PathLike = 'work_dirs/robustness',
+    quantize: bool = False,
+    checks: bool = True,
+    options: Sequence[str] | None = (),
+    trust_checkpoint: bool = False,
+    launcher: str = 'none',
+) -> Robustness:
+    """Measure how accurate models are on attacked, corrupted and shifted images.
+
+    Example:
+        >>> found = aemim_mm.robustness.measure('config.py', 'epoch_100.pth', suites=['white-box'], limit=1000)
+        >>> found.measurements['run-epoch_100']['pgd/4'].accuracy
+        >>> print(found.table)
 
     Args:
-        name: Unique in its suite, such as ``pgd/4`` or ``fog/3``.
-        group: The heading it stands under in the report.
-        dataset: Config of the data set, with its pipeline.
-        strength: What the group's chart has on its x axis: eps, or the severity.
-        attack: Config of the attack, as ``AttackedModel`` or ``AttackedEncoder`` takes it; empty for none.
-        metric: Config of what judges the predictions: ``CorrectMetric`` or one made of it, or one with ``figures``.
+        config: Config file of the model.
+        checkpoint: ``[LABEL=]CHECKPOINT``, a file or URL.
+        suites: Names of suites; see docs/robustness.md.
+        compare: Other models, ``[LABEL=][CONFIG.py:]CHECKPOINT``. Without a config, they have that of the first model.
+        data_root: Data folder of the config's own test images.
+        shift_root: Folder of the test sets under distribution shift.
+        limit: Number of images, a random sample that is the same for all models. Default: all.
+        out: Folder for results. Finished measurements are read from it.
         quantize: Round attacked images to 8 bits, inside the budget.
-        measure: What the figures are, with their unit.
-        shown: Which of several figures are in the table; empty for all.
-        seeded: Whether the pipeline draws random numbers, as one of training does, so that they are to be fixed.
+        checks: Run the sanity checks on attacked classifiers.
+        options: Changes of all configs, each ``KEY=VALUE``.
+        trust_checkpoint: Let checkpoints run code when they are loaded.
+        launcher: What started the processes: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Returns:
+        All measurements. They are also in ``out``, as JSON, CSV, PNG and HTML.
+
+    Raises:
+        UserError: A checkpoint does not fit, a suite is not for this kind of model, or the config's data are missing.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f'--limit is a number of images, at least 1, but got {limit}.')
+    if 'imagenet-c' in suites and {'corruptions', 'demo'} & set(suites):
+        raise UserError(
+            'ImageNet-C from disk and corruptions made on the fly have the same names, and their means would mix. '
+            'Measure them in separate runs, each with an --out of its own.'
+        )
+    models = read_models(
+        [str(checkpoint), *compare],
+        config,
+        suites=suites,
+        shift_root=shift_root,
+        quantize=quantize,
+        limited=limit is not None,
+        options=options,
+        data_root=data_root,
+        work_dir=out,
+        launcher=launcher,
+    )
+    with checkpoint_loading(trust_checkpoint), quick_collection():
+        build_runners(models)
+        on_all_ranks(lambda: check_models(models, trust_checkpoint))
+        missing = missing_data(models)
+        say_missing(missing)
+        found = Robustness(models[0].setup.conditions, missing=missing)
+        for model in models:
+            evaluation = _load(model, Path(out), limit)
+            found.measurements[model.label] = _run(evaluation, model, missing)
+            attacked = any(condition.attack for condition in model.setup.conditions.values())
+            if attacked and model.setup.kind == 'classifier' and checks:
+                found.checks[model.label] = _checks(evaluation, model)
+    if is_main_process():
+        mkdir_or_exist(out)
+        found.table = write_results(Path(out), found)
+    return found
 
-    name: str
-    group: str
-    dataset: dict
-    strength: float = 0.0
-    attack: dict = field(default_factory=dict)
-    metric: dict = field(default_factory=lambda: dict(type='CorrectMetric'))
-    quantize: bool = False
-    measure: str = 'accuracy, %'
-    shown: tuple = ()
-    seeded: bool = False
 
+@contextmanager
+def quick_collection():
+    """Inside, the garbage collector skips the objects that exist already.
 
-@dataclass(frozen=True)
-class Result:
-    """What a part gave.
-
-    Args:
-        part: Its name.
-        seconds: How long it took.
-        count: Number of images.
-        correct: For each image in the order of the data set, whether it was classified correctly; None where that is
-            not the question.
-        others: Figures of another kind, by name.
+    mmengine's data sets call ``gc.collect()`` when they are built. With the whole stack imported, a full collection
+    takes half a second, and a suite builds up to 75 data sets.
     """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
-    part: str
-    seconds: float
-    count: int
-    correct: np.ndarray | None = None
-    others: dict = field(default_factory=dict)
 
-    @property
-    def accuracy(self) -> float:
-        """In percent."""
-        return 100 * float(self.correct.mean())
+def _load(model: ModelUnderTest, out: Path, limit: int | None) -> Evaluation:
+    """Load the weights of a model."""
+    setup = model.setup
+    init_default_scope(setup.cfg.default_scope)
+    load_checkpoint(setup.model, model.checkpoint, map_location='cpu', logger='silent')
+    identity = _hash(setup.model, [setup.cfg.model, setup.cfg.get('data_preprocessor')])
+    assert setup.runner is not None
+    return Evaluation(setup.runner, setup.loader, out / 'parts' / model.label, identity, limit)
 
-    def figures(self) -> dict:
-        """Name to ``Interval``; the name of a plain accuracy is empty. NaN: the interval is not known."""
-        return {'': accuracy_interval(self.correct)} if self.correct is not None else self.others
 
-    def write(self, path: Path, fingerprint: str) -> None:
-        """At once or not at all, so that an interrupted run leaves no half of a result."""
-        content = dict(fingerprint=fingerprint, part=self.part, seconds=self.seconds, count=self.count)
-        if self.correct is not None:
-            content.update(accuracy=self.accuracy, correct=''.join('1' if right else '0' for right in self.correct))
-        content['others'] = {name: list(interval) for name, interval in self.others.items()}
-        write_whole(path, json.dumps(content).encode())
+def _run(evaluation: Evaluation, model: ModelUnderTest, missing: dict) -> dict[str, Measurement]:
+    """Measure a model under all conditions whose data are there; add to ``missing`` what fails on the way."""
+    conditions = [condition for name, condition in model.setup.conditions.items() if name not in missing]
+    progress = is_main_process() and sys.stdout.isatty()
+    found = {}
+    for number, condition in enumerate(conditions, start=1):
+        line = f'{model.label}: {condition.name} ({number} of {len(conditions)})'
 
-    @classmethod
-    def read(cls, path: Path, fingerprint: str):
-        """The result in a file, or None if it is missing or of another evaluation."""
+        def show(fraction, line=line):
+            if progress:
+                print(f'\r[{"#" * int(20 * fraction):<20}] {line}\033[K', end='', flush=True)
+
+        try:
+            found[condition.name] = evaluation.run(condition, show)
+            if is_main_process():
+                line = _line(condition, found[condition.name])
+                # On a terminal, the line replaces the progress bar.
+                print(f'\r\033[K{model.label}: {line}' if progress else f'{model.label}: {line}', flush=True)
+        except UserError as error:
+            # An error in the middle of a measurement may be on one rank alone, and the others would wait for it.
+            on_every_rank = isinstance(error, MissingData) or get_world_size() == 1
+            if condition.name == 'clean' or condition.attack or not on_every_rank:
+                raise
+            missing[condition.name] = str(error)
+            say_missing({condition.name: str(error)})
+    return found
+
+
+def _line(condition: Condition, measured: Measurement) -> str:
+    figures = {name: figure for name, figure in measured.figures().items() if name in (condition.shown or (name,))}
+    shown = ', '.join(f'{name} {figure.estimate:.4g}'.strip() for name, figure in figures.items())
+    return f'{condition.name} {shown} ({measured.seconds:.0f} s)'
+
+
+def _checks(evaluation: Evaluation, model: ModelUnderTest) -> list[Check]:
+    """Run the sanity checks on a sample of the images, or read the file of finished ones."""
+    clean, limit = model.setup.conditions['clean'], min(evaluation.limit or CHECKED, CHECKED)
+    path, fingerprint = evaluation.out / 'checks/checks.json', evaluation.fingerprint(clean, limit)
+
+    def read():
         try:
             content = json.loads(path.read_text())
-            if content['fingerprint'] != fingerprint:
-                return None
-            correct = np.array([bit == '1' for bit in content['correct']]) if 'correct' in content else None
-            others = {name: Interval(*values) for name, values in content['others'].items()}
-            return cls(content['part'], content['seconds'], content['count'], correct, others)
+            return [Check(**check) for check in content['checks']] if content['fingerprint'] == fingerprint else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-
-class Evaluation:
-    """A model under test, ready to run parts.
-
-    Args:
-        runner: Of a config of mmpretrain or mmdet, with the weights loaded.
-        loader: Config of the data loader, without its data set.
-        out: Folder for the results of the parts.
-        identity: Anything by which results of another model are told apart, such as a hash of the weights.
-        limit: Take only so many images, a random sample that is the same for all models and attacks.
-        seed: Of that sample and of random starts.
-
-    Raises:
-        UserError: ``limit`` is no number of images.
-    """
-
-    def __init__(self, runner: Runner, loader: dict, out: Path, identity: str, limit=None, seed=0):
-        self.runner, self.out, self.identity, self.limit, self.seed = runner, Path(out), identity, limit, seed
-        self.loader = {**loader, 'persistent_workers': False}
-        self.model = runner.model.module if hasattr(runner.model, 'module') else runner.model
-        self._built = None, None
-        check_limit(limit)
-
-    def run(self, part: Part, show=lambda fraction: None) -> Result:
-        """The result of a part; what is finished is read from its file.
-
-        Args:
-            show: Called with the share of the images that are done.
-
-        Raises:
-            MissingData: The data set cannot be built; on all ranks.
-            UserError: Something is wrong with an image or a prediction; maybe on one rank alone.
-        """
-        fingerprint = self.fingerprint(part)
-        path = self.out / f'{part.name.replace("/", "_")}.json'
-        # Rank 0 decides: others might see a file that it is about to write.
-        result = on_main(lambda: Result.read(path, fingerprint))
-        if result is None:
-            started = time.time()
-            try:
-                dataset = on_all_ranks(lambda: self.images(part, self.limit))
-            except UserError as error:
-                raise MissingData(str(error)) from error
-            metric, values = self._measure(part, dataset, show)
-            seconds = time.time() - started
-            result = on_main(lambda: _result(part, seconds, len(dataset), metric, values))
-            if is_main_process():
-                result.write(path, fingerprint)
-        show(1.0)
-        return result
-
-    def images(self, part: Part, limit):
-        """The data set of a part, or a sample of it; parts that follow each other on the same images share it."""
-        key = json.dumps([part.dataset, part.seeded, limit], sort_keys=True, default=str)
-        if self._built[0] != key:
-            self._built = key, self._build(part, limit)
-        return self._built[1]
-
-    def _build(self, part: Part, limit):
-        with quiet():
-            dataset = DATASETS.build(deepcopy(part.dataset))
-            if limit is not None and limit < len(dataset):
-                chosen = np.random.default_rng(self.seed).permutation(len(dataset))[:limit]
-                dataset.get_subset_(sorted(chosen.tolist()))
-        return Seeded(dataset, self.seed) if part.seeded else dataset
-
-    def batches(self, part: Part, limit):
-        """A loader of a sample of a part's images, all of them on each rank."""
-        dataset = self.images(part, limit)
-        return self.runner.build_dataloader(
-            {**self.loader, 'dataset': dataset, 'sampler': SequentialSampler(dataset), 'num_workers': 0}
-        )
-
-    def fingerprint(self, *what) -> str:
-        """Of what is measured, how, and on which model."""
-        what = [asdict(one) if isinstance(one, Part) else one for one in what]
-        text = json.dumps([what, self.identity, self.limit, self.seed], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _measure(self, part: Part, dataset, show):
-        with quiet():
-            metric = METRICS.build(dict(part.metric))
-        model = self.runner.model
-        self.runner.model = self._under_attack(part) if part.attack else self.model
-        try:
-            values = _ShownTestLoop(self.runner, {**self.loader, 'dataset': dataset}, Evaluator([metric]), show).run()
-        finally:
-            self.runner.model = model
-        return metric, values
-
-    def _under_attack(self, part: Part):
-        wrapper = AttackedEncoder if part.attack['type'] in ENCODER_ATTACKS else AttackedModel
-        return wrapper(self.model, part.attack, quantize=part.quantize, seed=self.seed)
+    checks = on_main(read)
+    if checks is None:
+        classifier = model.setup.model
+        # All ranks do the same work, so no rank waits for another.
+        checks = run_sanity_checks(classifier, WhiteBox(eps=4.0), _inputs(classifier, evaluation.batches(clean, limit)))
+        if is_main_process():
+            content = dict(fingerprint=fingerprint, checks=[vars(check) for check in checks])
+            write_whole(path, json.dumps(content).encode())
+    return checks
 
 
-class MissingData(UserError):
-    """A part's data are not there, or not as they should be; the other parts can go on. Raised on all ranks."""
-
-    everywhere = True
-
-
-def check_limit(limit) -> None:
-    """Raise a UserError unless ``--limit`` is a number of images, or None."""
-    if limit is not None and limit < 1:
-        raise UserError(f'--limit is a number of images, at least 1, but got {limit}.')
+def _inputs(classifier, loader):
+    """Yield batches of normalised images and their classes."""
+    for batch in loader:
+        data = classifier.data_preprocessor(batch, False)
+        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+        yield data['inputs'], labels.to(data['inputs'].device)
 
 
-@contextlib.contextmanager
-def quiet():
-    """pycocotools prints what it does."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def _result(part: Part, seconds: float, count: int, metric, values: dict) -> Result:
-    correct = getattr(metric, 'correct', None)
-    if correct is not None:
-        return Result(part.name, seconds, len(correct), correct)
-    return Result(part.name, seconds, count, others=metric.figures)
-
-
-class _ShownTestLoop(TestLoop):
-    """TestLoop that says how far it is, and does not log."""
-
-    def __init__(self, runner, dataloader, evaluator, show):
-        super().__init__(runner, dataloader, evaluator)
-        self.show = show
-
-    def run(self) -> dict:
-        self.runner.model.eval()
-        for number, batch in enumerate(self.dataloader):
-            self.run_iter(number, batch)
-            self.show((number + 1) / len(self.dataloader))
-        with quiet():
-            return self.evaluator.evaluate(len(self.dataloader.dataset))
+def _hash(model, configs: list) -> str:
+    """Hash the weights and the config, whose other fields (mean, eps of a norm, ...) also change the predictions."""
+    digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b'')
+    return digest.hexdigest()

@@ -1,8 +1,11 @@
-"""The models that tools/robustness.py measures: read from the command line, with what their configs give."""
+"""The models that are measured: their checkpoints, and what their configs give."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from mmengine.config import Config
@@ -11,136 +14,156 @@ from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 
-from .. import launch
-from ..datasets.of_config import check_data
+from ..engine.ranks import bare_model
 from ..errors import UserError
-from .measurement import quiet
-from .suites import build_parts
+from ..launch import build_runner, load_config
+from ..launch.config import prepare_data
+from .conditions import Condition
+from .run import quiet
+from .suites import build_conditions
 
-# Of a training: none of them is needed.
-HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+# A measurement needs none of mmengine's default hooks, and no part of the config that trains or validates.
+NO_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
 TEST = ('test_dataloader', 'test_cfg', 'test_evaluator')
-# What is attacked of a pre-training model stays on the device as a whole.
+# An attack on a pre-training model keeps the activations of the whole batch, and training batches are large.
 PRETRAINING_BATCH = 64
 
 
 @dataclass
-class Target:
-    """A model to measure: a checkpoint, with the runner of its config, which others may share.
-
-    Args:
-        label: What it is called in reports.
-        checkpoint: File or URL.
-        setup: What its config gives.
-    """
-
-    label: str
-    checkpoint: str
-    setup: 'Setup'
-
-
-@dataclass
 class Setup:
-    """What a config gives.
+    """What a config gives; models of the same config share it.
 
     Args:
-        path: Of the config file.
-        cfg: The config, with nothing of training.
+        path: Path of the config file.
+        cfg: The config without training, validation and test.
         kind: ``classifier``, ``pre-training model`` or ``detector``.
-        parts: Name to ``Part``.
-        loader: Of the test images, without their data set.
-        runner: With the model; its weights are those of the target under test.
-        classes: How many a classifier tells apart; None: unknown.
+        conditions: Name to ``Condition``.
+        loader: Config of the data loader of the images, without their data set.
+        runner: Runner with the model, whose weights are those of the model that is measured at the moment.
+        classes: Number of classes of a classifier; None if it is not known.
     """
 
     path: str
     cfg: Config
     kind: str
-    parts: dict
+    conditions: dict[str, Condition]
     loader: dict
     runner: Runner | None = None
     classes: int | None = None
 
     @property
-    def model(self):
-        """The bare model."""
-        return self.runner.model.module if hasattr(self.runner.model, 'module') else self.runner.model
+    def model(self) -> Any:
+        """The model, without the wrapper of distributed runs."""
+        assert self.runner is not None
+        return bare_model(self.runner.model)
 
 
-def parse_target(text: str, config: str) -> tuple:
-    """``[LABEL=][CONFIG:]CHECKPOINT``, where CONFIG ends in ``.py``, to its label, config and checkpoint.
-
-    Without a label, it is the checkpoint's folder and name. A URL, and a path that contains ``=``, may be a checkpoint.
+@dataclass
+class ModelUnderTest:
+    """A model that is measured.
 
     Args:
-        text: From the command line.
-        config: The config of a checkpoint that has none.
+        label: Name in reports.
+        checkpoint: File or URL.
+        setup: What the model's config gives.
+    """
+
+    label: str
+    checkpoint: str
+    setup: Setup
+
+
+def parse_model(text: str, config: str) -> tuple[str, str, str]:
+    """Split ``[LABEL=][CONFIG:]CHECKPOINT``, where CONFIG ends in ``.py``, into label, config and checkpoint.
+
+    The default label is the checkpoint's folder and name. A URL, or an existing file, may contain ``=``.
+
+    Args:
+        text: The specification of a model.
+        config: Config of a checkpoint that names none.
     """
     label, separator, rest = text.partition('=')
     if not separator or '/' in label or '.py:' in label or Path(text).exists():
         label, rest = '', text
     found = re.fullmatch(r'(.+?\.py):(.+)', rest)
     config, checkpoint = found.groups() if found else (config, rest)
-    label = label or '-'.join([part for part in (Path(checkpoint).parent.name, Path(checkpoint).stem) if part])
+    label = label or '-'.join([name for name in (Path(checkpoint).parent.name, Path(checkpoint).stem) if name])
     return re.sub(r'[^\w.-]+', '_', label), config, checkpoint
 
 
-def read_targets(args) -> list:
-    """The targets of a command line; each config is read, its data folder checked, and its suites are built.
+def read_models(specifications: Sequence[str], config: str | PathLike, **settings) -> list[ModelUnderTest]:
+    """Read the config of each model, check its data folder, and build its suites.
+
+    Args:
+        specifications: Models, as in :func:`parse_model`.
+        config: Config of models that name none.
+        **settings: Arguments of :func:`read_setup`.
 
     Raises:
-        UserError: Two have the same label, or are of different kinds; a config, an option or a suite is wrong; the
-            config's own data are missing.
+        UserError: Two models have the same label or are of different kinds; a config, an option or a suite is wrong;
+            the data of a config are missing.
     """
-    setups, targets = {}, {}
-    for text in (args.checkpoint, *args.compare):
-        label, config, checkpoint = parse_target(text, args.config)
-        if label in targets:
+    setups: dict[str, Setup] = {}
+    models: dict[str, ModelUnderTest] = {}
+    for text in specifications:
+        label, path, checkpoint = parse_model(text, str(config))
+        if label in models:
             raise UserError(f'Two checkpoints are called {label}. Tell them apart with LABEL=CHECKPOINT.')
-        if config not in setups:
-            setups[config] = _setup(args, config)
-        targets[label] = Target(label, checkpoint, setups[config])
+        if path not in setups:
+            setups[path] = read_setup(path, **settings)
+        models[label] = ModelUnderTest(label, checkpoint, setups[path])
     first, *others = setups.values()
     for other in others:
         if other.kind != first.kind:
             raise UserError(
                 f'{first.path} is of a {first.kind}, {other.path} of a {other.kind}. Compare models of one kind.'
             )
-    return list(targets.values())
+    return list(models.values())
 
 
-def _setup(args, path: str) -> Setup:
-    cfg = launch.load_config(
-        path, options=args.cfg_options, data_root=args.data_root, work_dir=args.out, launcher=args.launcher
-    )
+def read_setup(
+    path: str, *, suites: Sequence[str], shift_root: str | PathLike, quantize: bool, limited: bool, **settings
+) -> Setup:
+    """Read a config, check its data folder, and build its suites; the arguments are those of ``build_conditions``.
+
+    Args:
+        path: The config file.
+        suites, shift_root, quantize, limited: As in :func:`build_conditions`.
+        **settings: Keyword arguments of ``load_config``.
+
+    Raises:
+        UserError: The config or a suite is wrong, or the config's data are missing.
+    """
+    cfg = load_config(path, **settings)
     cfg.default_scope = cfg.get('default_scope') or 'mmpretrain'
     init_default_scope(cfg.default_scope)
     kind = _kind(cfg)
     source = 'test_dataloader' if cfg.get('test_dataloader') or kind != 'pre-training model' else 'train_dataloader'
     if not cfg.get(source):
         raise UserError(f'{path} has no {source}, so there are no images to measure a {kind} on.')
-    check_data(cfg, (source,))
-    if kind == 'detector':
-        from ..det.coco_config import set_classes
-
-        with quiet():
-            set_classes(cfg, None, (source,))
-    parts = build_parts(args.suite, kind, cfg, args.shift_root, quantize=args.quantize, limited=args.limit is not None)
+    with quiet():
+        prepare_data(cfg, (source,))
+    conditions = build_conditions(suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited)
     loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
     if kind == 'pre-training model':
         names = ('batch_size', 'num_workers', 'collate_fn', 'pin_memory')
         loader = {name: loader[name] for name in names if name in loader}
         loader.update(batch_size=min(loader['batch_size'], PRETRAINING_BATCH))
         loader.update(sampler=dict(type='DefaultSampler', shuffle=False))
+    _drop_training(cfg)
+    return Setup(path, cfg, kind, conditions, loader)
+
+
+def _drop_training(cfg: Config) -> None:
     cfg.load_from, cfg.resume = None, False
-    # mmengine keeps its logger and visualizer by name: of the experiment, that is the config's and the second.
+    # mmengine finds loggers and visualizers by the experiment's name, which is by default the config's name and the
+    # time in seconds. Two models of one second would share them.
     cfg.experiment_name = uuid4().hex
-    cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(HOOKS)
+    cfg.log_level, cfg.custom_hooks, cfg.default_hooks = 'WARNING', [], dict.fromkeys(NO_HOOKS)
     for name in (*TRAINING, *VALIDATION, *TEST, 'visualizer'):
         cfg[name] = None
-    return Setup(path, cfg, kind, parts, loader)
 
 
 def _kind(cfg: Config) -> str:
@@ -151,9 +174,9 @@ def _kind(cfg: Config) -> str:
     return 'pre-training model' if pretraining else 'classifier'
 
 
-def build_runners(targets: list) -> None:
-    """A runner for each config. Ranks wait for each other here."""
-    for target in targets:
-        if target.setup.runner is None:
-            init_default_scope(target.setup.cfg.default_scope)
-            target.setup.runner = launch.build_runner(target.setup.cfg)
+def build_runners(models: Sequence[ModelUnderTest]) -> None:
+    """Build a runner for each config. Ranks wait for each other here."""
+    for model in models:
+        if model.setup.runner is None:
+            init_default_scope(model.setup.cfg.default_scope)
+            model.setup.runner = build_runner(model.setup.cfg)

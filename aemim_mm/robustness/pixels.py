@@ -1,6 +1,7 @@
 """A classifier as a function of pixels, 0-255, and a context that leaves it unchanged."""
 
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool =
         float32: Switch autocast off. False: compute in the caller's precision.
     """
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    buffers = [
+    buffers: list[Any] = [
         (module._buffers, name, buffer, buffer if buffer is None else buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
@@ -90,7 +91,7 @@ class PixelClassifier:
         UserError: Its data preprocessor does not state its normalisation.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         self.model, self.space = model, PixelSpace.of(model.data_preprocessor)
 
     def to_pixels(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The figures of tools/robustness.py as a table, JSON, CSV, pictures and one HTML page."""
+"""The figures of a measurement as a table, JSON, CSV, charts and one HTML page."""
 
 import csv
 import io
@@ -6,96 +6,91 @@ import json
 import math
 from pathlib import Path
 
-from ..evaluation.metrics import corruption_errors, paired_difference
+from ..evaluation.metrics import Interval, corruption_errors, paired_difference
 from ..report import Chart, Curve, Table, render_svg, write_report
+from .conditions import Condition, Measurement, Robustness
 
-# After the decimal point, by the first word of what is measured.
+# Digits after the decimal point, by the first word of ``Condition.measure``.
 DIGITS = {'accuracy': 1, 'distance': 2, 'reconstruction': 4, 'AP': 3}
-# Beside a chart, by its x axis.
+# The note beside a chart, by its x axis.
 NOTES = {
     'severity': 'Mean over the corruptions.',
     'eps': 'Radius of the perturbation; 0 is no attack.',
 }
 
 
-def write_results(out: Path, parts: dict, results: dict, checks: dict, missing: dict) -> str:
+def write_results(out: Path, record: Robustness) -> str:
     """Write ``results.json``, ``results.csv``, an SVG for each chart, and ``report.html``.
 
-    Args:
-        out: Folder.
-        parts: Name to ``Part``.
-        results: Label of a model to {name of a part: ``Result``}.
-        checks: Label to a list of ``Check``.
-        missing: Name of a part to the reason why it could not run.
-
     Returns:
-        The table as text.
+        The figures as text.
     """
-    rows = _rows(parts, results)
-    summary = {label: _summary(parts, found) for label, found in results.items()}
+    conditions, measurements, checks, missing = record.conditions, record.measurements, record.checks, record.missing
+    rows = _rows(conditions, measurements)
+    summary = {label: _summary(conditions, found) for label, found in measurements.items()}
     content = dict(
-        results={label: {name: _entry(found[name]) for name in found} for label, found in results.items()},
+        results={label: {name: _entry(found[name]) for name in found} for label, found in measurements.items()},
         summary=summary,
-        differences=_differences(results),
+        differences=_differences(measurements),
         checks={label: [vars(check) for check in found] for label, found in checks.items()},
         missing=missing,
     )
     (out / 'results.json').write_text(json.dumps(content, indent=2))
-    header = ['part', *results]
+    header = ['part', *measurements]
     with (out / 'results.csv').open('w', newline='') as file:
         csv.writer(file).writerows([header, *rows])
-    charts = _charts(parts, results)
+    charts = _charts(conditions, measurements)
     for chart in charts:
         name = chart.title.lower().replace(' ', '-').replace(',', '')
         (out / f'{name}.svg').write_text(render_svg(chart), encoding='utf-8')
     _page(out, header, rows, summary, checks, missing, charts)
-    return _text(header, rows, summary, checks, out) + _mmdets_own(out, parts, results)
+    return _text(header, rows, summary, checks, out) + _mmdets_own(out, conditions, measurements)
 
 
-def _entry(result) -> dict:
+def _entry(measured: Measurement) -> dict:
     def known(value):
         return value if math.isfinite(value) else None
 
     figures = {
         name: dict(estimate=interval.estimate, low=known(interval.low), high=known(interval.high))
-        for name, interval in result.figures().items()
+        for name, interval in measured.figures().items()
     }
-    if result.correct is None:
-        return dict(figures=figures, count=result.count)
-    return dict(accuracy=result.accuracy, low=figures['']['low'], high=figures['']['high'], count=result.count)
+    if measured.correct is None:
+        return dict(figures=figures, count=measured.count)
+    return dict(accuracy=measured.accuracy, low=figures['']['low'], high=figures['']['high'], count=measured.count)
 
 
-def _rows(parts: dict, results: dict) -> list:
+def _rows(conditions: dict[str, Condition], measurements: dict) -> list:
     rows = []
-    for name, part in parts.items():
-        found = [(of_label[name].figures() if name in of_label else {}) for of_label in results.values()]
+    for name, condition in conditions.items():
+        found = [(of_label[name].figures() if name in of_label else {}) for of_label in measurements.values()]
         every = dict.fromkeys(figure for figures in found for figure in figures)
-        for figure in [figure for figure in every if not part.shown or figure in part.shown]:
-            rows.append([f'{name} {figure}'.strip(), *(_cell(part, figures.get(figure)) for figures in found)])
+        for figure in [figure for figure in every if not condition.shown or figure in condition.shown]:
+            rows.append([f'{name} {figure}'.strip(), *(_cell(condition, figures.get(figure)) for figures in found)])
     return rows
 
 
-def _cell(part, interval) -> str:
+def _cell(condition: Condition, interval: Interval | None) -> str:
     if interval is None:
         return ''
-    digits = DIGITS[part.measure.split()[0].rstrip(',')]
+    digits = DIGITS[condition.measure.split()[0].rstrip(',')]
     text = f'{interval.estimate:.{digits}f}'
     half = (interval.high - interval.low) / 2
     return f'{text} ± {half:.{digits}f}' if math.isfinite(half) else text
 
 
-def _summary(parts: dict, found: dict) -> dict:
-    """Of classifiers, mCE where all corruptions were run, and their mean accuracy; of detectors, P, mPC and rPC."""
-    corrupted = {name: result for name, result in found.items() if parts[name].group == 'corruptions'}
+def _summary(conditions: dict[str, Condition], found: dict) -> dict:
+    """Average over the corruptions: accuracy and, if all are there, mCE; for a detector, P, mPC and rPC."""
+    corrupted = {name: measured for name, measured in found.items() if conditions[name].group == 'corruptions'}
     if not corrupted:
         return {}
-    if _are_aps(parts, corrupted):
+    if _are_aps(conditions, corrupted):
         from ..det.robustness import summarize
 
         return summarize(_estimates(found)) if len(corrupted) == 75 else {}
     accuracies = {}
-    for name, result in corrupted.items():
-        accuracies.setdefault(name.split('/')[-2], {})[int(parts[name].strength)] = result.accuracy
+    for name, measured in corrupted.items():
+        accuracies.setdefault(name.split('/')[-2], {})[int(conditions[name].strength)] = measured.accuracy
     every = [value for by_severity in accuracies.values() for value in by_severity.values()]
     summary = dict(mean_corrupted_accuracy=sum(every) / len(every))
     if len(every) == 75:
@@ -104,11 +99,11 @@ def _summary(parts: dict, found: dict) -> dict:
     return summary
 
 
-def _mmdets_own(out: Path, parts: dict, results: dict) -> str:
+def _mmdets_own(out: Path, conditions: dict[str, Condition], measurements: dict) -> str:
     text = ''
-    for label, found in results.items():
-        corrupted = [name for name in found if parts[name].group == 'corruptions']
-        if len(corrupted) == 75 and _are_aps(parts, corrupted):
+    for label, found in measurements.items():
+        corrupted = [name for name in found if conditions[name].group == 'corruptions']
+        if len(corrupted) == 75 and _are_aps(conditions, corrupted):
             from ..det.robustness import mmdets_own_summary
 
             own = mmdets_own_summary(_estimates(found), out / f'coco-c_{label}.pkl')
@@ -116,20 +111,20 @@ def _mmdets_own(out: Path, parts: dict, results: dict) -> str:
     return text
 
 
-def _are_aps(parts: dict, names) -> bool:
-    return all(parts[name].measure == 'AP' for name in names)
+def _are_aps(conditions: dict[str, Condition], names) -> bool:
+    return all(conditions[name].measure == 'AP' for name in names)
 
 
 def _estimates(found: dict) -> dict:
     return {
-        name: {figure: interval.estimate for figure, interval in result.figures().items()}
-        for name, result in found.items()
+        name: {figure: interval.estimate for figure, interval in measured.figures().items()}
+        for name, measured in found.items()
     }
 
 
-def _differences(results: dict) -> dict:
-    """Each other classifier less the first, on the same images, with a 95% interval."""
-    (_, first), *others = results.items()
+def _differences(measurements: dict) -> dict:
+    """Subtract the accuracy of the first classifier from that of each other one, with a paired 95% interval."""
+    (_, first), *others = measurements.items()
     differences = {}
     for label, found in others:
         shared = [name for name in found if name in first and found[name].correct is not None]
@@ -139,13 +134,13 @@ def _differences(results: dict) -> dict:
     return differences
 
 
-def _charts(parts: dict, results: dict) -> list:
+def _charts(conditions: dict[str, Condition], measurements: dict) -> list:
     charts = []
-    for group in dict.fromkeys(part.group for part in parts.values()):
-        of_group = {name: part for name, part in parts.items() if part.group == group and part.strength}
+    for group in dict.fromkeys(condition.group for condition in conditions.values()):
+        of_group = {name: one for name, one in conditions.items() if one.group == group and one.strength}
         curves = [
             Curve(f'{label} {figure}'.strip(), *zip(*points))
-            for label, found in results.items()
+            for label, found in measurements.items()
             for figure, points in _curves(of_group, found).items()
             if len(points) > 1
         ]
@@ -156,17 +151,17 @@ def _charts(parts: dict, results: dict) -> list:
     return charts
 
 
-def _curves(parts: dict, found: dict) -> dict:
-    """Name of a figure to points: strength and mean, from the images as they are on."""
+def _curves(conditions: dict[str, Condition], found: dict) -> dict:
+    """Map the name of a figure to its points (strength, mean); strength 0 stands for the clean images."""
     curves = {}
-    for name, part in parts.items():
+    for name, condition in conditions.items():
         figures = found[name].figures() if name in found else {}
         for figure, interval in figures.items():
-            if figure != 'before' and (not part.shown or figure in part.shown):
-                # What is measured of an encoder brings its own value of the images as they are.
+            if figure != 'before' and (not condition.shown or figure in condition.shown):
+                # An encoder metric has its own value for the clean images, ``before``.
                 start = figures.get('before') or (found['clean'].figures()[figure] if 'clean' in found else None)
                 points = curves.setdefault(figure, {0.0: [start.estimate]} if start else {})
-                points.setdefault(part.strength, []).append(interval.estimate)
+                points.setdefault(condition.strength, []).append(interval.estimate)
     return {
         figure: [(strength, sum(values) / len(values)) for strength, values in sorted(points.items())]
         for figure, points in curves.items()
@@ -177,8 +172,8 @@ def _page(out, header, rows, summary, checks, missing, charts) -> None:
     sections = [
         Table(
             'Results',
-            'Top-1 in percent, distances in percent of the length of the features, losses, or AP from 0 to 1; with '
-            'half the width of a 95% bootstrap interval over images (of losses, over batches; none of AP).',
+            'Top-1 in percent, distances in percent of the length of the features, losses, or AP from 0 to 1. After '
+            '±: half the width of a 95% bootstrap interval over images, for losses over batches. AP has none.',
             header,
             rows,
         ),
@@ -188,7 +183,7 @@ def _page(out, header, rows, summary, checks, missing, charts) -> None:
         sections.append(
             Table(
                 f'Can it be trusted: {label}',
-                'The checks that the field asks for. One that fails says that the robust accuracy may be too high.',
+                'Sanity checks of robust accuracy. A failed check means that the robust accuracy may be too high.',
                 ['check', 'passed', 'what was measured'],
                 [[check.name, 'yes' if check.passed else 'NO', check.explanation] for check in found],
             )
@@ -215,7 +210,7 @@ def _text(header, rows, summary, checks, out) -> str:
 
 
 def _lines(summary: dict) -> list:
-    """All but the APs of one overlap or size, which ``results.json`` has. P and mPC are from 0 to 1."""
+    """Write the summary as lines, without the APs of single overlaps and sizes. P and mPC are from 0 to 1."""
     return [
         f'{label}: {name} {value:.3f}' if name.endswith((' P', ' mPC')) else f'{label}: {name} {value:.1f}'
         for label, found in summary.items()

@@ -1,152 +1,153 @@
-"""What tools/robustness.py does: suites on one or more models, side by side."""
+"""Run a model under conditions, on mmengine's TestLoop, on one process or several."""
 
-import gc
+import contextlib
 import hashlib
+import io
 import json
-import sys
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import torch
-from mmengine.dist import get_world_size, is_main_process
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-from mmengine.utils import mkdir_or_exist
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, METRICS
+from mmengine.runner import Runner, TestLoop
+from torch.utils.data import SequentialSampler
 
-from ..checkpoints.files import write_whole
-from ..checkpoints.reading import checkpoint_loading
-from ..engine.ranks import on_all_ranks, on_main
+from ..engine.ranks import bare_model, on_all_ranks, on_main
 from ..errors import UserError
-from .checks import check_targets, missing_data, say_missing
-from .measurement import Evaluation, MissingData, check_limit
-from .models_under_test import Target, build_runners, read_targets
-from .report import write_results
-from .sanity import Check, run_sanity_checks
-from .whitebox import PGD
-
-START = '\r\033[K' if sys.stdout.isatty() else ''  # Over the progress bar.
-CHECKED = 200  # Images for the sanity checks.
+from .attacked_classifier import AttackedModel
+from .attacked_encoder import ENCODER_ATTACKS, AttackedEncoder, Seeded
+from .conditions import Condition, Measurement
 
 
-def robustness(args) -> bool:
-    """``tools/robustness.py``: measure, print a table, and write JSON, CSV, PNG and HTML.
+class Evaluation:
+    """A model, ready to be measured under conditions.
 
-    Returns:
-        Whether every part had its data.
-
-    Raises:
-        UserError: A checkpoint does not fit, a suite is not for this kind of model, or the data of a config are
-            missing.
+    Args:
+        runner: Runner of a config of mmpretrain or mmdet, with the weights loaded.
+        loader: Config of the data loader, without its data set.
+        out: Folder for one file per measurement.
+        identity: A text that differs between models, such as a hash of the weights.
+        limit: Number of images: a random sample that is the same for all models and attacks. Default: all.
+        seed: Seed of the sample and of random starts.
     """
-    check_limit(args.limit)
-    if 'imagenet-c' in args.suite and {'corruptions', 'demo'} & set(args.suite):
-        raise UserError(
-            'ImageNet-C from disk and corruptions made on the fly have the same names, and their means would mix. '
-            'Measure them in separate runs, each with an --out of its own.'
-        )
-    targets = read_targets(args)
-    results, checks = {}, {}
-    with checkpoint_loading(args.trust_checkpoint), quick_collection():
-        build_runners(targets)
-        on_all_ranks(lambda: check_targets(targets, args.trust_checkpoint))
-        missing = missing_data(targets)
-        say_missing(missing)
-        for target in targets:
-            evaluation = _evaluation(target, args)
-            results[target.label] = _run(evaluation, target, missing)
-            attacked = any(part.attack for part in target.setup.parts.values())
-            if attacked and target.setup.kind == 'classifier' and not args.no_checks:
-                checks[target.label] = _checks(evaluation, target)
-    if is_main_process():
-        mkdir_or_exist(args.out)
-        print(write_results(Path(args.out), targets[0].setup.parts, results, checks, missing))
-    return not missing
 
+    def __init__(self, runner: Runner, loader: dict, out: Path, identity: str, limit: int | None = None, seed: int = 0):
+        self.runner, self.out, self.identity, self.limit, self.seed = runner, Path(out), identity, limit, seed
+        self.loader = {**loader, 'persistent_workers': False}
+        self.model = bare_model(runner.model)
+        self._built = None, None
 
-@contextmanager
-def quick_collection():
-    """Each data set that is built has the garbage collected, which with all of the stack imported takes half a second.
+    def run(self, condition: Condition, show: Callable[[float], None] = lambda fraction: None) -> Measurement:
+        """Measure the model under a condition, or read the file of a finished measurement.
 
-    Inside, what is there already is passed over.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        Args:
+            condition: The condition.
+            show: Called with the share of the images that are done.
 
-
-def _evaluation(target: Target, args) -> Evaluation:
-    """Load the weights."""
-    setup = target.setup
-    init_default_scope(setup.cfg.default_scope)
-    load_checkpoint(setup.model, target.checkpoint, map_location='cpu', logger='silent')
-    identity = _hash(setup.model, [setup.cfg.model, setup.cfg.get('data_preprocessor')])
-    return Evaluation(setup.runner, setup.loader, Path(args.out) / 'parts' / target.label, identity, args.limit)
-
-
-def _run(evaluation: Evaluation, target: Target, missing: dict) -> dict:
-    parts = [part for name, part in target.setup.parts.items() if name not in missing]
-    results = {}
-    for number, part in enumerate(parts, start=1):
-        line = f'{target.label}: {part.name} ({number} of {len(parts)})'
-
-        def show(fraction, line=line):
-            if is_main_process() and sys.stdout.isatty():
-                print(f'\r[{"#" * int(20 * fraction):<20}] {line}\033[K', end='', flush=True)
-
-        try:
-            results[part.name] = result = evaluation.run(part, show)
+        Raises:
+            MissingData: The data set cannot be built; on all ranks.
+            UserError: An image or a prediction is wrong; perhaps on one rank alone.
+        """
+        fingerprint = self.fingerprint(condition)
+        path = self.out / f'{condition.name.replace("/", "_")}.json'
+        # Rank 0 decides for all ranks. Another rank might see the file that rank 0 is about to write.
+        measured = on_main(lambda: Measurement.read(path, fingerprint))
+        if measured is None:
+            started = time.time()
+            try:
+                dataset = on_all_ranks(lambda: self.images(condition, self.limit))
+            except UserError as error:
+                raise MissingData(str(error)) from error
+            metric = self._evaluate(condition, dataset, show)
+            seconds = time.time() - started
+            measured = on_main(lambda: _measurement(condition, seconds, len(dataset), metric))
             if is_main_process():
-                figures = {name: figure for name, figure in result.figures().items() if name in (part.shown or (name,))}
-                shown = ', '.join(f'{name} {figure.estimate:.4g}'.strip() for name, figure in figures.items())
-                print(f'{START}{target.label}: {part.name} {shown} ({result.seconds:.0f} s)', flush=True)
-        except UserError as error:
-            # In the middle of a part, other ranks may not know, and would wait.
-            known = isinstance(error, MissingData) or get_world_size() == 1
-            if part.name == 'clean' or part.attack or not known:
-                raise
-            missing[part.name] = str(error)
-            say_missing({part.name: str(error)})
-    return results
+                measured.write(path, fingerprint)
+        show(1.0)
+        return measured
 
+    def images(self, condition: Condition, limit: int | None) -> Any:
+        """Build the data set of a condition, or a sample of it; the same images as before are not built again."""
+        key = json.dumps([condition.dataset, condition.seeded, limit], sort_keys=True, default=str)
+        if self._built[0] != key:
+            self._built = key, self._build(condition, limit)
+        return self._built[1]
 
-def _checks(evaluation: Evaluation, target: Target) -> list:
-    """The sanity checks, on a sample; what is finished is read from its file."""
-    clean, limit = target.setup.parts['clean'], min(evaluation.limit or CHECKED, CHECKED)
-    path, fingerprint = evaluation.out / 'checks/checks.json', evaluation.fingerprint(clean, limit)
+    def _build(self, condition: Condition, limit: int | None):
+        with quiet():
+            dataset = DATASETS.build(deepcopy(condition.dataset))
+            if limit is not None and limit < len(dataset):
+                chosen = np.random.default_rng(self.seed).permutation(len(dataset))[:limit]
+                dataset.get_subset_(sorted(chosen.tolist()))
+        return Seeded(dataset, self.seed) if condition.seeded else dataset
 
-    def read():
+    def batches(self, condition: Condition, limit: int | None):
+        """Return a loader of a sample of the images; each rank gets all of them."""
+        dataset = self.images(condition, limit)
+        return self.runner.build_dataloader(
+            {**self.loader, 'dataset': dataset, 'sampler': SequentialSampler(dataset), 'num_workers': 0}
+        )
+
+    def fingerprint(self, *what) -> str:
+        """Hash what is measured, how, and on which model."""
+        what = [asdict(one) if isinstance(one, Condition) else one for one in what]
+        text = json.dumps([what, self.identity, self.limit, self.seed], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _evaluate(self, condition: Condition, dataset, show):
+        """Run the TestLoop and return the metric, which holds the figures."""
+        with quiet():
+            metric = METRICS.build(dict(condition.metric))
+        model = self.runner.model
+        self.runner.model = self._under_attack(condition) if condition.attack else self.model
         try:
-            content = json.loads(path.read_text())
-            return [Check(**check) for check in content['checks']] if content['fingerprint'] == fingerprint else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            _ShownTestLoop(self.runner, {**self.loader, 'dataset': dataset}, Evaluator([metric]), show).run()
+        finally:
+            self.runner.model = model
+        return metric
 
-    checks = on_main(read)
-    if checks is None:
-        model = target.setup.model
-        # On all ranks alike: nobody waits.
-        checks = run_sanity_checks(model, PGD(eps=4.0), _inputs(model, evaluation.batches(clean, limit)))
-        if is_main_process():
-            content = dict(fingerprint=fingerprint, checks=[vars(check) for check in checks])
-            write_whole(path, json.dumps(content).encode())
-    return checks
+    def _under_attack(self, condition: Condition):
+        wrapper = AttackedEncoder if condition.attack['type'] in ENCODER_ATTACKS else AttackedModel
+        return wrapper(self.model, condition.attack, quantize=condition.quantize, seed=self.seed)
 
 
-def _inputs(model, loader):
-    """Batches of images as the classifier sees them, and their classes."""
-    for batch in loader:
-        data = model.data_preprocessor(batch, False)
-        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
-        yield data['inputs'], labels.to(data['inputs'].device)
+class MissingData(UserError):
+    """The data of one condition are missing or malformed; the other conditions can go on. Raised on all ranks."""
+
+    everywhere = True
 
 
-def _hash(model, configs: list) -> str:
-    """Of the weights, and of what the config makes of them: mean, eps of a norm, number of detections, ..."""
-    digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b'')
-    return digest.hexdigest()
+@contextlib.contextmanager
+def quiet():
+    """Inside, nothing is printed; pycocotools prints its progress."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _measurement(condition: Condition, seconds: float, count: int, metric) -> Measurement:
+    correct = getattr(metric, 'correct', None)
+    if correct is not None:
+        return Measurement(condition.name, seconds, len(correct), correct)
+    return Measurement(condition.name, seconds, count, others=metric.figures)
+
+
+class _ShownTestLoop(TestLoop):
+    """mmengine's TestLoop with a progress callback, and without its log."""
+
+    def __init__(self, runner, dataloader, evaluator, show):
+        super().__init__(runner, dataloader, evaluator)
+        self.show = show
+
+    def run(self) -> dict:
+        self.runner.model.eval()
+        for number, batch in enumerate(self.dataloader):
+            self.run_iter(number, batch)
+            self.show((number + 1) / len(self.dataloader))
+        with quiet():
+            return self.evaluator.evaluate(len(self.dataloader.dataset))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
-"""What is measured under which name: suites of parts for tools/robustness.py."""
+"""Suites: lists of conditions under which models are measured, by name."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -10,28 +11,31 @@ from ..datasets.shift_pipelines import corrupted, corrupted_detection, native_si
 from ..errors import UserError, unknown_name
 from .attacked_classifier import build_attack
 from .attacked_encoder import ENCODER_ATTACKS
-from .measurement import Part
+from .conditions import Condition
 
 EPS = (1, 2, 4, 8)
 
 
-def _tested(cfg: Config) -> dict:
+def _test_images(cfg: Config) -> dict:
     dataset = cfg.test_dataloader.dataset
     return dataset.to_dict() if hasattr(dataset, 'to_dict') else deepcopy(dict(dataset))
 
 
 def clean(cfg: Config) -> list:
-    """Images as they are."""
-    return [Part('clean', 'clean', _tested(cfg))]
+    """The images of the config, without a perturbation."""
+    return [Condition('clean', 'clean', _test_images(cfg))]
 
 
 def _attacked(cfg: Config, name: str, strengths, group=None, **attack) -> list:
     group = group or name
-    return [Part(f'{name}/{eps:g}', group, _tested(cfg), float(eps), dict(attack, eps=float(eps))) for eps in strengths]
+    return [
+        Condition(f'{name}/{eps:g}', group, _test_images(cfg), float(eps), dict(attack, eps=float(eps)))
+        for eps in strengths
+    ]
 
 
 def white_box(cfg: Config) -> list:
-    """FGSM, PGD with cross-entropy and with the margin loss and restarts, in L-inf; PGD in L2."""
+    """In L-inf: FGSM, PGD with cross-entropy, PGD with the margin loss and restarts. In L2: PGD."""
     return [
         *_attacked(cfg, 'fgsm', EPS, 'FGSM', type='fgsm'),
         *_attacked(cfg, 'pgd', EPS, 'PGD-20', type='pgd', steps=20),
@@ -49,7 +53,7 @@ def auto_attack(cfg: Config) -> list:
 
 def _encoder(dataset: dict, kind: str, group: str, measure: str, seeded=False) -> list:
     return [
-        Part(
+        Condition(
             f'{kind}/{eps}',
             group,
             deepcopy(dataset),
@@ -64,15 +68,15 @@ def _encoder(dataset: dict, kind: str, group: str, measure: str, seeded=False) -
 
 
 def encoder(cfg: Config) -> list:
-    """The feature attack, which knows neither head nor labels: accuracy under it, and how far the features move."""
+    """The feature attack, which uses neither head nor labels: accuracy under it, and how far the features move."""
     return [
         *_attacked(cfg, 'feature-attack', EPS, 'Feature attack', type='feature', steps=20),
-        *_encoder(_tested(cfg), 'features', 'Features moved', 'distance, %'),
+        *_encoder(_test_images(cfg), 'features', 'Features moved', 'distance, %'),
     ]
 
 
 def pretrained_encoder(cfg: Config) -> list:
-    """Feature and reconstruction attack on a pre-training model, on its test images or else its training images."""
+    """Feature and reconstruction attacks on a pre-training model; on training images if it has no test images."""
     loader = cfg.get('test_dataloader') or cfg.train_dataloader
     dataset = loader.dataset.to_dict()
     return [
@@ -82,19 +86,19 @@ def pretrained_encoder(cfg: Config) -> list:
 
 
 def corruptions(cfg: Config, severities=SEVERITIES) -> list:
-    """The 15 corruptions of ImageNet-C, made on the fly of the config's own test images."""
-    functions()  # An error where the package is missing.
-    parts = []
+    """The 15 corruptions of ImageNet-C, applied to the config's own test images when they are loaded."""
+    functions()  # Raises a UserError if the package is missing.
+    conditions = []
     for name in CORRUPTIONS:
         for severity in severities:
-            dataset = _tested(cfg)
+            dataset = _test_images(cfg)
             dataset['pipeline'] = corrupted(dataset['pipeline'], name, severity)
-            parts.append(Part(f'{name}/{severity}', 'corruptions', dataset, float(severity)))
-    return parts
+            conditions.append(Condition(f'{name}/{severity}', 'corruptions', dataset, float(severity)))
+    return conditions
 
 
 def demo(cfg: Config) -> list:
-    """A minute's worth: clean, FGSM, PGD, and each corruption at severity 3."""
+    """A selection that takes about a minute in the demo: clean, FGSM, PGD, and each corruption at severity 3."""
     return [
         *clean(cfg),
         *_attacked(cfg, 'fgsm', (2, 4, 8), 'FGSM', type='fgsm'),
@@ -103,7 +107,7 @@ def demo(cfg: Config) -> list:
     ]
 
 
-# Name, folder below --data-root, class of the data set, metric.
+# Name of the condition and of its folder, class of the data set, metric.
 SHIFTED = (
     ('imagenet-v2', 'ImageNetV2', 'CorrectMetric'),
     ('imagenet-real', 'ImageNetReaL', 'RealAccuracy'),
@@ -116,10 +120,10 @@ SHIFTED = (
 
 
 def shift(cfg: Config, root: str) -> list:
-    """ImageNet-V2, ReaL, A, R, Sketch, Stylized and ObjectNet: each in a folder of its name below ``root``."""
-    pipeline = _tested(cfg)['pipeline']
+    """ImageNet-V2, ReaL, A, R, Sketch, Stylized and ObjectNet, each in a folder of its name below ``root``."""
+    pipeline = _test_images(cfg)['pipeline']
     return [
-        Part(
+        Condition(
             name,
             'distribution shift',
             dict(type=kind, data_root=f'{root}/{name}', pipeline=deepcopy(pipeline)),
@@ -130,10 +134,10 @@ def shift(cfg: Config, root: str) -> list:
 
 
 def imagenet_c(cfg: Config, root: str) -> list:
-    """ImageNet-C from disk, ``root/imagenet-c/<corruption>/<severity>/<wnid>``, whose images keep their size."""
-    pipeline = native_size(_tested(cfg)['pipeline'])
+    """ImageNet-C from disk, ``root/imagenet-c/<corruption>/<severity>/<wnid>``; the images are not resized."""
+    pipeline = native_size(_test_images(cfg)['pipeline'])
     return [
-        Part(
+        Condition(
             f'imagenet-c/{name}/{severity}',
             'corruptions',
             dict(
@@ -150,8 +154,8 @@ def imagenet_c(cfg: Config, root: str) -> list:
     ]
 
 
-def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Part:
-    """What mmdet's CocoMetric of the config says; ``CocoFigures`` is that metric, with its figures kept."""
+def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Condition:
+    """A condition whose metric is the config's CocoMetric; ``CocoFigures`` is CocoMetric and stores its results."""
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
     found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] == 'CocoMetric']
     if not found:
@@ -162,24 +166,24 @@ def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -
     kinds = found[0].get('metric', 'bbox')
     shown = tuple(f'{kind}_mAP' for kind in (kinds if isinstance(kinds, (list, tuple)) else [kinds]))
     metric = {**found[0], 'type': 'CocoFigures', 'prefix': None, 'format_only': False, 'outfile_prefix': None}
-    return Part(name, group, dataset, strength, metric=metric, measure='AP', shown=shown)
+    return Condition(name, group, dataset, strength, metric=metric, measure='AP', shown=shown)
 
 
 def clean_detection(cfg: Config) -> list:
-    """Images as they are."""
-    return [_detected(cfg, 'clean', 'clean', _tested(cfg))]
+    """The images of the config, without a perturbation."""
+    return [_detected(cfg, 'clean', 'clean', _test_images(cfg))]
 
 
 def detection_corruptions(cfg: Config) -> list:
-    """COCO-C: the 15 corruptions at 5 severities, made on the fly of the config's own test images."""
+    """COCO-C: the 15 corruptions at 5 severities, applied to the config's own test images when they are loaded."""
     functions()
-    parts = []
+    conditions = []
     for name in CORRUPTIONS:
         for severity in SEVERITIES:
-            dataset = _tested(cfg)
+            dataset = _test_images(cfg)
             dataset['pipeline'] = corrupted_detection(dataset['pipeline'], name, severity)
-            parts.append(_detected(cfg, f'{name}/{severity}', 'corruptions', dataset, float(severity)))
-    return parts
+            conditions.append(_detected(cfg, f'{name}/{severity}', 'corruptions', dataset, float(severity)))
+    return conditions
 
 
 SUITES = {
@@ -194,27 +198,32 @@ SUITES = {
     'pre-training model': {'encoder': pretrained_encoder},
     'detector': {'clean': clean_detection, 'corruptions': detection_corruptions},
 }
-# Of classifiers only.
+# For classifiers only.
 FROM_DISK = {'shift': shift, 'imagenet-c': imagenet_c}
 
 
-def build_parts(names: list, kind: str, cfg: Config, root: str, *, quantize=False, limited=False) -> dict:
-    """The parts of some suites by name; ``clean``, of classifiers and detectors, is the first.
+def build_conditions(
+    suites: Sequence[str], kind: str, cfg: Config, shift_root: str, *, quantize: bool = False, limited: bool = False
+) -> dict[str, Condition]:
+    """Build the conditions of some suites. The first condition of classifiers and detectors is always ``clean``.
 
     Args:
-        names: Names of suites.
+        suites: Names of suites.
         kind: ``classifier``, ``pre-training model`` or ``detector``.
-        cfg: Config of such a model.
-        root: Folder of the test sets under distribution shift.
+        cfg: Config of a model of this kind.
+        shift_root: Folder of the test sets under distribution shift.
         quantize: Round attacked images to 8 bits, inside the budget.
-        limited: Only a part of the images will be tested.
+        limited: Whether only a sample of the images will be tested.
+
+    Returns:
+        Name to ``Condition``.
 
     Raises:
-        UserError: An unknown name, one that is not for this kind of model, or a package is missing.
+        UserError: An unknown suite, a suite that is not for this kind of model, or a package is missing.
     """
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
-    parts = []
-    for name in names:
+    conditions = []
+    for name in suites:
         if name not in {**SUITES['classifier'], **FROM_DISK}:
             raise unknown_name('suite', name, {**SUITES['classifier'], **FROM_DISK})
         if name not in offered:
@@ -222,15 +231,15 @@ def build_parts(names: list, kind: str, cfg: Config, root: str, *, quantize=Fals
                 f'The suite {name} is not for a {kind}, as {cfg.model.type} is. Offered for one: --suite '
                 f'{" or ".join(sorted(offered))}.'
             )
-        parts += offered[name](cfg, root) if name in FROM_DISK else offered[name](cfg)
+        conditions += offered[name](cfg, shift_root) if name in FROM_DISK else offered[name](cfg)
     if 'clean' in offered:
-        parts = [*offered['clean'](cfg), *parts]
+        conditions = [*offered['clean'](cfg), *conditions]
     if quantize:
-        parts = [replace(part, quantize=True) if part.attack else part for part in parts]
+        conditions = [replace(condition, quantize=True) if condition.attack else condition for condition in conditions]
     if kind == 'detector' and limited:
-        parts = [replace(part, metric=dict(part.metric, part=True)) for part in parts]
-    for part in parts:
-        # AutoAttack may not be installed.
-        if part.attack and part.attack['type'] not in ENCODER_ATTACKS:
-            build_attack(part.attack)
-    return {part.name: part for part in parts}
+        conditions = [replace(condition, metric=dict(condition.metric, part=True)) for condition in conditions]
+    for condition in conditions:
+        # Building an attack checks its fields, and that AutoAttack is installed.
+        if condition.attack and condition.attack['type'] not in ENCODER_ATTACKS:
+            build_attack(condition.attack)
+    return {condition.name: condition for condition in conditions}

@@ -1,6 +1,6 @@
-"""A small data set in COCO's format: coloured shapes with masks on photographs, three classes, made anew by each test.
+"""Write a small data set in COCO's format: coloured shapes with masks on photographs, in three classes.
 
-Crowds, images without objects, and images that are listed but have no annotation are among them, as in COCO.
+As in COCO, some objects are crowds, and some images have no object.
 """
 
 import json
@@ -17,18 +17,19 @@ BACKGROUNDS = ('astronaut', 'chelsea', 'coffee', 'rocket')
 
 
 def photographs() -> list:
-    """Photographs shipped inside scikit-image, (H, W, 3), RGB."""
+    """Return photographs that scikit-image contains, (H, W, 3), RGB."""
     return [getattr(skimage.data, name)() for name in BACKGROUNDS]
 
 
 def outline(kind: int, centre, radius: float, turn: float) -> np.ndarray:
-    """The corners of a shape, (N, 2), in pixels."""
+    """Return the corners of a shape, (N, 2), in pixels."""
     corners, start = ((32, 0.0), (4, np.pi / 4), (3, -np.pi / 2))[kind]
     angles = start + turn + 2 * np.pi * np.arange(corners) / corners
     return np.asarray(centre) + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def background(generator, size: int, photos: list) -> np.ndarray:
+    """Return a random crop of a photograph, (size, size, 3), RGB."""
     photo = photos[generator.integers(len(photos))]
     side = generator.integers(size, min(photo.shape[:2]))
     top, left = (generator.integers(0, length - side + 1) for length in photo.shape[:2])
@@ -36,7 +37,7 @@ def background(generator, size: int, photos: list) -> np.ndarray:
 
 
 def draw(generator, size: int, photos: list):
-    """One image, (size, size, 3), RGB, and its objects: (class, corners)."""
+    """Draw one image, (size, size, 3), RGB. Return it with its objects: (class, corners)."""
     image, objects = background(generator, size, photos), []
     for _ in range(generator.integers(1, 4)):
         kind = int(generator.integers(3))
@@ -52,7 +53,7 @@ def draw(generator, size: int, photos: list):
 
 
 def crowd(generator, size: int) -> dict:
-    """A crowd, as run lengths of a mask: a band on the left."""
+    """Return the annotation of a crowd, a band on the left, as run lengths of a mask."""
     mask = np.zeros((size, size), dtype=np.uint8, order='F')
     mask[:, : size // 5] = 1
     code = rle.encode(mask)
@@ -74,7 +75,7 @@ def crowd(generator, size: int) -> dict:
 
 
 def polygon(kind: int, corners: np.ndarray) -> dict:
-    """The annotation of a shape."""
+    """Return the annotation of a shape."""
     (x, y), (right, bottom) = corners.min(0), corners.max(0)
     code = rle.merge(rle.frPyObjects([corners.flatten().tolist()], 1024, 1024))
     return dict(
@@ -87,7 +88,7 @@ def polygon(kind: int, corners: np.ndarray) -> dict:
 
 
 def make_split(root: Path, split: str, count: int, *, size: int = 128, seed: int = 0) -> Path:
-    """Write ``count`` images and their annotation file; every eighth has no object, every eighth but one a crowd."""
+    """Write ``count`` images and their annotations. Of eight images, one has a crowd, and one has no object."""
     generator, photos = np.random.default_rng(seed), photographs()
     folder = root / f'{split}2017'
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Small encoders with random weights, and checkpoints of them."""
+"""Build small encoders with random weights, and save their checkpoints."""
 
 import torch
 from mmengine.config import Config
@@ -9,7 +9,7 @@ ARCH = dict(embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96)
 
 
 def randomized(model, seed=0):
-    """Every weight is random, also those that start at 0 or 1, so that each has an effect."""
+    """Add noise to every weight, so that weights that start at 0 or 1 have an effect, too."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in model.parameters():
@@ -19,7 +19,7 @@ def randomized(model, seed=0):
 
 
 def mae_config(kind='AEMIM', **changes):
-    """MAE or AEMIM, 3 heads of 16 in the encoder and 2 of 16 in the decoder, 32 pixels in patches of 8."""
+    """Return the config of MAE or AEMIM: 3 heads of 16 channels in the encoder, 2 in the decoder; 32-pixel images."""
     ours = kind == 'AEMIM'
     config = dict(
         type=kind,
@@ -32,18 +32,18 @@ def mae_config(kind='AEMIM', **changes):
 
 
 def saved(model, config, path):
-    """A checkpoint as mmengine writes it, with the config of the run."""
+    """Save a checkpoint as mmengine writes it, with the config of the run. Return its path."""
     text = Config(dict(model=config)).pretty_text
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text), optimizer=dict(state={})), path)
     return path
 
 
 def features(model, images):
-    """Tokens after the final norm, of our pre-training model: (B, 1 + L, C)."""
+    """Return the tokens (B, 1 + L, C) of a pre-training model after the final norm, with all patches visible."""
     with torch.no_grad():
         return model.backbone(images, mask=None)[-1]
 
 
 def assert_close(got, expected, atol=1e-5):
-    """The tolerance of this project for features by two libraries."""
+    """Compare features by two libraries, with the tolerance of this project."""
     torch.testing.assert_close(got, expected, rtol=0, atol=atol)

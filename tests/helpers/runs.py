@@ -1,4 +1,4 @@
-"""Runs of the command-line tools inside the test process: importing the stack anew would take seconds each time."""
+"""Run the command-line tools inside the test process, because a new process would import the stack for seconds."""
 
 import importlib.util
 import itertools
@@ -14,7 +14,7 @@ REPO = Path(__file__).resolve().parents[2]
 CONFIGS = REPO / 'configs'
 AEMIM = CONFIGS / 'demo/aemim_vit-tiny_16e_fashion-mnist.py'
 MAE = CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py'
-# A smaller network on 64 of the images: 4 iterations an epoch, a tenth of a second each.
+# A smaller network on 64 images: 4 iterations an epoch, each of a tenth of a second.
 SHRUNK = (
     'train_dataloader.dataset.limit=64',
     'train_dataloader.batch_size=16',
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 
 
 def tool(path: str):
-    """The module of a script under tools/."""
+    """Load a script below tools/ as a module."""
     spec = importlib.util.spec_from_file_location(Path(path).stem + '_tool', REPO / 'tools' / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -35,38 +35,39 @@ def tool(path: str):
 
 
 def run(path: str, *argv) -> None:
-    """Run a script's ``main`` with these arguments; it raises SystemExit where the script would exit."""
+    """Call ``main`` of a script with these arguments. It raises SystemExit where the script would exit."""
     with mock.patch.dict(os.environ), mock.patch.object(sys, 'argv', [path, *map(str, argv)]):
         tool(path).main()
 
 
 def train(config, work_dir, *argv, options=(), epochs=1, shrunk=SHRUNK) -> None:
-    """``tools/train.py``; ``argv`` are its flags, ``options`` those after ``--cfg-options``."""
+    """Run ``tools/train.py``. ``argv`` are flags, and ``options`` follow ``--cfg-options``."""
     epochs = [] if epochs is None else [f'train_cfg.max_epochs={epochs}']
     run('train.py', config, '--work-dir', work_dir, *argv, '--cfg-options', _name(), *shrunk, *epochs, *options)
 
 
 def test(config, checkpoint, work_dir, *argv, options=()) -> None:
-    """``tools/test.py``."""
+    """Run ``tools/test.py``."""
     run('test.py', config, checkpoint, '--work-dir', work_dir, *argv, '--cfg-options', _name(), *options)
 
 
 def _name() -> str:
-    # mmengine keeps its visualizer and message hub by the experiment's name, which else changes only every second.
+    # mmengine looks up visualizer and message hub by the name of the experiment, by default a time in seconds.
     return f'experiment_name=run{next(_numbers)}'
 
 
 def scalars(work_dir) -> list:
-    """What the runs in a work directory logged, a dict for each iteration."""
+    """Return what the runs in a work directory logged, one dict for each iteration."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return [row for row in rows if 'loss' in row]
 
 
 def log_of(work_dir) -> str:
-    """The text of the log files."""
+    """Return the text of the log files in a work directory."""
     return ''.join(file.read_text() for file in sorted(Path(work_dir).glob('*/*.log')))
 
 
 def weights(path) -> dict:
+    """Return the weights in a checkpoint."""
     return torch.load(path, map_location='cpu', weights_only=False)['state_dict']

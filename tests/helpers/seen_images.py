@@ -1,4 +1,4 @@
-"""A hook for tests, which a config imports: it notes which images training saw."""
+"""A hook that records which images a training has used. A config imports it."""
 
 import os.path as osp
 
@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class SeenImagesHook(Hook):
-    """Write the paths of each batch to ``seen_RANK.txt`` in the work directory, each with its epoch."""
+    """Append the epoch and the path of each image of a batch to ``seen_RANK.txt`` in the work directory."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         with open(osp.join(runner.work_dir, f'seen_{runner.rank}.txt'), 'a') as file:

@@ -1,4 +1,4 @@
-"""Matched tiny models, two layers each, 32-pixel images: stock mmpretrain and ours, and the data to run them on."""
+"""Build tiny models of mmpretrain and of this package, two layers for images of 32 pixels, and data for them."""
 
 from copy import deepcopy
 
@@ -19,7 +19,7 @@ SWIN = dict(
 
 
 def merged(config: dict, changes: dict) -> dict:
-    """A deep copy of ``config`` (MODELS.build changes what it is given) with nested dicts of ``changes`` merged in."""
+    """Return a deep copy of ``config`` with nested dicts of ``changes`` merged in. MODELS.build may change it."""
     config = deepcopy(config)
     for name, value in changes.items():
         both = isinstance(value, dict) and isinstance(config.get(name), dict)
@@ -28,6 +28,7 @@ def merged(config: dict, changes: dict) -> dict:
 
 
 def mae(**changes):
+    """Return the config of mmpretrain's MAE."""
     config = dict(
         type='MAE',
         data_preprocessor=dict(type='SelfSupDataPreprocessor', **NORMALIZE),
@@ -57,6 +58,7 @@ def mae(**changes):
 
 
 def aemim(**changes):
+    """Return the config of AEMIM on MAE, with the same sizes."""
     config = mae(
         type='AEMIM',
         data_preprocessor=dict(type='AdvDataPreprocessor'),
@@ -68,7 +70,7 @@ def aemim(**changes):
 
 
 def aemim_of_size(img_size, patch_size, channels=3, **changes):
-    """AEMIM for any image and patch size."""
+    """Return the config of AEMIM for an image and patch size."""
     sizes = dict(img_size=img_size, patch_size=patch_size)
     config = aemim(
         data_preprocessor=dict(mean=[120.0] * channels, std=[60.0] * channels),
@@ -80,6 +82,7 @@ def aemim_of_size(img_size, patch_size, channels=3, **changes):
 
 
 def simmim(**changes):
+    """Return the config of mmpretrain's SimMIM on Swin."""
     config = dict(
         type='SimMIM',
         data_preprocessor=dict(type='SelfSupDataPreprocessor', **NORMALIZE),
@@ -93,36 +96,36 @@ def simmim(**changes):
 
 
 def aesimmim(**changes):
-    """On Swin; masks of 8x8 tokens."""
+    """Return the config of AEMIM on SimMIM with Swin. Its masks have 8x8 tokens."""
     return merged(simmim(type='AESimMIM', data_preprocessor=dict(type='AdvDataPreprocessor')), changes)
 
 
 def aesimmim_vit(**changes):
-    """On ViT; masks of 4x4 tokens."""
+    """Return the config of AEMIM on SimMIM with ViT. Its masks have 4x4 tokens."""
     config = aesimmim(neck=dict(in_channels=32), head=dict(patch_size=8))
     config['backbone'] = dict(type='SimMIMViT', arch=deepcopy(ARCH), img_size=32, patch_size=8)
     return merged(config, changes)
 
 
 def build(config: dict, seed=0, init=True):
-    """The model of a config, with seeded weights, in training mode."""
+    """Build the model of a config with seeded weights, in training mode."""
     torch.manual_seed(seed)
     model = MODELS.build(deepcopy(config))
     if init:
         model.init_weights()
-    model.train()  # mmpretrain's backbones return nothing here.
+    model.train()  # mmpretrain's backbones return None
     return model
 
 
 def matched(config: dict, stock: torch.nn.Module):
-    """Our model of ``config`` with the weights of a stock one; both domains are equal."""
+    """Build the model of ``config`` with the weights of a stock model, in both domains."""
     model = build(config, seed=1)
     model.load_state_dict(stock.state_dict(), strict=True)
     return model
 
 
 def part_domains(model: torch.nn.Module, seed=5, scale=0.1) -> None:
-    """Move the adversarial weights away from the clean ones, as training does."""
+    """Add noise to the adversarial weights, so that they differ from the clean ones, as after training."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -131,19 +134,19 @@ def part_domains(model: torch.nn.Module, seed=5, scale=0.1) -> None:
 
 
 def pixels(batch=4, size=(32, 32), channels=3, seed=0):
-    """Smooth random pictures, float pixels 0-255; some of them touch both ends."""
+    """Return smooth random images, (B, C, H, W), float pixels 0-255. Some pixels are exactly 0 or 255."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(batch, channels, 5, 5, generator=generator) * 330 - 40
     return torch.nn.functional.interpolate(coarse, size=size, mode='bilinear').clamp(0, 255)
 
 
 def images(model, *args, **kwargs):
-    """Pictures as ``model`` sees them."""
+    """Return normalised images for ``model``. The arguments are those of ``pixels``."""
     return model.data_preprocessor(dict(inputs=pixels(*args, **kwargs), data_samples=None))['inputs']
 
 
 def mask_samples(batch=4, grid=(8, 8), ratio=0.5, seed=0):
-    """Data samples with SimMIM masks, each with the same share hidden."""
+    """Return data samples with SimMIM masks, which all hide the same share of tokens."""
     generator = torch.Generator().manual_seed(seed)
     length = grid[0] * grid[1]
     masks = [(torch.randperm(length, generator=generator) < ratio * length).float().view(grid) for _ in range(batch)]
@@ -154,7 +157,7 @@ def mask_samples(batch=4, grid=(8, 8), ratio=0.5, seed=0):
 
 
 def snapshot(model) -> dict:
-    """Everything of a model that an attack must leave alone."""
+    """Return all state of a model that an attack must not change."""
     state = {f'value {name}': value.clone() for name, value in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         state[f'requires_grad {name}'] = parameter.requires_grad
@@ -168,7 +171,7 @@ def snapshot(model) -> dict:
 
 
 def assert_same_snapshot(got: dict, expected: dict) -> None:
-    """Bit for bit."""
+    """Check that two snapshots are equal bit for bit."""
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         same = torch.equal(got[name], value) if isinstance(value, torch.Tensor) else got[name] == value

@@ -1,4 +1,4 @@
-"""A small classifier, trained in seconds on embedded Fashion-MNIST, and the images to attack."""
+"""Train a small classifier on embedded Fashion-MNIST within seconds, and return images to attack."""
 
 from copy import deepcopy
 from functools import lru_cache
@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -14,8 +15,9 @@ from aemim_mm.datasets import DemoFashionMNIST
 NORMALIZE = dict(mean=[73.0], std=[90.0])
 
 
+@MODELS.register_module()
 class SmallConvNet(BaseModule):
-    """Two strided convolutions with BatchNorm; 28 x 28 images to features (B, 32 * 7 * 7)."""
+    """Map 28 x 28 images to features (B, 32 * 7 * 7) by two strided convolutions with BatchNorm."""
 
     def __init__(self, channels=1):
         super().__init__()
@@ -34,7 +36,7 @@ class SmallConvNet(BaseModule):
 
 
 def classifier(channels=1, seed=0, normalize=None, classes=10, **changes):
-    """A classifier with seeded weights, in training mode."""
+    """Build a classifier with seeded weights, in training mode."""
     torch.manual_seed(seed)
     config = dict(
         backbone=SmallConvNet(channels),
@@ -43,13 +45,13 @@ def classifier(channels=1, seed=0, normalize=None, classes=10, **changes):
     )
     model = ImageClassifier(**{**config, **changes})
     model.init_weights()
-    model.train()  # mmpretrain's models return nothing here.
+    model.train()  # mmpretrain's models return None
     return model
 
 
 @lru_cache
 def images_and_labels(split='test', count=500):
-    """Grey pixels, (N, 1, 28, 28) uint8, and classes, (N,)."""
+    """Return grey images, (N, 1, 28, 28) uint8, and classes, (N,)."""
     data = DemoFashionMNIST(split=split, limit=count, test_mode=True)
     items = [data.get_data_info(index) for index in range(len(data))]
     images = torch.stack([torch.as_tensor(item['img']).reshape(1, 28, 28).clone() for item in items])
@@ -57,13 +59,13 @@ def images_and_labels(split='test', count=500):
 
 
 def batch(count=64, split='test'):
-    """What a data loader gives, for ``test_step``."""
+    """Return a batch as a data loader gives it to ``test_step``."""
     images, labels = images_and_labels(split, count)
     return dict(inputs=images.clone(), data_samples=[DataSample().set_gt_label(label) for label in labels])
 
 
 def train(model, epochs=8, count=1000, lr=2e-3):
-    """Plain training with Adam on the model's own loss; deterministic."""
+    """Train by Adam on the model's own loss, with a fixed seed. Return the model in eval mode."""
     images, labels = images_and_labels('train', count)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     torch.manual_seed(0)
@@ -87,5 +89,5 @@ def _trained():
 
 
 def trained_classifier():
-    """A copy of the trained classifier, in eval mode; about 80 % accurate."""
+    """Return a copy of the trained classifier, in eval mode. Its accuracy is about 80 %."""
     return deepcopy(_trained())

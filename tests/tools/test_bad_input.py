@@ -107,7 +107,7 @@ class TestData:
         message = error_of('--data-root', tmp_path / 'gone', config=config, shrunk=())
         assert message.startswith(f'There is no data folder {tmp_path}/gone ({kind}, data_root=')
         assert message.endswith(
-            f' Expected in the data root: {layout}. Put the data there, or say where they are with --data-root DIR.'
+            f' Expected in the data root: {layout}. Put the data there, or name the folder with --data-root DIR.'
         )
 
     def test_data_root_of_the_config_itself(self, error_of, tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """`make demo`: how it reads logs, when a job starts anew, how failures end, and a small run of everything."""
 
+import contextlib
+import io
+import itertools
 import json
 import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -149,12 +153,41 @@ def test_a_failed_job_ends_the_others(demo, training, tmp_path):
     assert not (other.folder / 'done.json').exists()
 
 
+COUNTER = itertools.count()
 SMALL = """
 _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(num_layers=1)))
 train_dataloader = dict(batch_size=50, dataset=dict(limit=100))
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=16))
 """
+
+
+def run_here(jobs):
+    """Run jobs in this process, and check what their progress bars would show.
+
+    Only the first attack is carried out. The others get its results with other accuracies.
+    """
+    attacked = None
+    for job in jobs:
+        _, tool, *argv = job.command()
+        if job.tool == 'attack' and attacked:
+            found = re.sub(r'"accuracy": [\d.]+', lambda _: f'"accuracy": {next(COUNTER) / 2}', attacked)
+            job.result.write_text(found)
+            finish(job)
+            continue
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            runs.run(Path(tool).relative_to(runs.REPO / 'tools'), *argv)
+        fractions, words = [0.0], ''
+        log = runs.log_of(job.folder) if job.tool == 'train' else shown.getvalue()
+        for line in log.splitlines():
+            fraction, found = job.progress(line, fractions[-1])
+            fractions, words = [*fractions, fraction], found or words
+        if job.tool != 'probe':
+            assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1), job.name
+            assert re.fullmatch(r'epoch 16 of 16, loss \d\.\d+|\d+(\.\d+)? under [\w/-]+', words), words
+        attacked = job.result.read_text() if job.tool == 'attack' else attacked
+        finish(job)
 
 
 @pytest.mark.slow
@@ -167,12 +200,10 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
         for name, path in small.items():
             path.write_text(SMALL.format(base=str(getattr(module, names)[name])))
         monkeypatch.setattr(module, names, small)
-    monkeypatch.setenv('PYTHONPATH', str(runs.REPO))
-    monkeypatch.setenv('PYTHONWARNINGS', 'ignore')
+    monkeypatch.setattr(module, 'run_all', run_here)
     monkeypatch.setattr(sys, 'argv', ['demo.py', '--robust', '--out', str(tmp_path / 'out')])
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'
-    assert len(re.findall(r'^.+: done in \d+ s$', shown, re.MULTILINE)) == 16
     assert 'report.html' in shown and 'aemim/epoch_16.pth' in shown
     assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
     report = (out / 'report.html').read_text()
@@ -183,8 +214,8 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]
     assert 'trained with 100 labelled images for 16 epochs' in table
     for row, folder in (('from scratch', 'scratch'), ('MAE, 16 epochs', 'mae'), ('AEMIM, 16 epochs', 'aemim')):
-        log = (out / f'finetuned-{folder}/log.txt').read_text()
-        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table)
+        log = runs.log_of(out / f'finetuned-{folder}')
+        (shown,) = re.findall(rf'{row}</th>.*?(\d+\.\d)', table, re.DOTALL)
         (logged,) = re.findall(r'accuracy/top1: (\d+\.\d+)', log)
         assert float(shown) == pytest.approx(float(logged), abs=0.051)
         assert (f'{out}/{folder}/epoch_16.pth' in log) is (folder != 'scratch')
@@ -226,10 +257,11 @@ sys.exit(Path(__file__).with_name('code').read_text() == '1')
 """
 
 
-def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, training, tmp_path):
+def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, training, tmp_path, capsys):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/train.py').write_text(RECORD)
     (training,) = training.needs
+    capsys.readouterr()
 
     def train(code):
         (tmp_path / 'tools/code').write_text(str(code))
@@ -246,3 +278,8 @@ def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(demo, train
     training.result.unlink()
     assert not training.is_done() and train(0), 'starts again, since there is nothing to resume'
     assert (training.folder / 'calls').read_text().splitlines() == ['anew 0', 'resume 1', 'anew 0', 'anew 0']
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.sub(r', log in .*|\d+ s', '', line) for line in lines if line.startswith('pre-training')] == [
+        'pre-training AEMIM: started',
+        *['pre-training AEMIM: started', 'pre-training AEMIM: done in '] * 3,
+    ]

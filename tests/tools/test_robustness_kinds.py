@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 from aemim_mm.datasets.shift_classes import imagenet_wnids
-from aemim_mm.robustness import measurement as robustness
+from aemim_mm.robustness import AttackedModel
 
 CLASSIFIER = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
 SMALL = dict(num_layers=1, embed_dims=48, num_heads=2, feedforward_channels=96)
@@ -138,13 +138,12 @@ def test_suites_that_are_not_for_this_model(tmp_path, capsys):
 
 def test_rounding_changes_attacked_parts_only(classifier, tmp_path, monkeypatch):
     seen = []
-    original = robustness.AttackedModel
 
     def spy(*args, **kwargs):
         seen.append(kwargs['quantize'])
-        return original(*args, **kwargs)
+        return AttackedModel(*args, **kwargs)
 
-    monkeypatch.setattr(robustness, 'AttackedModel', spy)
+    monkeypatch.setattr('aemim_mm.robustness.run.AttackedModel', spy)
     monkeypatch.setattr('aemim_mm.robustness.suites.EPS', (2,))
     flags = ('--suite', 'encoder', '--limit', 8, '--no-checks')
     for extra in ((), ('--quantize',), ('--quantize',)):

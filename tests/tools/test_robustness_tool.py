@@ -6,7 +6,7 @@ import json
 import pytest
 from helpers import runs
 
-from aemim_mm.robustness.models_under_test import parse_target
+from aemim_mm.robustness.models_under_test import parse_model
 
 CONFIG = runs.CONFIGS / 'demo/vit-tiny-scratch_16e_fashion-mnist.py'
 NETWORK = (
@@ -132,10 +132,10 @@ def test_bad_input(checkpoint, tmp_path, capsys, argv, options, message):
     ],
 )
 def test_how_models_are_named(text, expected):
-    assert parse_target(text, 'c.py') == expected
+    assert parse_model(text, 'c.py') == expected
 
 
 def test_a_file_whose_name_contains_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'lr=1.pth').touch()
-    assert parse_target('lr=1.pth', 'c.py') == ('lr_1', 'c.py', 'lr=1.pth')
+    assert parse_model('lr=1.pth', 'c.py') == ('lr_1', 'c.py', 'lr=1.pth')

@@ -1,4 +1,4 @@
-"""Probe frozen encoders on the embedded data: weighted 20-NN and a linear classifier, top-1 in percent.
+"""Probe frozen encoders on the embedded data: 20-NN and linear classification, top-1 in percent.
 
 Example:
     python tools/analysis_tools/probe.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py work_dirs/demo/aemim/*.pth
@@ -16,7 +16,7 @@ def main():
     parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoints contain')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the figures as JSON, too')
     args = parser.parse_args()
-    # Only now: importing the stack takes seconds, and --help should not.
+    # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import one_clear_error
 
     with one_clear_error():

@@ -1,4 +1,4 @@
-"""Make the class-balanced part of Fashion-MNIST that the package embeds.
+"""Write the class-balanced subset of Fashion-MNIST that the package embeds.
 
 Run:       python tools/dataset_converters/fashion_mnist_subset.py SOURCE aemim_mm/data/fashion_mnist
 Needs:     SOURCE, a folder with the four original ``*-ubyte.gz`` files (on Debian and Ubuntu, the package
@@ -8,6 +8,7 @@ Duration:  two seconds
 
 import argparse
 import gzip
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ SPLITS = ('train', 't10k')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Write a class-balanced, shuffled part of Fashion-MNIST as idx files.')
+    parser = argparse.ArgumentParser(
+        description='Write a class-balanced, shuffled subset of Fashion-MNIST as idx files.'
+    )
     parser.add_argument('source', type=Path, help='folder with the original *-ubyte.gz files')
     parser.add_argument('out', type=Path, help='folder to write to')
     parser.add_argument('--train', type=int, default=5000, help='training images, a multiple of 10 (default: 5000)')
@@ -30,22 +33,26 @@ def read_idx(path):
     data = gzip.decompress(path.read_bytes())
     zeros, kind, ndim = data[:2], data[2], data[3]
     if zeros != b'\0\0' or kind != 8:
-        raise ValueError(f'{path} is not an idx file of unsigned bytes: it starts with {data[:4].hex()}')
+        sys.exit(
+            f'error: {path} is no idx file of unsigned bytes: expected it to start with 000008, got {data[:3].hex()}.'
+        )
     shape = np.frombuffer(data, '>i4', count=ndim, offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(shape)
 
 
 def write_idx(path, array):
+    """Write unsigned bytes as an idx file."""
     header = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, '>i4').tobytes()
     path.write_bytes(header + array.tobytes())
 
 
 def balanced_indices(labels, total, seed):
-    """Shuffle, then keep the first ``total / 10`` of each class, in the shuffled order."""
+    """Return the first ``total / 10`` indices of each class in a shuffled order, in that order."""
     per_class, rest = divmod(total, 10)
     if rest or per_class > np.bincount(labels, minlength=10).min():
-        raise SystemExit(f'{total} images cannot be ten equal classes of at most {np.bincount(labels).min()} each.')
-    # RandomState, not default_rng: NumPy promises that its stream never changes.
+        most = 10 * np.bincount(labels).min()
+        sys.exit(f'error: expected a multiple of 10 up to {most} images, got {total}. Change --train or --test.')
+    # NumPy guarantees that the numbers of RandomState never change.
     order = np.random.RandomState(seed).permutation(len(labels))
     rank = np.empty(len(order), int)
     for label in range(10):
@@ -56,6 +63,10 @@ def balanced_indices(labels, total, seed):
 
 def main():
     args = parse_args()
+    needed = [args.source / f'{split}-{kind}-ubyte.gz' for split in SPLITS for kind in ('images-idx3', 'labels-idx1')]
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        sys.exit(f'error: {args.source} lacks {", ".join(missing)}. Give a folder with the four original files.')
     args.out.mkdir(parents=True, exist_ok=True)
     for split, total in zip(SPLITS, (args.train, args.test)):
         images = read_idx(args.source / f'{split}-images-idx3-ubyte.gz')

@@ -103,6 +103,11 @@ def demo_encoders(demo: dict) -> dict:
     return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
 
 
+def plain_networks(demo: dict) -> dict:
+    """Top-1 of the networks that were fine-tuned on clean images, clean, attacked and corrupted."""
+    return {name: row for name, row in demo['robustness'].items() if 'PGD-AT' not in name}
+
+
 BY_MODEL = {
     'MAE ViT-B': '{mae_vit-b_800e}',
     'AEMIM ViT-B': '{aemim_vit-b_800e}',
@@ -137,7 +142,8 @@ TABLES = {
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
-    'demo networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
+    'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
+    'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
