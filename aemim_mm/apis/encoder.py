@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,8 @@ class Encoder(nn.Module):
         if isinstance(images, torch.Tensor):
             raise UserError('preprocess takes paths, PIL images and arrays of uint8, not tensors. Call .numpy() first.')
         is_one = isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable)
-        arrays = [self._pixels(image, crop_ratio) for image in ([images] if is_one else images)]
+        several: Any = [images] if is_one else images
+        arrays = [self._pixels(image, crop_ratio) for image in several]
         if not arrays:
             raise UserError('Expected images to preprocess, but got no image.')
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
@@ -171,17 +173,18 @@ def load_encoder(
 
 
 def _build_vit(state: dict, spec: EncoderSpec, out_type: str) -> VisionTransformer:
-    arch = dict(
+    arch: Any = dict(
         embed_dims=spec.embed_dims,
         num_layers=spec.num_layers,
         num_heads=spec.heads(),
         feedforward_channels=spec.feedforward_channels,
     )
+    # mmpretrain annotates these as int, but takes pairs, too.
+    sizes: Any = dict(img_size=spec.img_size, patch_size=spec.patch_size)
     return VisionTransformer(
         arch=arch,
-        img_size=spec.img_size,
-        patch_size=spec.patch_size,
         in_channels=spec.in_channels,
+        **sizes,
         qkv_bias='backbone.layers.0.attn.qkv.bias' in state,
         norm_cfg=dict(type='LN', eps=spec.eps),
         final_norm='backbone.ln1.weight' in state,
@@ -190,9 +193,11 @@ def _build_vit(state: dict, spec: EncoderSpec, out_type: str) -> VisionTransform
 
 
 def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransformer:
+    arch: Any = dict(embed_dims=spec.embed_dims, depths=list(spec.depths), num_heads=list(spec.stage_heads))
+    img_size: Any = spec.img_size
     return SwinTransformer(
-        arch=dict(embed_dims=spec.embed_dims, depths=list(spec.depths), num_heads=list(spec.stage_heads)),
-        img_size=spec.img_size,
+        arch=arch,
+        img_size=img_size,
         patch_size=spec.patch_size[0],
         in_channels=spec.in_channels,
         window_size=spec.window_size,

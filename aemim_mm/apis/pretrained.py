@@ -26,7 +26,7 @@ def build_model(
     Raises:
         UserError: The checkpoint does not fit the model.
     """
-    cfg = Config.fromfile(config)
+    cfg = Config.fromfile(str(config))
     init_default_scope('mmpretrain')
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ import os.path as osp
 import shutil
 from contextlib import suppress
 from glob import escape, glob
+from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
@@ -86,19 +87,21 @@ def remove_parts(folder: str) -> None:
             os.remove(path)
 
 
-@register_backend('whole_files', force=True)
 class WholeFilesBackend(LocalBackend):
     """mmengine's local storage that writes whole files, each with a checksum."""
 
-    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file by :func:`write_whole`."""
         write_whole(str(filepath), obj, checksum=True)
 
-    def remove(self, filepath: str | os.PathLike) -> None:
+    def remove(self, filepath: str | Path) -> None:
         """Remove a file and its checksum."""
         super().remove(filepath)
         with suppress(FileNotFoundError):
             os.remove(f'{filepath}{CHECKSUM}')
+
+
+register_backend('whole_files', WholeFilesBackend, force=True)
 
 
 def damage(path: str, *, trusted: bool = False) -> str | None:

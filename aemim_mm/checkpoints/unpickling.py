@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict
 
 import numpy as np
 import torch
+import torch._utils
 from mmengine.logging import HistoryBuffer
 
 STATISTICS = ('min', 'max', 'mean', 'current')

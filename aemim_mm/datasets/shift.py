@@ -62,7 +62,7 @@ class ShiftedImageNet(CustomDataset):
 
     def image_root(self) -> str:
         """Return the folder that contains the class folders."""
-        return self.img_prefix or self.data_root
+        return str(self.img_prefix or self.data_root)
 
     def folder_labels(self) -> dict:
         """Return the label, or the list of labels, of each class folder."""

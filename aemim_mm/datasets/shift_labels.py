@@ -52,7 +52,7 @@ class ImageNetReaL(ShiftedImageNet):
         """List the images that have a label."""
         root = self.image_root()
         require_folder(root, self.expected())
-        sets = read_json(self.ann_file, self.expected())
+        sets = read_json(str(self.ann_file), self.expected())
         if not isinstance(sets, list) or not all(isinstance(labels, list) for labels in sets):
             raise UserError(f'{self.ann_file} is no list of lists of labels. Take the real.json of ImageNet-ReaL.')
         paths, _ = get_samples(root, None, self.is_valid_file)
@@ -126,7 +126,7 @@ class ObjectNet(ShiftedImageNet):
             ObjectNet's name of each folder; ImageNet's names, as one text, for each of ObjectNet's; and a function that
             maps such a text to labels.
         """
-        folder = osp.join(self.data_root, 'mappings')
+        folder = osp.join(str(self.data_root), 'mappings')
         require_folder(folder, self.expected())
         name_of, names_in_imagenet, id_of_label = (
             read_json(osp.join(folder, f'{name}.json'), self.expected())

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmcv.transforms import LoadImageFromFile
+from mmengine.dataset import BaseDataset
 
 from ..errors import UserError
 from .loading import LoadWholeImage, UnreadableImageError
 
+# The mixin relies on BaseDataset, but its subclasses inherit from BaseDataset themselves.
+Base = BaseDataset if TYPE_CHECKING else object
 
-class SkipsUnreadable:
+
+class SkipsUnreadable(Base):
     """Mixin for mmengine's ``BaseDataset`` that replaces an unreadable training image by another one.
 
     The replacement is drawn at random; see :class:`UnlabelledFolder`. A plain ``LoadImageFromFile`` in the pipeline is
@@ -23,7 +28,7 @@ class SkipsUnreadable:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        steps = self.pipeline.transforms
+        steps: list[Any] = self.pipeline.transforms
         for i, step in enumerate(steps):
             if type(step) is LoadImageFromFile and step.color_type == 'color':
                 steps[i] = LoadWholeImage(step.to_float32, step.backend_args)

@@ -71,7 +71,7 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
         )
         for handler in MMLogger.get_current_instance().handlers:
             if isinstance(handler, logging.FileHandler):
-                name = osp.splitext(osp.basename(self.ann_file))[0]
+                name = osp.splitext(osp.basename(str(self.ann_file)))[0]
                 file = osp.join(osp.dirname(handler.baseFilename), f'missing_images_{name}.txt')
                 with open(file, 'w', encoding='utf-8', errors='surrogateescape') as stream:
                     stream.writelines(f'{path}\n' for path in self.missing)

@@ -3,6 +3,8 @@
 Source: Li et al., arXiv 2203.16527.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -70,14 +72,16 @@ class ViTDet(ViTSAM):
 
     def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs):
         super().__init__(*args, img_size=img_size, out_channels=0, **kwargs)
-        for layer in self.layers:
+        layers: Any = self.layers
+        for layer in layers:
             # ViTSAM has no argument for the class of its layers. Both classes have the same parameters.
             layer.__class__ = ViTDetLayer
             layer.with_cp = with_cp
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         """Map images (B, 3, H, W) to one feature map (B, C, H / patch size, W / patch size)."""
-        patch = self.patch_embed.projection.kernel_size
+        projection: Any = self.patch_embed.projection
+        patch = projection.kernel_size
         if x.shape[-2] < patch[0] or x.shape[-1] < patch[1]:
             raise UserError(
                 f'An image of {x.shape[-2]}x{x.shape[-1]} pixels is smaller than a patch of {patch[0]}x{patch[1]}. '

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
+from typing import TYPE_CHECKING
 
 from mmengine import dist
 from mmengine.registry import LOOPS
@@ -137,7 +138,11 @@ def prepare(loader: DataLoader) -> Batches:
     return batches
 
 
-class _Resumable:
+# The mixin relies on a loop of mmengine, from which its subclasses inherit themselves.
+Base = EpochBasedTrainLoop if TYPE_CHECKING else object
+
+
+class _Resumable(Base):
     """Common part of the two loops.
 
     Attributes:

@@ -4,6 +4,8 @@ ZeRO-1 (torch's ``ZeroRedundancyOptimizer``, which mmengine registers) works. Th
 not work here. They are refused before training. docs/scaling.md gives the reasons.
 """
 
+from typing import Any
+
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
@@ -89,7 +91,7 @@ def is_sharded(wrapper: object) -> bool:
     return isinstance(wrapper, OptimWrapper) and isinstance(wrapper.optimizer, ZeroRedundancyOptimizer)
 
 
-def gathered_state(wrapper: OptimWrapper) -> dict | None:
+def gathered_state(wrapper: Any) -> dict | None:
     """Collect the state of a sharded optimizer on rank 0.
 
     All ranks have to call this: it communicates. mmengine calls ``state_dict`` on the first rank alone, which then
@@ -102,7 +104,7 @@ def gathered_state(wrapper: OptimWrapper) -> dict | None:
     return wrapper.state_dict() if is_sharded(wrapper) else None
 
 
-def drop_second_copy(wrapper: OptimWrapper) -> None:
+def drop_second_copy(wrapper: Any) -> None:
     """Free memory after a sharded optimizer has loaded its state.
 
     torch keeps the shard twice: in the inner optimizer, which uses it, and in ``ZeroRedundancyOptimizer.state``, which

@@ -130,9 +130,9 @@ def export(
     return report
 
 
-def _out(path: str, to: str, domain: str, img_size) -> Path:
+def _out(source: str, to: str, domain: str, img_size: int | tuple[int, int] | None) -> Path:
     # The result of a download goes into the current folder.
-    path = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
+    path = Path(urlparse(source).path.split('/')[-1] if '://' in source else source)
     name = f'{path.name if path.is_dir() else path.stem}_{to}'
     name += '_adv' if domain == 'adv' else ''
     if img_size is not None:

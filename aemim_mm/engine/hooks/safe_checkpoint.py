@@ -5,6 +5,7 @@ import os
 import os.path as osp
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine import dist
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -31,7 +32,7 @@ class _DeferredRemoval(WholeFilesBackend):
     def __init__(self):
         self.to_remove = []
 
-    def remove(self, filepath: str) -> None:
+    def remove(self, filepath: str | Path) -> None:
         """List the file."""
         self.to_remove.append(filepath)
 
@@ -86,7 +87,8 @@ class SafeCheckpointHook(CheckpointHook):
         """Add the position in the epoch and the seed of the data's order."""
         if self._optimizer is not None:
             checkpoint['optimizer'] = self._optimizer
-        loop, meta = runner.train_loop, checkpoint['meta']
+        loop: Any = runner.train_loop
+        meta = checkpoint['meta']
         if hasattr(loop, 'batches'):
             checkpoint['position'] = dict(
                 # At the end of an epoch, mmengine already counts the next one.
@@ -97,7 +99,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """If training is resumed, set the loop to the position of the checkpoint."""
-        position, loop = checkpoint.get('position'), runner.train_loop
+        position = checkpoint.get('position')
+        loop: Any = runner.train_loop
         if not (runner._resume and position and hasattr(loop, 'batches')):
             return
         batches = len(loop.batches)
@@ -182,7 +185,7 @@ class SafeCheckpointHook(CheckpointHook):
                 backend_args=self.backend_args,
                 **self.args,
             )
-            write_whole(osp.join(runner.work_dir, POINTER), self.last_ckpt.encode())
+            write_whole(osp.join(runner.work_dir, POINTER), str(self.last_ckpt).encode())
 
         try:
             on_main(save)
