@@ -27,7 +27,15 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
     Source: AEMIM, arXiv 2407.11537 (eps 2, 2 steps); Madry et al., arXiv 1706.06083 (PGD).
     """
 
-    def __init__(self, eps=2.0, steps=2, step_size=None, start='uniform', pixel_range=PIXEL_RANGE, **kwargs):
+    def __init__(
+        self,
+        eps: float = 2.0,
+        steps: int = 2,
+        step_size: float | None = None,
+        start: str = 'uniform',
+        pixel_range: tuple[float, float] = PIXEL_RANGE,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         PGD(eps, steps=steps, step_size=step_size, start=start)  # Raises the UserError.
         self.eps, self.steps, self.start, self.pixel_range = eps, steps, start, pixel_range

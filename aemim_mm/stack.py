@@ -73,7 +73,7 @@ TRANSFORMERS_LIMITS = {'onedl': '<5', 'openmmlab': '<4.52'}
 NOT_INSTALLED = 'no distribution'  # the module is on Python's path, as in a source tree
 
 
-def check_stack():
+def check_stack() -> None:
     """Raise one error that names all faults of the required packages, and the command that repairs them.
 
     Raises:
@@ -85,12 +85,12 @@ def check_stack():
         raise ImportError('\n'.join(['aemim_mm cannot run on what is installed:', *lines, f'Fix:  {bad[0].fix}']))
 
 
-def got(row):
+def got(row: Row) -> str:
     """Describe the installed version of a package in a few words."""
     return row.note if row.note and not row.ok else f'{row.version} ({row.distribution})'
 
 
-def stack_report():
+def stack_report() -> list[Row]:
     """Return one ``Row`` for each package, torch first. The fix of a failing row repairs the whole stack."""
     installed = {module.name: _installed(*module.distributions) for module in (TORCH, TORCHVISION, *MM_MODULES)}
     classic = _is_classic(installed)
@@ -190,7 +190,7 @@ def _fix_line(rows, installed, family):
     stack_is_fine = all(row.ok for row in rows.values() if row.name not in alone)
     for module in () if stack_is_fine else MM_MODULES:
         row, requirement = rows[module.name], getattr(module, family)
-        wanted = re.match(r'[\w-]+', requirement)[0]
+        wanted = re.findall(r'[\w-]+', requirement)[0]
         names = list(installed[module.name])
         if not names and not row.required:
             continue

@@ -5,8 +5,10 @@ in ``_adv``. So the clean half of a checkpoint is a stock checkpoint. Source: AE
 naming rule follows timm's ``split_batchnorm``.
 """
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +24,7 @@ class SplitLayer(DomainModule):
 
     split_names: tuple[str, ...] = ()
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args, **kwargs) -> Any:
         if self.domain is Domain.CLEAN:
             return super().forward(*args, **kwargs)
         with self._adv_weights():
@@ -69,6 +71,7 @@ def split_layer(layer: nn.Module, names: tuple[str, ...]) -> None:
         names = tuple(name for name in names if name not in layer.split_names)
     else:
         layer.__class__ = _split_class(type(layer))
+    assert isinstance(layer, SplitLayer)
     for name in names:
         value = getattr(layer, name)
         if isinstance(value, nn.Parameter):
@@ -97,7 +100,7 @@ def _split_cls_tokens(module: nn.Module) -> int:
 ADAPTERS = {'norm': _split_norms, 'cls_token': _split_cls_tokens}
 
 
-def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Module:
+def split_adapters(module: nn.Module, adapters: str | Iterable[str] = ('norm', 'cls_token')) -> nn.Module:
     """Convert ``module`` in place: each adapter gets a second set of weights, equal to the first.
 
     Args:

@@ -1,5 +1,6 @@
 """Build the pre-training model of a config with the weights of a checkpoint."""
 
+import os
 from os import PathLike
 
 import torch
@@ -26,7 +27,7 @@ def build_model(
     Raises:
         UserError: The checkpoint does not fit the model.
     """
-    cfg = Config.fromfile(config)
+    cfg = Config.fromfile(os.fspath(config))
     init_default_scope('mmpretrain')
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)

@@ -42,8 +42,10 @@ def peak_allocated(step, device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
+    trace = profiler.profiler
+    assert trace is not None and trace.kineto_results is not None  # They exist once the profiler has ended.
     # profiler.events() would give the net allocation of an operator, not its single allocations.
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
+    events = [event for event in trace.kineto_results.events() if event.name() == '[memory]']
     now = peak = 0
     for event in sorted(events, key=_moment):
         now += event.nbytes()

@@ -1,5 +1,6 @@
 """MAE with ViT-B/16 of other libraries, behind the interface of mmengine's models."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
@@ -11,6 +12,8 @@ IMAGE, PATCH, HIDDEN = 224, 16, 0.75
 
 
 class _Peer(BaseModel):
+    loss: Callable[[torch.Tensor], torch.Tensor]
+
     def forward(self, inputs, data_samples=None, mode='loss'):
         return dict(loss=self.loss(inputs))
 
@@ -34,7 +37,10 @@ class Lightly(_Peer):
     def __init__(self, data_preprocessor):
         super().__init__(data_preprocessor)
         try:
-            from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+            from lightly.models.modules import (  # pyright: ignore[reportMissingImports]
+                MAEDecoderTIMM,
+                MaskedVisionTransformerTIMM,
+            )
         except ImportError as error:
             raise UserError(
                 f'This version of lightly has no MAEDecoderTIMM: {error}. Install one that has it, such as 1.6.'
@@ -56,7 +62,7 @@ class Lightly(_Peer):
         )
 
     def loss(self, images):
-        from lightly.models import utils
+        from lightly.models import utils  # pyright: ignore[reportMissingImports]
 
         keep, hidden = utils.random_token_mask((len(images), self.length), mask_ratio=HIDDEN, device=images.device)
         visible = self.decoder.embed(self.encoder.encode(images=images, idx_keep=keep))

@@ -86,7 +86,7 @@ def remove_parts(folder: str) -> None:
             os.remove(path)
 
 
-@register_backend('whole_files', force=True)
+@register_backend('whole_files', force=True)  # pyright: ignore[reportOptionalCall]
 class WholeFilesBackend(LocalBackend):
     """mmengine's local storage that writes whole files, each with a checksum."""
 
@@ -96,7 +96,7 @@ class WholeFilesBackend(LocalBackend):
 
     def remove(self, filepath: str | os.PathLike) -> None:
         """Remove a file and its checksum."""
-        super().remove(filepath)
+        super().remove(str(filepath))
         with suppress(FileNotFoundError):
             os.remove(f'{filepath}{CHECKSUM}')
 

@@ -66,7 +66,7 @@ def _load(file: Path, trusted: bool):
     # torch before 2.6 loads both kinds of file without restrictions, even with weights_only=True.
     if tarfile.is_tarfile(file) or _is_torchscript(file):
         raise pickle.UnpicklingError('GLOBAL a TorchScript or tar archive')
-    if torch.__version__ >= (2, 6):
+    if torch.__version__ >= (2, 6):  # pyright: ignore[reportOperatorIssue]
         allowed = [(value, name) for name, value in allowed_globals().items()]
         with torch.serialization.safe_globals([*allowed, *number_types()]):
             return torch.load(file, map_location='cpu', weights_only=True)
@@ -85,7 +85,7 @@ def _is_torchscript(file: Path) -> bool:
 REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can only (?:create|build) .*?)(?:\n|$)')
 
 
-def _explained(path: str, error: Exception) -> UserError:
+def _explained(path: str | PathLike, error: Exception) -> UserError:
     refused = isinstance(error, pickle.UnpicklingError) and REFUSED.search(str(error))
     if refused:
         return RefusedError(

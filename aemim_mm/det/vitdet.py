@@ -3,6 +3,8 @@
 Source: Li et al., arXiv 2203.16527.
 """
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -33,7 +35,7 @@ class ViTDetLayer(TransformerEncoderLayer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map tokens (B, H, W, C) to tokens of the same shape."""
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, use_reentrant=False)
+            return cast(torch.Tensor, checkpoint(self._forward, x, use_reentrant=False))
         return self._forward(x)
 
     def _forward(self, x):
@@ -68,11 +70,17 @@ class ViTDet(ViTSAM):
     Source: Li et al., arXiv 2203.16527.
     """
 
-    def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs):
-        super().__init__(*args, img_size=img_size, out_channels=0, **kwargs)
+    patch_embed: Any
+    patch_resolution: tuple[int, int]
+
+    def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs: Any):
+        # mmpretrain annotates the size as int, but takes a pair too.
+        kwargs.update(img_size=img_size)
+        super().__init__(*args, out_channels=0, **kwargs)
         for layer in self.layers:
             # ViTSAM has no argument for the class of its layers. Both classes have the same parameters.
             layer.__class__ = ViTDetLayer
+            assert isinstance(layer, ViTDetLayer)
             layer.with_cp = with_cp
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:

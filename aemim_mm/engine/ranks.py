@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from mmengine import dist
@@ -30,7 +30,8 @@ def start_processes(settings: dict) -> None:
         settings: ``env_cfg.dist_cfg``: the backend, and the timeout in seconds.
     """
     device, restarts = torch.cuda.is_available(), os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
-    timeout, place = timedelta(seconds=settings['timeout']), {}
+    timeout = timedelta(seconds=settings['timeout'])
+    place: dict[str, Any] = {}
     if restarts != '0' and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True':
         host, port, rank, size = (os.environ[key] for key in ('MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE'))
         store = torch.distributed.TCPStore(host, int(port), int(size), is_master=False, timeout=timeout)
@@ -54,7 +55,7 @@ def on_main(make: Callable[[], T]) -> T:
     Raises:
         UserError: ``make`` raised it on rank 0. All ranks raise it, with ``everywhere`` set.
     """
-    shared = [None, None]
+    shared: list = [None, None]
     if dist.is_main_process():
         try:
             shared[0] = make()
@@ -77,7 +78,7 @@ def on_all_ranks(make: Callable[[], T]) -> T:
         UserError: ``make`` raised it on some rank. All ranks raise the error of the lowest of these ranks, with
             ``everywhere`` set.
     """
-    value, message = None, None
+    message, value = None, cast(T, None)  # Without a value, this function raises.
     try:
         value = make()
     except UserError as error:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from mmpretrain.models import VisionTransformer
@@ -116,7 +117,7 @@ def describe(state: dict, stored: dict) -> EncoderSpec:
         raise UserError('The checkpoint holds no whole encoder: backbone.patch_embed.projection.weight is missing.')
     stored = valid(stored)
     patches = state['backbone.patch_embed.projection.weight']
-    fields = dict(
+    fields: dict[str, Any] = dict(
         in_channels=patches.shape[1], patch_size=tuple(patches.shape[2:]), **_channels(stored, patches.shape[1])
     )
     known = ('num_heads', 'decoder_num_heads', 'to_rgb', 'eps', 'norm_pix')

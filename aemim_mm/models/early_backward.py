@@ -1,12 +1,14 @@
 """Take a loss's gradients early, so that its activations are freed, and return them in the backward pass."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch.autograd.function import once_differentiable
 
 from .precision import autocast_dtype
 
 
-def take_gradients(loss: torch.Tensor, parameters):
+def take_gradients(loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """Compute the gradients of ``loss`` now, and free its graph.
 
     The gradients are not accumulated in ``grad``, and no hook of DDP is called. They arrive in the ordinary backward

@@ -1,5 +1,6 @@
 """A weight that changes over training."""
 
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -19,7 +20,7 @@ class Schedule:
         UserError: A value is negative, or the progress does not rise.
     """
 
-    def __init__(self, name: str, value):
+    def __init__(self, name: str, value: float | Sequence[tuple[float, float]]):
         points = [(0.0, value)] if isinstance(value, Real) else value
         try:
             self.points = [(float(progress), float(height)) for progress, height in points]
@@ -35,4 +36,5 @@ class Schedule:
         """Return the value at this moment of the runner's training; outside training, the first value."""
         hub = MessageHub.get_current_instance()
         progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
-        return float(np.interp(progress, *zip(*self.points)))
+        times, values = zip(*self.points)
+        return float(np.interp(progress, times, values))

@@ -50,7 +50,7 @@ def draw(checkpoint: Path, photographs: list[Path], picture: Path, seed: int) ->
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/photographs'), help='where everything goes')
     parser.add_argument('--picture', type=Path, default=TOOLS.parent / 'docs/panels.png', help='the PNG to write')
     parser.add_argument('--seed', type=int, default=0, help='of the masks')

@@ -1,6 +1,9 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
+from collections.abc import Iterable
 from numbers import Real
+
+from torch import nn
 
 from ...adapters import SplitLayer, split_adapters, split_layer
 from ...errors import UserError, unknown_name
@@ -15,7 +18,7 @@ CHOICES = {
 }
 
 
-def check_arguments(data_preprocessor, adv_share, **chosen) -> None:
+def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
     """Check what ``AdversarialMIM`` was given.
 
     Args:
@@ -38,7 +41,7 @@ def check_arguments(data_preprocessor, adv_share, **chosen) -> None:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
 
 
-def split_encoder(backbone, adapters) -> None:
+def split_encoder(backbone: nn.Module, adapters: str | Iterable[str] | None) -> None:
     """Split the encoder's adapters in place.
 
     Args:
@@ -58,7 +61,7 @@ def split_encoder(backbone, adapters) -> None:
         split_adapters(backbone, adapters)
 
 
-def split_decoder(neck, decoder: str, prediction_layer: str) -> None:
+def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
     """Split the decoder in place: its prediction layer, its normalisation layers too, or nothing.
 
     Args:
