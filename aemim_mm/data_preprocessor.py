@@ -28,13 +28,7 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
     """
 
     def __init__(
-        self,
-        eps: float = 2.0,
-        steps: int = 2,
-        step_size: float | None = None,
-        start: str = 'uniform',
-        pixel_range: tuple[float, float] = PIXEL_RANGE,
-        **kwargs,
+        self, eps=2.0, steps=2, step_size: float | None = None, start='uniform', pixel_range=PIXEL_RANGE, **kwargs
     ):
         super().__init__(**kwargs)
         PGD(eps, steps=steps, step_size=step_size, start=start)  # Raises the UserError.
@@ -62,5 +56,4 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
             ``eps=0``, or ``steps=0`` and ``start='zero'``, the inputs themselves.
         """
         attack = PGD(self.eps, steps=self.steps, step_size=self.step_size, start=self.start)
-        space = PixelSpace.of(self)
-        return attack.maximize(objective, inputs, space, pixel_range=self.pixel_range, observe=observe)
+        return attack.maximize(objective, inputs, PixelSpace.of(self), pixel_range=self.pixel_range, observe=observe)

@@ -100,11 +100,10 @@ def stack_report() -> list[Row]:
     rows = [_paired_torchvision(row, rows[0]) if row.name == 'torchvision' else row for row in rows]
     rows = [_paired_mmdet(row, rows) if row.name == 'mmdet' else row for row in rows]
     rows += _optional_rows(classic)
-    if _installed('transformers'):
-        expected = TRANSFORMERS_LIMITS['openmmlab' if classic else 'onedl']
-        rows.append(_limit_row('transformers', expected, 'mmpretrain cannot be imported with later versions'))
-    if classic:
-        rows += [row for limit in CLASSIC_LIMITS if (row := _limit_row(*limit))]
+    expected = TRANSFORMERS_LIMITS['openmmlab' if classic else 'onedl']
+    limits = [('transformers', expected, 'mmpretrain cannot be imported with later versions')]
+    limits += CLASSIC_LIMITS if classic else ()
+    rows += [row for limit in limits if (row := _limit_row(*limit))]
     fix = _fix_line(rows, installed, family)
     return [row if row.ok else row._replace(fix=fix) for row in rows]
 
@@ -238,7 +237,7 @@ def _release(version):
 def _inside(version, expected):
     """Return whether ``version`` is inside a range such as ``>=2.1.0,<2.4``."""
     for limit in expected.split(','):
-        sign, bound = re.match(r'(>=|<)(.+)', limit).groups()
+        sign, bound = re.findall(r'(>=|<)(.+)', limit)[0]
         width = max(len(_release(version)), len(_release(bound)))
         left, right = (release + (0,) * (width - len(release)) for release in (_release(version), _release(bound)))
         if (left >= right) != (sign == '>='):

@@ -160,6 +160,7 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
     output: dict[str, Any] = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
     process = await asyncio.create_subprocess_exec(*job.command(), **output, cwd=REPOSITORY, env=env)
     try:
+        assert process.stdout is not None  # It is a pipe.
         with log.open('wb', buffering=0) as file:
             async for line in process.stdout:
                 file.write(line)

@@ -98,7 +98,7 @@ def _tables(figures: dict, config: Config) -> list[Table]:
         'with 5,000 images. One run, one seed; the standard error of such a figure is about 0.9.',
         ['encoder', 'linear probe', '20-NN'],
         [
-            [NAMES.get(name, name), f'{row["linear"]:.1f}', f'{row["knn"]:.1f}']
+            [NAMES.get(name) or name, f'{row["linear"]:.1f}', f'{row["knn"]:.1f}']
             for name, row in figures['frozen'].items()
         ],
         best={'linear probe': 'max', '20-NN': 'max'},

@@ -5,10 +5,8 @@ in ``_adv``. So the clean half of a checkpoint is a stock checkpoint. Source: AE
 naming rule follows timm's ``split_batchnorm``.
 """
 
-from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +22,7 @@ class SplitLayer(DomainModule):
 
     split_names: tuple[str, ...] = ()
 
-    def forward(self, *args, **kwargs) -> Any:
+    def forward(self, *args, **kwargs):
         if self.domain is Domain.CLEAN:
             return super().forward(*args, **kwargs)
         with self._adv_weights():
@@ -100,7 +98,7 @@ def _split_cls_tokens(module: nn.Module) -> int:
 ADAPTERS = {'norm': _split_norms, 'cls_token': _split_cls_tokens}
 
 
-def split_adapters(module: nn.Module, adapters: str | Iterable[str] = ('norm', 'cls_token')) -> nn.Module:
+def split_adapters(module: nn.Module, adapters: str | tuple | list = ('norm', 'cls_token')) -> nn.Module:
     """Convert ``module`` in place: each adapter gets a second set of weights, equal to the first.
 
     Args:

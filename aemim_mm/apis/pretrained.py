@@ -2,6 +2,7 @@
 
 import os
 from os import PathLike
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,9 +15,7 @@ from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
 
 
-def build_model(
-    config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False
-) -> torch.nn.Module:
+def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False) -> Any:
     """Build the model of a config, in eval mode.
 
     Args:

@@ -114,8 +114,9 @@ def _assemble(name, build, cfg, device) -> Candidate:
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     if not len(loader):
+        images = len(loader.dataset)  # pyright: ignore[reportArgumentType]
         raise UserError(
-            f'The training data are {len(loader.dataset)} images, fewer than the batch of {loader.batch_size}. Lower '
+            f'The training data are {images} images, fewer than the batch of {loader.batch_size}. Lower '
             '--batch-size, or choose other data with --data-root.'
         )
     return Candidate(

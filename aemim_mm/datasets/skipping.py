@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from mmcv.transforms import LoadImageFromFile
+from mmengine.dataset import BaseDataset
 
 from ..errors import UserError
 from .loading import LoadWholeImage, UnreadableImageError
 
 
-class SkipsUnreadable:
+class SkipsUnreadable(BaseDataset):
     """Mixin for mmengine's ``BaseDataset`` that replaces an unreadable training image by another one.
 
     The replacement is drawn at random; see :class:`UnlabelledFolder`. A plain ``LoadImageFromFile`` in the pipeline is
@@ -41,7 +43,7 @@ class SkipsUnreadable:
 
     def get_subset(self, indices: Sequence | int) -> SkipsUnreadable:
         """Return a copy with a part of the images, none of them marked as unreadable."""
-        subset = super().get_subset(indices)
+        subset = cast(SkipsUnreadable, super().get_subset(indices))
         subset._forget_bad()
         return subset
 

@@ -29,7 +29,7 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
         """Add the parameters of ``module`` to the groups ``params``."""
         if get_layer_depth is None:
             backbone = getattr(module, 'backbone', None)
-            if not hasattr(backbone, 'get_layer_depth'):
+            if backbone is None or not hasattr(backbone, 'get_layer_depth'):
                 raise UserError(
                     f'Layer decay needs a backbone with get_layer_depth, but got {type(backbone).__name__}. Take '
                     'ViTDet, or one of mmpretrain such as mmpretrain.SwinTransformer, or leave the constructor out.'

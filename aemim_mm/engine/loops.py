@@ -14,7 +14,7 @@ from itertools import count
 
 from mmengine import dist
 from mmengine.registry import LOOPS
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -137,7 +137,7 @@ def prepare(loader: DataLoader) -> Batches:
     return batches
 
 
-class _Resumable:
+class _Resumable(BaseLoop):
     """Common part of the two loops.
 
     Attributes:

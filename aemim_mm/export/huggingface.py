@@ -10,7 +10,7 @@ Source: https://github.com/huggingface/transformers, models/vit_mae and models/v
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -95,7 +95,7 @@ def to_huggingface(state: dict, spec: EncoderSpec) -> Converted:
 
     left_out = {name: _why(name, spec) for name in state if translate(_first_part(name)) is None}
     kept = {name: value for name, value in state.items() if name not in left_out}
-    return Converted(rename(_split(kept), translate, None).state, left_out)
+    return Converted(rename(_split(kept), translate, left_out.get).state, left_out)
 
 
 def has_decoder(state: dict, spec: EncoderSpec) -> bool:
@@ -183,7 +183,7 @@ def count_layers(state: dict, prefix: str) -> int:
 
 def preprocessor_json(spec: EncoderSpec) -> dict:
     """Return the content of preprocessor_config.json: resize without cropping, then normalize."""
-    config = dict(
+    config: dict[str, Any] = dict(
         image_processor_type='ViTImageProcessor',
         do_resize=True,
         size=dict(height=spec.img_size[0], width=spec.img_size[1]),
@@ -192,7 +192,7 @@ def preprocessor_json(spec: EncoderSpec) -> dict:
         rescale_factor=1 / 255,
         do_normalize=spec.mean is not None,
     )
-    if spec.mean is not None:
+    if spec.mean is not None and spec.std is not None:
         config.update(image_mean=[value / 255 for value in spec.mean], image_std=[value / 255 for value in spec.std])
     return config
 

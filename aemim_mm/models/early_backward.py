@@ -1,6 +1,7 @@
 """Take a loss's gradients early, so that its activations are freed, and return them in the backward pass."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -26,7 +27,7 @@ def take_gradients(loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> Ca
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     used = [pair for pair in zip(parameters, gradients) if pair[1] is not None]
     parameters, gradients, value = [pair[0] for pair in used], [pair[1] for pair in used], loss.detach()
-    return lambda: _WithGradients.apply(value, gradients, *parameters)
+    return lambda: cast(torch.Tensor, _WithGradients.apply(value, gradients, *parameters))
 
 
 # Compared by name, since not every torch has both classes.

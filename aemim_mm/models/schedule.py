@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from typing import cast
 
 import numpy as np
 from mmengine.logging import MessageHub
@@ -21,7 +22,7 @@ class Schedule:
     """
 
     def __init__(self, name: str, value: float | Sequence[tuple[float, float]]):
-        points = [(0.0, value)] if isinstance(value, Real) else value
+        points = [(0.0, value)] if isinstance(value, Real) else cast(Sequence, value)
         try:
             self.points = [(float(progress), float(height)) for progress, height in points]
         except (TypeError, ValueError):

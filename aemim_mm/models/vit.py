@@ -1,6 +1,5 @@
 """The MAE encoder with adapters for two domains. It embeds visible patches only."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -43,7 +42,7 @@ class AEMIMViT(MAEViT):
         *args,
         img_size: int | tuple[int, int] = 224,
         patch_size: int | tuple[int, int] = 16,
-        adapters: str | Iterable[str] = ('norm', 'cls_token'),
+        adapters: str | tuple | list = ('norm', 'cls_token'),
         **kwargs: Any,
     ):
         patch_grid(img_size, patch_size)

@@ -67,7 +67,7 @@ class AttackedModel(BaseModel):
         self.quantize, self.seed = quantize, seed
         self._register_load_state_dict_pre_hook(_into_classifier)
 
-    def test_step(self, data: dict) -> list:
+    def test_step(self, data: Any) -> list:
         """Attack a batch and predict its classes.
 
         Args:

@@ -41,7 +41,7 @@ def draw(checkpoint: Path, photographs: list[Path], picture: Path, seed: int) ->
 
     model = build_model(CONFIG, checkpoint)
     size = model.backbone.img_size
-    images = [Image.open(path).resize(size[::-1], Image.Resampling.BICUBIC) for path in photographs]
+    images = [np.asarray(Image.open(path).resize(size[::-1], Image.Resampling.BICUBIC)) for path in photographs]
     # As mmcv reads files: BGR, channels first.
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).flip(1)
     torch.manual_seed(seed)

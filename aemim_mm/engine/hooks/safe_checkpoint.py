@@ -5,6 +5,7 @@ import os
 import os.path as osp
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from mmengine import dist
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -75,7 +76,7 @@ class SafeCheckpointHook(CheckpointHook):
             remove_parts(runner.work_dir)
         timeout = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
         self.stop.open(timeout)
-        drop_second_copy(runner.optim_wrapper)
+        drop_second_copy(cast(OptimWrapper, runner.optim_wrapper))
 
     def after_train(self, runner: Runner) -> None:
         """Stop listening to SIGTERM."""
@@ -86,7 +87,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Add the position in the epoch and the seed of the data's order."""
         if self._optimizer is not None:
             checkpoint['optimizer'] = self._optimizer
-        loop, meta = runner.train_loop, checkpoint['meta']
+        loop, meta = cast(Any, runner.train_loop), checkpoint['meta']
         if hasattr(loop, 'batches'):
             checkpoint['position'] = dict(
                 # At the end of an epoch, mmengine already counts the next one.
@@ -97,7 +98,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """If training is resumed, set the loop to the position of the checkpoint."""
-        position, loop = checkpoint.get('position'), runner.train_loop
+        position, loop = checkpoint.get('position'), cast(Any, runner.train_loop)
         if not (runner._resume and position and hasattr(loop, 'batches')):
             return
         batches = len(loop.batches)
@@ -182,7 +183,7 @@ class SafeCheckpointHook(CheckpointHook):
                 backend_args=self.backend_args,
                 **self.args,
             )
-            write_whole(osp.join(runner.work_dir, POINTER), self.last_ckpt.encode())
+            write_whole(osp.join(runner.work_dir, POINTER), str(self.last_ckpt).encode())
 
         try:
             on_main(save)

@@ -35,7 +35,7 @@ class UnreadableImagesHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Share the skipped images among the ranks, and log them."""
-        folders = list(skipping_datasets(runner.train_loop.dataloader.dataset))
+        folders = list(skipping_datasets(runner.train_dataloader.dataset))
         for folder in folders:
             # Reduce a copy, since workers that prefetch may mark more images at the same time.
             found = folder.bad.clone()

@@ -7,18 +7,13 @@
 Source: AEMIM, arXiv 2407.11537.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
-from mmpretrain.models.selfsup.base import BaseSelfSupervisor
-from torch import nn
 from torch.profiler import record_function
 
 from ...adapters import sync_adapters
 from ...attacks import feature_distance
-from ...data_preprocessor import AdvDataPreprocessor
 from ...domain import Domain, use_domain
 from ...replay import Pass, substituted_argument
 from ..diagnosis import check_finite
@@ -27,11 +22,11 @@ from ..modes import only_inputs_need_gradients
 from ..objectives import OBJECTIVES
 from ..precision import attack_precision
 from ..schedule import Schedule
-from .construction import check_arguments, split_decoder, split_encoder
+from .construction import Algorithm, check_arguments, split_decoder, split_encoder
 from .records import Attack, TwoPasses
 
 
-class AdversarialMIM(BaseSelfSupervisor):
+class AdversarialMIM(Algorithm):
     """Mixin over a mmpretrain MIM algorithm. It adds the reconstruction of masked adversarial examples.
 
     The algorithm's ``loss`` runs first on the images. It then runs in the ADV domain on adversarial examples of them,
@@ -60,20 +55,18 @@ class AdversarialMIM(BaseSelfSupervisor):
         UserError: An unknown name, or a value out of its range.
     """
 
-    data_preprocessor: AdvDataPreprocessor
-    neck: nn.Module
     prediction_layer: str  # Name of the neck's prediction layer, which is split unless the decoder is shared.
 
     def __init__(
         self,
         *args,
-        adapters: str | Iterable[str] | None = None,
+        adapters: str | tuple | list | None = None,
         decoder: str = 'two_heads',
         distance: str = 'l2',
         attack_mask: str = 'same',
         attack_precision: str = 'auto',
         adv_target: str = 'adv',
-        adv_weight: float | Sequence[tuple[float, float]] = 1.0,
+        adv_weight: float | tuple | list = 1.0,
         adv_share: float = 1.0,
         early_backward: bool = True,
         **kwargs,
@@ -105,7 +98,7 @@ class AdversarialMIM(BaseSelfSupervisor):
         """The weight of the adversarial loss at this moment of training."""
         return self.weight_schedule.now()
 
-    def features(self, output: Any) -> torch.Tensor:
+    def features(self, output: torch.Tensor | tuple | list) -> torch.Tensor:
         """Select the encoder's features, after the final norm, from what the backbone returns."""
         return output[0] if isinstance(output, (tuple, list)) else output
 
@@ -162,7 +155,7 @@ class AdversarialMIM(BaseSelfSupervisor):
         return attack
 
     @contextmanager
-    def _attacking(self, images: torch.Tensor) -> Iterator[None]:
+    def _attacking(self, images):
         """Inside, the model computes as the attack sees it."""
         precision = attack_precision(self.attack_precision, images.device.type)
         with use_domain(self, Domain.ADV), only_inputs_need_gradients(self), precision:
@@ -186,7 +179,7 @@ class AdversarialMIM(BaseSelfSupervisor):
             return nullcontext()
         return substituted_argument(self.head, 'loss', attack.x_adv, attacked.images)
 
-    def _early_gradients(self, loss: torch.Tensor) -> Callable[[], torch.Tensor]:
+    def _early_gradients(self, loss):
         """Take the gradients of ``loss`` now, if possible; return a function that gives ``loss`` back."""
         if self.early_backward and can_take_gradients(loss, self):
             with record_function('aemim::early_backward'):

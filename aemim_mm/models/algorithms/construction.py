@@ -1,11 +1,12 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
-from collections.abc import Iterable
 from numbers import Real
 
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
 
 from ...adapters import SplitLayer, split_adapters, split_layer
+from ...data_preprocessor import AdvDataPreprocessor
 from ...errors import UserError, unknown_name
 from ..objectives import OBJECTIVES
 from ..precision import PRECISIONS
@@ -16,6 +17,14 @@ CHOICES = {
     'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
+
+
+class Algorithm(BaseSelfSupervisor):
+    """mmpretrain's base class, with its parts declared as the modules that they are after construction."""
+
+    backbone: nn.Module
+    neck: nn.Module
+    data_preprocessor: AdvDataPreprocessor
 
 
 def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
@@ -41,7 +50,7 @@ def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: st
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
 
 
-def split_encoder(backbone: nn.Module, adapters: str | Iterable[str] | None) -> None:
+def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> None:
     """Split the encoder's adapters in place.
 
     Args:
