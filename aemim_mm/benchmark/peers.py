@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import torch
 from mmengine.model import BaseModel
+from torch import nn
 
 from ..errors import UserError
 
@@ -21,20 +22,20 @@ class _Peer(BaseModel):
 class HuggingFace(_Peer):
     """``ViTMAEForPreTraining`` of transformers. Its default sizes are the sizes of ViT-B/16."""
 
-    def __init__(self, data_preprocessor):
+    def __init__(self, data_preprocessor: nn.Module):
         super().__init__(data_preprocessor)
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
         self.mae = ViTMAEForPreTraining(ViTMAEConfig(norm_pix_loss=True))
 
-    def loss(self, images):
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
         return self.mae(pixel_values=images).loss
 
 
 class Lightly(_Peer):
     """MAE built from the modules of lightly and timm's ViT-B/16, as lightly's documentation describes."""
 
-    def __init__(self, data_preprocessor):
+    def __init__(self, data_preprocessor: nn.Module):
         super().__init__(data_preprocessor)
         try:
             from lightly.models.modules import (  # pyright: ignore[reportMissingImports]
@@ -61,7 +62,7 @@ class Lightly(_Peer):
             attn_drop_rate=0.0,
         )
 
-    def loss(self, images):
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
         from lightly.models import utils  # pyright: ignore[reportMissingImports]
 
         keep, hidden = utils.random_token_mask((len(images), self.length), mask_ratio=HIDDEN, device=images.device)
@@ -83,7 +84,7 @@ def installed() -> list[str]:
     return [name for name in PEERS if find_spec(name) and (name != 'lightly' or find_spec('timm'))]
 
 
-def build(name: str, data_preprocessor) -> BaseModel:
+def build(name: str, data_preprocessor: nn.Module) -> BaseModel:
     """Build the model of a peer.
 
     Args:

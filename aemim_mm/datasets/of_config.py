@@ -45,7 +45,7 @@ def set_data_root(cfg: Config, root: str) -> None:
                 dataset[name] = osp.relpath(path, old)
 
 
-def annotation_file(dataset) -> str:
+def annotation_file(dataset: dict) -> str:
     """Return the path of a data set's annotation file, joined as in mmengine."""
     return osp.join(osp.expanduser(dataset.get('data_root') or ''), dataset.get('ann_file') or '')
 

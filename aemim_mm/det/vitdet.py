@@ -126,8 +126,8 @@ class SimpleFeaturePyramid(BaseModule):
         in_channels: int,
         out_channels: int = 256,
         num_outs: int = 5,
-        norm_cfg=dict(type='mmpretrain.LN2d', eps=1e-6),  # noqa: B006  read only
-        init_cfg=None,
+        norm_cfg: dict = dict(type='mmpretrain.LN2d', eps=1e-6),  # noqa: B006  read only
+        init_cfg: dict | list | None = None,
     ):
         super().__init__(init_cfg)
         half, quarter = in_channels // 2, in_channels // 4

@@ -120,7 +120,7 @@ class SafeCheckpointHook(CheckpointHook):
             # Without a seed in the config, each start draws another seed.
             loop.batches.sampler.seed = position['sampler_seed']
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save where the interval asks for it; after SIGTERM, save and exit."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._stopping = self._stopping or self.stop.agreed()
