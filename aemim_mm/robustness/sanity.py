@@ -19,7 +19,7 @@ from .pixels import PixelClassifier, left_as_it_was
 from .whitebox import WhiteBox
 
 # Pairs of normalised images (B, C, H, W) and classes (B,).
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+Labelled = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -186,21 +186,21 @@ def black_box_attack(eps: float, norm: str, queries: int = 500) -> tuple[AutoAtt
     return RandomNoise(eps, norm), 'random noise (for the stronger Square, install pyautoattack)'
 
 
-def accuracy_under(classifier: nn.Module, attack: Any, batches: Batches, seed: int = 0) -> float:
+def accuracy_under(classifier: nn.Module, attack: Any, batches: Labelled, seed: int = 0) -> float:
     """Measure robust accuracy in percent; ``batches`` are pairs of normalised images and classes."""
     model = AttackedModel(classifier, attack, seed=seed)
     broken = torch.cat([model.perturb(inputs, labels).success.cpu() for inputs, labels in batches])
     return 100 * (~broken).double().mean().item()
 
 
-def clean_accuracy(classifier: nn.Module, batches: Batches) -> float:
+def clean_accuracy(classifier: nn.Module, batches: Labelled) -> float:
     """Measure the classifier's accuracy in percent without an attack; ``batches`` as in :func:`accuracy_under`."""
     with left_as_it_was(classifier), torch.no_grad():
         right = [(classifier(inputs, mode='tensor').argmax(dim=1) == labels).cpu() for inputs, labels in batches]
     return 100 * torch.cat(right).double().mean().item()
 
 
-def run_sanity_checks(classifier: nn.Module, attack: WhiteBox, batches: Batches, *, queries: int = 500) -> list[Check]:
+def run_sanity_checks(classifier: nn.Module, attack: WhiteBox, batches: Labelled, *, queries: int = 500) -> list[Check]:
     """Run all checks of a white-box attack on a classifier.
 
     They cost about five times the attack, plus the queries of the black-box attack. A few hundred images suffice.
