@@ -22,12 +22,13 @@ test: .venv/.installed  ## Run all tests on the current stack (requirements/curr
 test-classic: .venv-classic/.installed  ## Run all tests on the last releases by OpenMMLab (requirements/classic.txt)
 	.venv-classic/bin/python $(PYTEST)
 
-lint: .venv/.installed  ## Check style and formatting
+lint: .venv/.installed  ## Check style, formatting and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
 	@# The hooks see what git tracks, so there is nothing for them in an unpacked archive.
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
-	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format .venv/bin/pre-commit run --all-files; fi
+	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format,pyright .venv/bin/pre-commit run --all-files; fi
 
 bench: .venv/.installed  ## Compare speed and memory of MAE, AEMIM and its presets: five minutes; writes a record to results/
 	.venv/bin/python tools/analysis_tools/benchmark.py --record results/benchmark_vit-b.json

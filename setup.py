@@ -27,6 +27,7 @@ EXTRAS = {
     'robustness': ['imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
     # A test builds the package without isolation, hence setuptools and wheel.
     'dev': [
+        'basedpyright==1.40.2',
         'build',
         # Tests compare our attacks with foolbox.
         'foolbox>=3.3.4',

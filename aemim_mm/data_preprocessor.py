@@ -27,7 +27,9 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
     Source: AEMIM, arXiv 2407.11537 (eps 2, 2 steps); Madry et al., arXiv 1706.06083 (PGD).
     """
 
-    def __init__(self, eps=2.0, steps=2, step_size=None, start='uniform', pixel_range=PIXEL_RANGE, **kwargs):
+    def __init__(
+        self, eps=2.0, steps=2, step_size: float | None = None, start='uniform', pixel_range=PIXEL_RANGE, **kwargs
+    ):
         super().__init__(**kwargs)
         PGD(eps, steps=steps, step_size=step_size, start=start)  # Raises the UserError.
         self.eps, self.steps, self.start, self.pixel_range = eps, steps, start, pixel_range
@@ -54,5 +56,4 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
             ``eps=0``, or ``steps=0`` and ``start='zero'``, the inputs themselves.
         """
         attack = PGD(self.eps, steps=self.steps, step_size=self.step_size, start=self.start)
-        space = PixelSpace.of(self)
-        return attack.maximize(objective, inputs, space, pixel_range=self.pixel_range, observe=observe)
+        return attack.maximize(objective, inputs, PixelSpace.of(self), pixel_range=self.pixel_range, observe=observe)

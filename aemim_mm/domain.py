@@ -1,5 +1,6 @@
 """The domain is a mode of a model, like ``train()`` and ``eval()``: clean images or adversarial ones."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 
@@ -20,7 +21,7 @@ class DomainModule(nn.Module):
 
 
 @contextmanager
-def use_domain(model: nn.Module, domain: Domain):
+def use_domain(model: nn.Module, domain: Domain) -> Iterator[nn.Module]:
     """Switch all split layers of ``model`` to ``domain``, and restore each one's previous domain at the end.
 
     Nests, and restores after an exception too.

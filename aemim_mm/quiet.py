@@ -3,6 +3,7 @@
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -26,7 +27,7 @@ FALSE_ALARMS = (
 
 
 @contextmanager
-def without_false_alarms():
+def without_false_alarms() -> Iterator[None]:
     """Import mm* packages inside: the messages above are dropped, and all others come through.
 
     The filters of warnings stay afterwards: ``warnings.catch_warnings`` would also undo filters that the packages set.

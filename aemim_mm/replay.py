@@ -1,9 +1,10 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ class RecordedRandomness:
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     @contextmanager
-    def replayed(self):
+    def replayed(self) -> Iterator[None]:
         """Inside, the random numbers that followed the record come again; the outer stream does not move."""
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._cpu)
@@ -39,7 +40,7 @@ class RecordedCall:
     output: Any
     randomness: RecordedRandomness
 
-    def again(self, images: torch.Tensor, new_images: torch.Tensor, order: torch.Tensor | None = None):
+    def again(self, images: torch.Tensor, new_images: torch.Tensor, order: torch.Tensor | None = None) -> Any:
         """Repeat the call with ``new_images`` in the place of ``images``. Random numbers are not replayed.
 
         Args:
@@ -62,7 +63,7 @@ class RecordedCall:
 
 
 @contextmanager
-def recorded_calls(module: nn.Module):
+def recorded_calls(module: nn.Module) -> Iterator[list[RecordedCall]]:
     """Yield a list that grows by a :class:`RecordedCall` whenever ``module`` is called inside."""
     calls, begun = [], []
 
@@ -84,7 +85,7 @@ class _Reached(Exception):
     pass
 
 
-def run_until_call(module: nn.Module, run, number: int) -> RecordedCall:
+def run_until_call(module: nn.Module, run: Callable[[], object], number: int) -> RecordedCall:
     """Run ``run()`` until ``module`` has been called ``number`` times, stop there, and return that call."""
 
     def stop(*_):
@@ -119,7 +120,14 @@ class Pass:
 
     loss: torch.Tensor
 
-    def __init__(self, algorithm_loss, encoder: nn.Module, images: torch.Tensor, data_samples, **kwargs):
+    def __init__(
+        self,
+        algorithm_loss: Callable[..., dict],
+        encoder: nn.Module,
+        images: torch.Tensor,
+        data_samples: list | None,
+        **kwargs,
+    ):
         self.algorithm_loss, self.encoder = algorithm_loss, encoder
         self.images, self.data_samples, self.kwargs = images, data_samples, kwargs
         self.randomness = RecordedRandomness()
@@ -129,7 +137,7 @@ class Pass:
 
     def _run(self) -> torch.Tensor:
         losses = self.algorithm_loss(self.images, self.data_samples, **self.kwargs)
-        return sum(value for name, value in losses.items() if 'loss' in name)
+        return cast(torch.Tensor, sum(value for name, value in losses.items() if 'loss' in name))
 
     def again(self, images: torch.Tensor) -> 'Pass':
         """Run the loss of other images with the same random numbers, hence the same mask."""
@@ -147,7 +155,7 @@ class Pass:
 
 
 @contextmanager
-def substituted_argument(owner, method: str, old: torch.Tensor, new: torch.Tensor):
+def substituted_argument(owner: object, method: str, old: torch.Tensor, new: torch.Tensor) -> Iterator[None]:
     """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``; uses of it may be nested."""
     original = getattr(owner, method)
 

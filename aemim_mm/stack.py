@@ -73,7 +73,7 @@ TRANSFORMERS_LIMITS = {'onedl': '<5', 'openmmlab': '<4.52'}
 NOT_INSTALLED = 'no distribution'  # the module is on Python's path, as in a source tree
 
 
-def check_stack():
+def check_stack() -> None:
     """Raise one error that names all faults of the required packages, and the command that repairs them.
 
     Raises:
@@ -85,12 +85,12 @@ def check_stack():
         raise ImportError('\n'.join(['aemim_mm cannot run on what is installed:', *lines, f'Fix:  {bad[0].fix}']))
 
 
-def got(row):
+def got(row: Row) -> str:
     """Describe the installed version of a package in a few words."""
     return row.note if row.note and not row.ok else f'{row.version} ({row.distribution})'
 
 
-def stack_report():
+def stack_report() -> list[Row]:
     """Return one ``Row`` for each package, torch first. The fix of a failing row repairs the whole stack."""
     installed = {module.name: _installed(*module.distributions) for module in (TORCH, TORCHVISION, *MM_MODULES)}
     classic = _is_classic(installed)
@@ -100,11 +100,10 @@ def stack_report():
     rows = [_paired_torchvision(row, rows[0]) if row.name == 'torchvision' else row for row in rows]
     rows = [_paired_mmdet(row, rows) if row.name == 'mmdet' else row for row in rows]
     rows += _optional_rows(classic)
-    if _installed('transformers'):
-        expected = TRANSFORMERS_LIMITS['openmmlab' if classic else 'onedl']
-        rows.append(_limit_row('transformers', expected, 'mmpretrain cannot be imported with later versions'))
-    if classic:
-        rows += [row for limit in CLASSIC_LIMITS if (row := _limit_row(*limit))]
+    expected = TRANSFORMERS_LIMITS['openmmlab' if classic else 'onedl']
+    limits = [('transformers', expected, 'mmpretrain cannot be imported with later versions')]
+    limits += CLASSIC_LIMITS if classic else ()
+    rows += [row for limit in limits if (row := _limit_row(*limit))]
     fix = _fix_line(rows, installed, family)
     return [row if row.ok else row._replace(fix=fix) for row in rows]
 
@@ -190,7 +189,7 @@ def _fix_line(rows, installed, family):
     stack_is_fine = all(row.ok for row in rows.values() if row.name not in alone)
     for module in () if stack_is_fine else MM_MODULES:
         row, requirement = rows[module.name], getattr(module, family)
-        wanted = re.match(r'[\w-]+', requirement)[0]
+        wanted = re.findall(r'[\w-]+', requirement)[0]
         names = list(installed[module.name])
         if not names and not row.required:
             continue
@@ -238,7 +237,7 @@ def _release(version):
 def _inside(version, expected):
     """Return whether ``version`` is inside a range such as ``>=2.1.0,<2.4``."""
     for limit in expected.split(','):
-        sign, bound = re.match(r'(>=|<)(.+)', limit).groups()
+        sign, bound = re.findall(r'(>=|<)(.+)', limit)[0]
         width = max(len(_release(version)), len(_release(bound)))
         left, right = (release + (0,) * (width - len(release)) for release in (_release(version), _release(bound)))
         if (left >= right) != (sign == '>='):

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -157,9 +157,10 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
     print(f'{job.name}: started, log in {os.path.relpath(log)}', flush=True)
     # On small tensors, more threads than cores mostly wait for each other.
     env = {'OMP_NUM_THREADS': str(max((os.cpu_count() or 1) // LANES, 1)), **os.environ, 'PYTHONUNBUFFERED': '1'}
-    output = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
+    output: dict[str, Any] = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
     process = await asyncio.create_subprocess_exec(*job.command(), **output, cwd=REPOSITORY, env=env)
     try:
+        assert process.stdout is not None  # It is a pipe.
         with log.open('wb', buffering=0) as file:
             async for line in process.stdout:
                 file.write(line)
@@ -204,7 +205,7 @@ def run_all(jobs: list[Job]) -> None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where everything goes')
     parser.add_argument('--robust', action='store_true', help='fine-tune on adversarial examples too: 5 minutes more')
     parser.add_argument('--record', type=Path, metavar='FILE', help='write all figures there, as a record')

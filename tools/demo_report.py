@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
@@ -43,7 +44,7 @@ def demo_figures(out: Path, robust: bool = False) -> dict:
         ``frozen`` (encoder to ``linear`` and ``knn``), ``fine_tuned`` (start to ``top-1``), ``robustness`` (network to
         a measurement to top-1), ``attacked_images`` (their number), and ``seconds`` (training to its duration).
     """
-    figures = dict(frozen={}, fine_tuned={}, robustness={}, attacked_images=None, seconds={})
+    figures: dict[str, Any] = dict(frozen={}, fine_tuned={}, robustness={}, attacked_images=None, seconds={})
     for name in ENCODERS[1:]:
         untrained, trained = _read(out / f'probed-{name.lower()}/probe.json').values()
         figures['frozen'] |= {'untrained': untrained, name: trained}
@@ -97,7 +98,7 @@ def _tables(figures: dict, config: Config) -> list[Table]:
         'with 5,000 images. One run, one seed; the standard error of such a figure is about 0.9.',
         ['encoder', 'linear probe', '20-NN'],
         [
-            [NAMES.get(name, name), f'{row["linear"]:.1f}', f'{row["knn"]:.1f}']
+            [NAMES.get(name) or name, f'{row["linear"]:.1f}', f'{row["knn"]:.1f}']
             for name, row in figures['frozen'].items()
         ],
         best={'linear probe': 'max', '20-NN': 'max'},

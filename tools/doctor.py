@@ -34,6 +34,7 @@ def load_stack():
     if path is None:
         sys.exit('error: cannot find aemim_mm/stack.py. Run the doctor.py of a checkout or of an installed aemim-mm.')
     spec = importlib.util.spec_from_file_location('aemim_mm_stack', path)
+    assert spec is not None and spec.loader is not None  # The name of a Python file has a loader.
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -69,6 +69,7 @@ def split_layer(layer: nn.Module, names: tuple[str, ...]) -> None:
         names = tuple(name for name in names if name not in layer.split_names)
     else:
         layer.__class__ = _split_class(type(layer))
+    assert isinstance(layer, SplitLayer)
     for name in names:
         value = getattr(layer, name)
         if isinstance(value, nn.Parameter):
@@ -97,7 +98,7 @@ def _split_cls_tokens(module: nn.Module) -> int:
 ADAPTERS = {'norm': _split_norms, 'cls_token': _split_cls_tokens}
 
 
-def split_adapters(module: nn.Module, adapters=('norm', 'cls_token')) -> nn.Module:
+def split_adapters(module: nn.Module, adapters: str | tuple | list = ('norm', 'cls_token')) -> nn.Module:
     """Convert ``module`` in place: each adapter gets a second set of weights, equal to the first.
 
     Args:

@@ -16,6 +16,8 @@ from ..export.spec import resize_positions
 from ..models.patches import patch_grid
 from .model_index import weights_of_name
 
+ImageLike = str | PathLike | Image.Image | np.ndarray
+
 OUT_TYPES = {'vit': ('cls_token', 'avg_featmap', 'featmap', 'raw'), 'swin': ('avg_featmap', 'featmap')}
 
 
@@ -81,7 +83,7 @@ class Encoder(nn.Module):
         features = self.backbone(images)[-1]
         return features.mean(dim=(2, 3)) if self._takes_mean else features
 
-    def preprocess(self, images, crop_ratio: float = 0.875) -> torch.Tensor:
+    def preprocess(self, images: ImageLike | Iterable[ImageLike], crop_ratio: float = 0.875) -> torch.Tensor:
         """Resize, crop and normalize images.
 
         As in mmpretrain's evaluation, the short side is resized to ``img_size / crop_ratio`` (bicubic), and the centre
@@ -106,9 +108,9 @@ class Encoder(nn.Module):
             raise UserError(f'crop_ratio is in (0, 1], but got {crop_ratio}.')
         if isinstance(images, torch.Tensor):
             raise UserError('preprocess takes paths, PIL images and arrays of uint8, not tensors. Call .numpy() first.')
-        is_one = isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable)
-        several: Any = [images] if is_one else images
-        arrays = [self._pixels(image, crop_ratio) for image in several]
+        if isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable):
+            images = [images]
+        arrays = [self._pixels(image, crop_ratio) for image in images]
         if not arrays:
             raise UserError('Expected images to preprocess, but got no image.')
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
@@ -117,7 +119,7 @@ class Encoder(nn.Module):
             pixels = pixels.flip(1)
         return ((pixels - mean) / std).to(next(self.parameters()).device)
 
-    def _pixels(self, image, crop_ratio: float) -> np.ndarray:
+    def _pixels(self, image: ImageLike, crop_ratio: float) -> np.ndarray:
         """Open an image, and resize and crop it to the encoder's size: (H, W, C), uint8."""
         modes = {1: 'L', 3: 'RGB'}
         if self.in_channels not in modes:
@@ -173,18 +175,17 @@ def load_encoder(
 
 
 def _build_vit(state: dict, spec: EncoderSpec, out_type: str) -> VisionTransformer:
-    arch: Any = dict(
+    arch = dict(
         embed_dims=spec.embed_dims,
         num_layers=spec.num_layers,
         num_heads=spec.heads(),
         feedforward_channels=spec.feedforward_channels,
     )
-    # mmpretrain annotates these as int, but takes pairs, too.
-    sizes: Any = dict(img_size=spec.img_size, patch_size=spec.patch_size)
+    # mmpretrain annotates these arguments more narrowly than it uses them.
+    sizes: dict[str, Any] = dict(arch=arch, img_size=spec.img_size, patch_size=spec.patch_size)
     return VisionTransformer(
-        arch=arch,
-        in_channels=spec.in_channels,
         **sizes,
+        in_channels=spec.in_channels,
         qkv_bias='backbone.layers.0.attn.qkv.bias' in state,
         norm_cfg=dict(type='LN', eps=spec.eps),
         final_norm='backbone.ln1.weight' in state,
@@ -193,11 +194,10 @@ def _build_vit(state: dict, spec: EncoderSpec, out_type: str) -> VisionTransform
 
 
 def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransformer:
-    arch: Any = dict(embed_dims=spec.embed_dims, depths=list(spec.depths), num_heads=list(spec.stage_heads))
-    img_size: Any = spec.img_size
+    arch = dict(embed_dims=spec.embed_dims, depths=list(spec.depths), num_heads=list(spec.stage_heads))
+    sizes: dict[str, Any] = dict(arch=arch, img_size=spec.img_size)
     return SwinTransformer(
-        arch=arch,
-        img_size=img_size,
+        **sizes,
         patch_size=spec.patch_size[0],
         in_channels=spec.in_channels,
         window_size=spec.window_size,
@@ -208,7 +208,7 @@ def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransforme
     )
 
 
-def _open(image) -> Image.Image:
+def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     if isinstance(image, np.ndarray):

@@ -1,6 +1,8 @@
 """Build the pre-training model of a config with the weights of a checkpoint."""
 
+import os
 from os import PathLike
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,9 +15,7 @@ from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
 
 
-def build_model(
-    config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False
-) -> torch.nn.Module:
+def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False) -> Any:
     """Build the model of a config, in eval mode.
 
     Args:
@@ -26,7 +26,7 @@ def build_model(
     Raises:
         UserError: The checkpoint does not fit the model.
     """
-    cfg = Config.fromfile(str(config))
+    cfg = Config.fromfile(os.fspath(config))
     init_default_scope('mmpretrain')
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)

@@ -21,20 +21,20 @@ class LInfBall:
             them, may keep its value, but not move further out.
     """
 
-    def __init__(self, x, eps, lower, upper):
+    def __init__(self, x: torch.Tensor, eps: torch.Tensor | float, lower: torch.Tensor, upper: torch.Tensor):
         self.x, self.eps = x, eps
         self.low = torch.maximum(x - eps, torch.minimum(lower, x))
         self.high = torch.minimum(x + eps, torch.maximum(upper, x))
 
-    def project(self, images):
+    def project(self, images: torch.Tensor) -> torch.Tensor:
         """Return the nearest images in the ball."""
         return torch.clamp(images, self.low, self.high)
 
-    def start(self, name: str):
+    def start(self, name: str) -> torch.Tensor:
         """Draw images in the ball: ``uniform``, ``gaussian`` with deviation eps / 2 (clipped), or ``zero`` (``x``)."""
         return self.project(self.x + STARTS[name](self.x, self.eps))
 
-    def direction(self, gradient):
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """Return the step of size 1 that increases a linear function the most."""
         return gradient.sign()
 
@@ -42,17 +42,17 @@ class LInfBall:
 class L2Ball:
     """All images whose L2 distance from those of ``x`` is at most ``eps``; arguments as in :class:`LInfBall`."""
 
-    def __init__(self, x, eps, lower, upper):
+    def __init__(self, x: torch.Tensor, eps: torch.Tensor | float, lower: torch.Tensor, upper: torch.Tensor):
         self.x, self.eps = x, eps
         self.low, self.high = torch.minimum(lower, x), torch.maximum(upper, x)
 
-    def project(self, images):
+    def project(self, images: torch.Tensor) -> torch.Tensor:
         """Project to the ball, then clip to the valid range, which contains ``x`` and so does not leave the ball."""
         delta = images - self.x
         inside = self.x + delta * (self.eps / l2_norm(delta).clamp_min(1e-12)).clamp_max(1)
         return torch.clamp(inside, self.low, self.high)
 
-    def start(self, name: str):
+    def start(self, name: str) -> torch.Tensor:
         """Draw images in the ball: ``uniform``, ``gaussian`` with a norm of about eps / 2, or ``zero`` (``x``)."""
         if name == 'zero':
             return self.project(self.x)
@@ -64,7 +64,7 @@ class L2Ball:
         radius = torch.rand_like(self.x[:, :1, :1, :1]) ** (1 / size)
         return self.project(self.x + direction / l2_norm(direction) * radius * self.eps)
 
-    def direction(self, gradient):
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """Return the step of size 1 that increases a linear function the most; 0 for a gradient of zero."""
         return gradient / l2_norm(gradient).clamp_min(1e-12)
 
@@ -72,7 +72,9 @@ class L2Ball:
 BALLS = {'linf': LInfBall, 'l2': L2Ball}
 
 
-def ball_around(x, *, norm, eps, lower, upper):
+def ball_around(
+    x: torch.Tensor, *, norm: str, eps: torch.Tensor | float, lower: torch.Tensor | float, upper: torch.Tensor | float
+) -> LInfBall | L2Ball:
     """Return an :class:`LInfBall` or :class:`L2Ball`.
 
     Args:
@@ -90,6 +92,6 @@ def ball_around(x, *, norm, eps, lower, upper):
     return BALLS[norm](x, eps, lower, upper)
 
 
-def l2_norm(x):
+def l2_norm(x: torch.Tensor) -> torch.Tensor:
     """Compute the L2 norm of each image, (B, 1, 1, 1)."""
     return x.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)

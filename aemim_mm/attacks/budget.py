@@ -1,11 +1,12 @@
 """The budget of an attack: a norm, and a radius in the unit in which the literature states it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..errors import UserError, unknown_name
-from .balls import BALLS, ball_around
+from .balls import BALLS, L2Ball, LInfBall, ball_around
 from .pixels import PIXEL_RANGE, check_pixels, is_number
 
 
@@ -30,7 +31,7 @@ class Budget:
             raise unknown_name('norm', self.norm, BALLS)
         self.check_length('eps', self.eps)
 
-    def check_length(self, name: str, value) -> None:
+    def check_length(self, name: str, value: Any) -> None:
         """Raise a UserError unless ``value`` is a length in the unit of ``eps``."""
         if self.norm == 'linf':
             check_pixels(name, value)
@@ -46,7 +47,7 @@ class Budget:
         """Convert a length in the unit of ``eps``, such as a step size, to units where pixels are from 0 to 255."""
         return length if self.norm == 'linf' else length * 255
 
-    def ball(self, x: torch.Tensor):
+    def ball(self, x: torch.Tensor) -> LInfBall | L2Ball:
         """The ball around images in pixels, 0-255, (B, C, H, W)."""
         return ball_around(x, norm=self.norm, eps=self.pixels, lower=PIXEL_RANGE[0], upper=PIXEL_RANGE[1])
 
@@ -74,7 +75,7 @@ class Budget:
         return whole + (x_adv - whole).trunc()
 
 
-def check_whole(name: str, value, least: int) -> None:
+def check_whole(name: str, value: Any, least: int) -> None:
     """Raise a UserError unless ``value`` is a whole number >= ``least``."""
     if not isinstance(value, int) or value < least:
         raise UserError(f'{name} is a whole number >= {least}, but got {value!r}.')

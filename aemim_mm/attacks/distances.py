@@ -1,5 +1,6 @@
 """Distances between two sets of features, summed over the batch; an attack maximises them."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -8,19 +9,19 @@ import torch.nn.functional as F
 from ..errors import unknown_name
 
 
-def squared_l2(features, target):
+def squared_l2(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (features - target).square().sum()
 
 
-def l1(features, target):
+def l1(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (features - target).abs().sum()
 
 
-def cosine(features, target):
+def cosine(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (1 - F.cosine_similarity(features, target, dim=-1)).sum()
 
 
-def kl(features, target):
+def kl(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Compute KL(target || features) of the softmax over channels, as in feature distillation."""
     return F.kl_div(features.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction='sum')
 
@@ -28,7 +29,7 @@ def kl(features, target):
 DISTANCES = {'l2': squared_l2, 'l1': l1, 'cosine': cosine, 'kl': kl}
 
 
-def feature_distance(name: str):
+def feature_distance(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the distance of this name.
 
     Args:

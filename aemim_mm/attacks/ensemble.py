@@ -1,5 +1,6 @@
 """Several attempts on each image: restarts of one attack, or different attacks in sequence."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,12 @@ class AttackResult:
         return self.attempt >= 0
 
 
-def keep_first_success(attempts, predict, x, labels) -> AttackResult:
+def keep_first_success(
+    attempts: Iterable[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]],
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    labels: torch.Tensor,
+) -> AttackResult:
     """Run attempts in sequence, each on the images that are still classified correctly.
 
     Args:

@@ -1,17 +1,19 @@
 """Losses of a classifier, summed over the batch so that images do not share a step; an attack maximises them."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
 from ..errors import unknown_name
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compute the cross-entropy, summed over the images."""
     return F.cross_entropy(logits, labels, reduction='sum')
 
 
-def margin(logits, labels):
+def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compute the largest other logit minus the true logit, summed over the images.
 
     It is positive for a misclassified image. Unlike cross-entropy, its gradient does not vanish for a confident
@@ -27,7 +29,7 @@ def margin(logits, labels):
 LOSSES = {'ce': cross_entropy, 'margin': margin}
 
 
-def classification_loss(name: str):
+def classification_loss(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss of this name.
 
     Args:

@@ -11,7 +11,20 @@ from .budget import Budget, check_whole
 from .pixels import PIXEL_RANGE, PixelSpace
 
 
-def pgd(objective, x, *, eps, step_size, steps, lower, upper, start='uniform', observe=None, norm='linf', momentum=0.0):
+def pgd(
+    objective: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    *,
+    eps: torch.Tensor | float,
+    step_size: torch.Tensor | float,
+    steps: int,
+    lower: torch.Tensor | float,
+    upper: torch.Tensor | float,
+    start: str = 'uniform',
+    observe: Callable[[torch.Tensor, torch.Tensor], object] | None = None,
+    norm: str = 'linf',
+    momentum: float = 0.0,
+) -> torch.Tensor:
     """Maximise ``objective`` inside the L-inf or L2 ball around ``x``.
 
     Args:

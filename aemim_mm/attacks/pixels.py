@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ class PixelSpace:
     std: torch.Tensor | float = 1.0
 
     @classmethod
-    def of(cls, data_preprocessor) -> 'PixelSpace':
+    def of(cls, data_preprocessor: Any) -> 'PixelSpace':
         """Read the normalisation of a data preprocessor of mmpretrain.
 
         Args:
@@ -50,7 +51,7 @@ class PixelSpace:
         return images * self.std + self.mean
 
 
-def check_pixels(name: str, value) -> float:
+def check_pixels(name: str, value: Any) -> float:
     """Return a length in pixels as a float.
 
     Raises:
@@ -63,6 +64,6 @@ def check_pixels(name: str, value) -> float:
     return float(value)
 
 
-def is_number(value) -> bool:
+def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number; a bool is none."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,7 +1,9 @@
 """The candidates of a benchmark: configs of mmpretrain or of this project, and MAE of other libraries."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -35,7 +37,7 @@ class Candidate:
     name: str
     model: BaseModel
     optim_wrapper: OptimWrapper
-    batches: object
+    batches: Iterator[dict]
     clock: StageClock
 
     def step(self) -> dict:
@@ -44,7 +46,7 @@ class Candidate:
             return self.model.train_step(next(self.batches), self.optim_wrapper)
 
 
-def from_config(name, config, options, **settings) -> Candidate:
+def from_config(name: str, config: str | PathLike, options: Sequence[str], **settings) -> Candidate:
     """Build a candidate from a config file.
 
     Args:
@@ -62,7 +64,7 @@ def from_config(name, config, options, **settings) -> Candidate:
     return _assemble(name, lambda: MODELS.build(cfg.model), cfg, settings['device'])
 
 
-def from_peer(name, config, options, **settings) -> Candidate:
+def from_peer(name: str, config: str | PathLike, options: Sequence[str], **settings) -> Candidate:
     """Build a candidate from MAE of another library, on the data and with the optimizer of a config.
 
     Args:
@@ -112,8 +114,9 @@ def _assemble(name, build, cfg, device) -> Candidate:
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     if not len(loader):
+        images = len(loader.dataset)  # pyright: ignore[reportArgumentType]
         raise UserError(
-            f'The training data are {len(loader.dataset)} images, fewer than the batch of {loader.batch_size}. Lower '
+            f'The training data are {images} images, fewer than the batch of {loader.batch_size}. Lower '
             '--batch-size, or choose other data with --data-root.'
         )
     return Candidate(

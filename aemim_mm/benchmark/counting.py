@@ -1,6 +1,7 @@
 """Costs of a training step that can be counted on a CPU: floating-point operations and kept activations."""
 
 import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -65,7 +66,7 @@ class Cost:
     kept: int
 
 
-def cost_of(loss, parameters) -> Cost:
+def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]) -> Cost:
     """Run a forward and a backward pass in bfloat16 autocast, and count their costs.
 
     Args:
@@ -93,7 +94,7 @@ def cost_of(loss, parameters) -> Cost:
     return Cost(flops.total, sum(kept.values()))
 
 
-def largest_share(sizes, ranks: int) -> int:
+def largest_share(sizes: Iterable[int], ranks: int) -> int:
     """Return the size of the largest share when parameters are divided among processes.
 
     Each parameter in turn goes to the process with the least so far. torch's ``ZeroRedundancyOptimizer`` does so if

@@ -48,11 +48,11 @@ class Machine:
         """Add a measurement to each rate."""
         for name, rates in self.rates.items():
             a, b = torch.rand(2, SIDE, SIDE, device=self.device, dtype=getattr(torch, name))
-            a @ b
+            torch.matmul(a, b)
             self._wait()
             begin, count = time.perf_counter(), 0
             while count < 3 or (self.device.type == 'cuda' and count < 100):
-                a @ b
+                torch.matmul(a, b)
                 count += 1
             self._wait()
             rates.append(2 * SIDE**3 * count / (time.perf_counter() - begin))

@@ -1,6 +1,7 @@
 """The peak memory of a training step."""
 
 import ctypes
+from collections.abc import Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -21,7 +22,7 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def resident_bytes(model: torch.nn.Module, optimizer) -> int:
+def resident_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Return the bytes of weights, buffers and optimizer states, which stay allocated between two steps."""
     states = [value for state in optimizer.state.values() for value in state.values()]
     tensors = [*model.parameters(), *model.buffers(), *states]
@@ -29,7 +30,7 @@ def resident_bytes(model: torch.nn.Module, optimizer) -> int:
     return sum(value.untyped_storage().nbytes() for value in kept.values())
 
 
-def peak_allocated(step, device: torch.device) -> int:
+def peak_allocated(step: Callable[[], object], device: torch.device) -> int:
     """Return the peak of the bytes that ``step()`` allocates, without the bytes that were allocated before.
 
     On CUDA, the allocator counts. Elsewhere, torch's profiler counts: it sees the tensors, but not the working memory
@@ -42,8 +43,10 @@ def peak_allocated(step, device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
+    trace = profiler.profiler
+    assert trace is not None and trace.kineto_results is not None  # They exist once the profiler has ended.
     # profiler.events() would give the net allocation of an operator, not its single allocations.
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']
+    events = [event for event in trace.kineto_results.events() if event.name() == '[memory]']
     now = peak = 0
     for event in sorted(events, key=_moment):
         now += event.nbytes()

@@ -1,9 +1,11 @@
 """MAE with ViT-B/16 of other libraries, behind the interface of mmengine's models."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
 from mmengine.model import BaseModel
+from torch import nn
 
 from ..errors import UserError
 
@@ -11,6 +13,8 @@ IMAGE, PATCH, HIDDEN = 224, 16, 0.75
 
 
 class _Peer(BaseModel):
+    loss: Callable[[torch.Tensor], torch.Tensor]
+
     def forward(self, inputs, data_samples=None, mode='loss'):
         return dict(loss=self.loss(inputs))
 
@@ -18,23 +22,26 @@ class _Peer(BaseModel):
 class HuggingFace(_Peer):
     """``ViTMAEForPreTraining`` of transformers. Its default sizes are the sizes of ViT-B/16."""
 
-    def __init__(self, data_preprocessor):
+    def __init__(self, data_preprocessor: nn.Module):
         super().__init__(data_preprocessor)
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
         self.mae = ViTMAEForPreTraining(ViTMAEConfig(norm_pix_loss=True))
 
-    def loss(self, images):
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
         return self.mae(pixel_values=images).loss
 
 
 class Lightly(_Peer):
     """MAE built from the modules of lightly and timm's ViT-B/16, as lightly's documentation describes."""
 
-    def __init__(self, data_preprocessor):
+    def __init__(self, data_preprocessor: nn.Module):
         super().__init__(data_preprocessor)
         try:
-            from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+            from lightly.models.modules import (  # pyright: ignore[reportMissingImports]
+                MAEDecoderTIMM,
+                MaskedVisionTransformerTIMM,
+            )
         except ImportError as error:
             raise UserError(
                 f'This version of lightly has no MAEDecoderTIMM: {error}. Install one that has it, such as 1.6.'
@@ -55,8 +62,8 @@ class Lightly(_Peer):
             attn_drop_rate=0.0,
         )
 
-    def loss(self, images):
-        from lightly.models import utils
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
+        from lightly.models import utils  # pyright: ignore[reportMissingImports]
 
         keep, hidden = utils.random_token_mask((len(images), self.length), mask_ratio=HIDDEN, device=images.device)
         visible = self.decoder.embed(self.encoder.encode(images=images, idx_keep=keep))
@@ -77,7 +84,7 @@ def installed() -> list[str]:
     return [name for name in PEERS if find_spec(name) and (name != 'lightly' or find_spec('timm'))]
 
 
-def build(name: str, data_preprocessor) -> BaseModel:
+def build(name: str, data_preprocessor: nn.Module) -> BaseModel:
     """Build the model of a peer.
 
     Args:

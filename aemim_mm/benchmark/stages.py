@@ -1,7 +1,8 @@
 """The time of each stage of a training step."""
 
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -34,12 +35,12 @@ class StageClock:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.seconds = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def step(self, model: torch.nn.Module):
+    def step(self, model: torch.nn.Module) -> Iterator[None]:
         """Time the body of the ``with`` statement, which loads a batch and calls ``model`` once."""
-        self.seconds, self._stages, self._last = Counter(), ['data'], self._now()
+        self.seconds, self._stages, self._last = defaultdict(float), ['data'], self._now()
         hooks = [
             model.register_forward_pre_hook(lambda *_: self._change('clean')),
             model.register_forward_hook(lambda *_: self._change('backward')),
@@ -77,7 +78,7 @@ class StageClock:
 
 
 @contextmanager
-def heard_marks(entered, left):
+def heard_marks(entered: Callable[[str], None], left: Callable[[], None]) -> Iterator[None]:
     """Call functions whenever a range of ``torch.profiler.record_function`` begins or ends.
 
     torch's profiler sees the ranges too, but it also records each operator, and it does not wait for the device.

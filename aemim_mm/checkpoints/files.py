@@ -7,7 +7,6 @@ import os.path as osp
 import shutil
 from contextlib import suppress
 from glob import escape, glob
-from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
@@ -87,21 +86,19 @@ def remove_parts(folder: str) -> None:
             os.remove(path)
 
 
+@register_backend('whole_files', force=True)  # pyright: ignore[reportOptionalCall]
 class WholeFilesBackend(LocalBackend):
     """mmengine's local storage that writes whole files, each with a checksum."""
 
-    def put(self, obj: bytes, filepath: str | Path) -> None:
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write a file by :func:`write_whole`."""
         write_whole(str(filepath), obj, checksum=True)
 
-    def remove(self, filepath: str | Path) -> None:
+    def remove(self, filepath: str | os.PathLike) -> None:
         """Remove a file and its checksum."""
-        super().remove(filepath)
+        super().remove(str(filepath))
         with suppress(FileNotFoundError):
             os.remove(f'{filepath}{CHECKSUM}')
-
-
-register_backend('whole_files', WholeFilesBackend, force=True)
 
 
 def damage(path: str, *, trusted: bool = False) -> str | None:

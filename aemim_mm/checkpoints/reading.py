@@ -16,7 +16,6 @@ import torch
 from mmengine import dist
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
-from mmengine.utils import digit_version
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -67,7 +66,7 @@ def _load(file: Path, trusted: bool):
     # torch before 2.6 loads both kinds of file without restrictions, even with weights_only=True.
     if tarfile.is_tarfile(file) or _is_torchscript(file):
         raise pickle.UnpicklingError('GLOBAL a TorchScript or tar archive')
-    if digit_version(torch.__version__) >= digit_version('2.6.0'):
+    if torch.__version__ >= (2, 6):  # pyright: ignore[reportOperatorIssue]
         allowed = [(value, name) for name, value in allowed_globals().items()]
         with torch.serialization.safe_globals([*allowed, *number_types()]):
             return torch.load(file, map_location='cpu', weights_only=True)

@@ -35,7 +35,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 NOISES = CORRUPTIONS[:3]
 # These functions use their own generator, which needs a seed.
 OWN_GENERATOR = ('impulse_noise', 'glass_blur')
-# In pixels. `pixelate` at severity 5 scales each side to a quarter.
+# In pixels. `pixelate` at severity 5 scales each side by a quarter.
 MIN_SIDE = 4
 
 
@@ -157,7 +157,7 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
     colour = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if channels == 1 else image
     function, own = functions()[corruption], dict(seed=seed) if corruption in OWN_GENERATOR else {}
     with numpy_seed(seed):
-        done = np.asarray(function(Image.fromarray(np.ascontiguousarray(colour)), severity, **own)).astype(np.uint8)
+        done = np.array(function(Image.fromarray(np.ascontiguousarray(colour)), severity, **own), np.uint8)
     if channels == 1:
         done = done[..., 0] if corruption in NOISES else cv2.cvtColor(done, cv2.COLOR_RGB2GRAY)
     return done.reshape(image.shape)

@@ -1,5 +1,6 @@
 """The small labelled data set that the package contains."""
 
+import os
 import os.path as osp
 import warnings
 from os import PathLike
@@ -75,7 +76,7 @@ class DemoFashionMNIST(FashionMNIST):
 
 def embedded_data(config: str | PathLike, split: str) -> BaseDataset:
     """Build the training data set of a config with another split, all its images and no augmentation."""
-    dataset = Config.fromfile(str(config)).train_dataloader.dataset
+    dataset = Config.fromfile(os.fspath(config)).train_dataloader.dataset
     return DATASETS.build(
         {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
     )

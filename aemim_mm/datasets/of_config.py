@@ -4,8 +4,9 @@ import os
 import os.path as osp
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from ..errors import UserError
 
@@ -22,7 +23,7 @@ LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
 LAYOUTS['SkippingCocoDataset'] = LAYOUTS['CocoDataset']
 
 
-def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[ConfigDict]:
+def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[Any]:
     """Yield the data set configs of these data loaders, inside wrappers such as ``ConcatDataset`` too."""
     pending = [cfg[name].get('dataset') for name in loaders if cfg.get(name)]
     while pending:
@@ -44,7 +45,7 @@ def set_data_root(cfg: Config, root: str) -> None:
                 dataset[name] = osp.relpath(path, old)
 
 
-def annotation_file(dataset) -> str:
+def annotation_file(dataset: dict) -> str:
     """Return the path of a data set's annotation file, joined as in mmengine."""
     return osp.join(osp.expanduser(dataset.get('data_root') or ''), dataset.get('ann_file') or '')
 

@@ -36,6 +36,7 @@ class ShiftedImageNet(CustomDataset):
         UserError: The data are missing, incomplete or in another layout. The message names the folder and the layout.
     """
 
+    data_root: str
     METAINFO = {'classes': IMAGENET_CATEGORIES}
     LAYOUT = '<wnid>/*.JPEG with 1000 folders'
     NUM_FOLDERS = len(IMAGENET_CATEGORIES)

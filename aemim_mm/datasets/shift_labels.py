@@ -32,6 +32,7 @@ class ImageNetReaL(ShiftedImageNet):
     Source: Beyer et al., arXiv 2006.07159.
     """
 
+    ann_file: str
     LAYOUT = 'real.json, and val/ILSVRC2012_val_00000001.JPEG or val/<wnid>/ILSVRC2012_val_00000001.JPEG'
 
     def __init__(
@@ -55,7 +56,7 @@ class ImageNetReaL(ShiftedImageNet):
         sets = read_json(str(self.ann_file), self.expected())
         if not isinstance(sets, list) or not all(isinstance(labels, list) for labels in sets):
             raise UserError(f'{self.ann_file} is no list of lists of labels. Take the real.json of ImageNet-ReaL.')
-        paths, _ = get_samples(root, None, self.is_valid_file)
+        paths, _ = get_samples(root, None, self.is_valid_file)  # pyright: ignore[reportArgumentType]
         data = []
         for path in paths:
             labels = self._labels_of(path, sets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
 import torch
 from mmcv.transforms import LoadImageFromFile
@@ -12,11 +12,8 @@ from mmengine.dataset import BaseDataset
 from ..errors import UserError
 from .loading import LoadWholeImage, UnreadableImageError
 
-# The mixin relies on BaseDataset, but its subclasses inherit from BaseDataset themselves.
-Base = BaseDataset if TYPE_CHECKING else object
 
-
-class SkipsUnreadable(Base):
+class SkipsUnreadable(BaseDataset):
     """Mixin for mmengine's ``BaseDataset`` that replaces an unreadable training image by another one.
 
     The replacement is drawn at random; see :class:`UnlabelledFolder`. A plain ``LoadImageFromFile`` in the pipeline is
@@ -28,7 +25,7 @@ class SkipsUnreadable(Base):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        steps: list[Any] = self.pipeline.transforms
+        steps = self.pipeline.transforms
         for i, step in enumerate(steps):
             if type(step) is LoadImageFromFile and step.color_type == 'color':
                 steps[i] = LoadWholeImage(step.to_float32, step.backend_args)
@@ -46,7 +43,7 @@ class SkipsUnreadable(Base):
 
     def get_subset(self, indices: Sequence | int) -> SkipsUnreadable:
         """Return a copy with a part of the images, none of them marked as unreadable."""
-        subset = super().get_subset(indices)
+        subset = cast(SkipsUnreadable, super().get_subset(indices))
         subset._forget_bad()
         return subset
 

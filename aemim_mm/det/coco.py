@@ -37,6 +37,8 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
         UserError: All images are missing.
     """
 
+    ann_file: str
+
     def __init__(self, *args, show: int = 5, **kwargs):
         self.show, self.missing = show, []
         super().__init__(*args, **kwargs)

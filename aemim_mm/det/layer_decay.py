@@ -1,9 +1,11 @@
 """Layer-wise learning-rate decay for detectors. mmpretrain's is for classifiers, and mmdet's for ConvNeXt."""
 
+from collections.abc import Callable
 from functools import partial
 
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
+from torch import nn
 
 from ..errors import UserError
 
@@ -25,11 +27,18 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     Source: Clark et al., arXiv 2003.10555; for detectors, Li et al., arXiv 2203.16527.
     """
 
-    def add_params(self, params, module, prefix='', get_layer_depth=None, **kwargs):
+    def add_params(
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        get_layer_depth: Callable | None = None,
+        **kwargs,
+    ) -> None:
         """Add the parameters of ``module`` to the groups ``params``."""
         if get_layer_depth is None:
             backbone = getattr(module, 'backbone', None)
-            if not hasattr(backbone, 'get_layer_depth'):
+            if backbone is None or not hasattr(backbone, 'get_layer_depth'):
                 raise UserError(
                     f'Layer decay needs a backbone with get_layer_depth, but got {type(backbone).__name__}. Take '
                     'ViTDet, or one of mmpretrain such as mmpretrain.SwinTransformer, or leave the constructor out.'

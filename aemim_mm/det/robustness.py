@@ -110,7 +110,7 @@ def mmdets_evaluation() -> ModuleType | None:
         file = root / 'tools/analysis_tools/robustness_eval.py'
         if file.is_file():
             spec = importlib.util.spec_from_file_location('mmdet_robustness_eval', file)
-            assert spec and spec.loader
+            assert spec is not None and spec.loader is not None  # The name of a Python file has a loader.
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             return module

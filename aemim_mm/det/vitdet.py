@@ -3,7 +3,7 @@
 Source: Li et al., arXiv 2203.16527.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ class ViTDetLayer(TransformerEncoderLayer):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map tokens (B, H, W, C) to tokens of the same shape."""
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, use_reentrant=False)
+            return cast(torch.Tensor, checkpoint(self._forward, x, use_reentrant=False))
         return self._forward(x)
 
     def _forward(self, x):
@@ -70,18 +70,22 @@ class ViTDet(ViTSAM):
     Source: Li et al., arXiv 2203.16527.
     """
 
-    def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs):
-        super().__init__(*args, img_size=img_size, out_channels=0, **kwargs)
-        layers: Any = self.layers
-        for layer in layers:
+    patch_embed: Any
+    patch_resolution: tuple[int, int]
+
+    def __init__(self, *args, img_size: int | tuple[int, int] = 1024, with_cp: bool = False, **kwargs: Any):
+        # mmpretrain annotates the size as int, but takes a pair too.
+        kwargs.update(img_size=img_size)
+        super().__init__(*args, out_channels=0, **kwargs)
+        for layer in self.layers:
             # ViTSAM has no argument for the class of its layers. Both classes have the same parameters.
             layer.__class__ = ViTDetLayer
+            assert isinstance(layer, ViTDetLayer)
             layer.with_cp = with_cp
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         """Map images (B, 3, H, W) to one feature map (B, C, H / patch size, W / patch size)."""
-        projection: Any = self.patch_embed.projection
-        patch = projection.kernel_size
+        patch = self.patch_embed.projection.kernel_size
         if x.shape[-2] < patch[0] or x.shape[-1] < patch[1]:
             raise UserError(
                 f'An image of {x.shape[-2]}x{x.shape[-1]} pixels is smaller than a patch of {patch[0]}x{patch[1]}. '
@@ -122,8 +126,8 @@ class SimpleFeaturePyramid(BaseModule):
         in_channels: int,
         out_channels: int = 256,
         num_outs: int = 5,
-        norm_cfg=dict(type='mmpretrain.LN2d', eps=1e-6),  # noqa: B006  read only
-        init_cfg=None,
+        norm_cfg: dict = dict(type='mmpretrain.LN2d', eps=1e-6),  # noqa: B006  read only
+        init_cfg: dict | list | None = None,
     ):
         super().__init__(init_cfg)
         half, quarter = in_channels // 2, in_channels // 4

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mmengine import dist
 from mmengine.registry import LOOPS
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -35,7 +35,7 @@ class LoadBatch:
     torch's data loader calls this as ``dataset.__getitems__``.
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any):
         self.dataset = dataset
         # The data set's own method, if it has one.
         self.before = getattr(dataset, '__getitems__', None)
@@ -57,7 +57,7 @@ class Batches:
         is_empty: Iteration yields no batch, and takes no index from the sampler.
     """
 
-    def __init__(self, batch_sampler):
+    def __init__(self, batch_sampler: Any):
         self.batch_sampler = batch_sampler
         self.is_empty = False
         self.begin(0, 0)
@@ -138,11 +138,7 @@ def prepare(loader: DataLoader) -> Batches:
     return batches
 
 
-# The mixin relies on a loop of mmengine, from which its subclasses inherit themselves.
-Base = EpochBasedTrainLoop if TYPE_CHECKING else object
-
-
-class _Resumable(Base):
+class _Resumable(BaseLoop):
     """Common part of the two loops.
 
     Attributes:

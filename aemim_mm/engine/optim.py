@@ -23,7 +23,7 @@ class Bfloat16OptimWrapper(OptimWrapper):
         **kwargs: Arguments of ``OptimWrapper``.
     """
 
-    def __init__(self, *args, loss_scale=None, **kwargs):
+    def __init__(self, *args, loss_scale: float | str | dict | None = None, **kwargs):
         super().__init__(*args, **kwargs)
 
     @contextmanager

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from mmengine import dist
@@ -78,8 +78,7 @@ def on_all_ranks(make: Callable[[], T]) -> T:
         UserError: ``make`` raised it on some rank. All ranks raise the error of the lowest of these ranks, with
             ``everywhere`` set.
     """
-    value: Any = None
-    message = None
+    message, value = None, cast(T, None)  # Without a value, this function raises.
     try:
         value = make()
     except UserError as error:

@@ -66,7 +66,7 @@ def wanted_resume(asked: str | None, work_dir: str) -> str | None:
     return 'auto' if saved else asked
 
 
-def choose_checkpoint(runner: Runner, trusted=False) -> None:
+def choose_checkpoint(runner: Runner, trusted: bool = False) -> None:
     """Set the intact checkpoint that the runner resumes from, the same on all ranks.
 
     Raises:

@@ -1,6 +1,6 @@
 """The k-nearest-neighbour classifier as a model that tools/test.py runs, on one process or several."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from mmengine.dist import all_gather
@@ -28,13 +28,13 @@ class KNNClassifier(ImageClassifier):
     Source: Wu et al., arXiv 1805.01978, section 3.4.
     """
 
-    def __init__(self, backbone, neck=None, k=20, temperature=0.07, **kwargs):
+    def __init__(self, backbone: dict, neck: dict | None = None, k: int = 20, temperature: float = 0.07, **kwargs):
         super().__init__(backbone, neck=neck, **kwargs)
         self.k, self.temperature = k, temperature
         self.knn: Any = None
 
     @torch.no_grad()
-    def remember(self, loader) -> None:
+    def remember(self, loader: Any) -> None:
         """Fill the feature bank with all images of ``loader``. Every process gets the whole bank."""
         self.eval()
         features, labels = [], []
@@ -51,11 +51,11 @@ class KNNClassifier(ImageClassifier):
         )
         self.knn = KNN(features, labels, self.k, self.temperature)
 
-    def features(self, inputs) -> torch.Tensor:
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Encode normalised images (B, C, H, W) to one feature each, (B, C), float32."""
         return self.extract_feat(inputs)[-1].float()
 
-    def predict(self, inputs, data_samples=None, **kwargs) -> list:
+    def predict(self, inputs: torch.Tensor, data_samples: list | None = None, **kwargs) -> list:
         """Write each class's share of the votes into the data samples, as ``pred_score``."""
         scores = self.knn.scores(self.features(inputs))
         samples = data_samples or [DataSample() for _ in scores]
@@ -63,6 +63,6 @@ class KNNClassifier(ImageClassifier):
             sample.set_pred_score(score).set_pred_label(score.argmax(dim=0, keepdim=True))
         return samples
 
-    def loss(self, inputs, data_samples):
+    def loss(self, inputs: torch.Tensor, data_samples: list) -> NoReturn:
         """Raise a UserError: a k-nearest-neighbour classifier has nothing to train."""
         raise UserError('A k-NN classifier has nothing to train. Run tools/test.py with this config and a checkpoint.')

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES
 from ..errors import UserError, first_of
@@ -94,7 +95,7 @@ def _check_complete(values: dict, what: str, highest: float) -> None:
                 raise UserError(f'Expected {what}, but got {values[name][severity]} for {name} {severity}.')
 
 
-def accuracy_interval(correct, resamples=1000, level=0.95, seed=0) -> Interval:
+def accuracy_interval(correct: ArrayLike, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
     """Compute an accuracy with a percentile bootstrap interval over images.
 
     Args:
@@ -115,7 +116,9 @@ def accuracy_interval(correct, resamples=1000, level=0.95, seed=0) -> Interval:
     return _mean_interval(_checked(correct), resamples, level, seed)
 
 
-def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) -> Interval:
+def paired_difference(
+    correct_a: ArrayLike, correct_b: ArrayLike, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
     """Compute the accuracy of model A minus that of model B, with a paired percentile bootstrap interval.
 
     Args:
@@ -135,7 +138,9 @@ def paired_difference(correct_a, correct_b, resamples=1000, level=0.95, seed=0) 
     return _mean_interval(a - b, resamples, level, seed)
 
 
-def grouped_interval(values, groups, resamples=1000, level=0.95, seed=0) -> Interval:
+def grouped_interval(
+    values: ArrayLike, groups: ArrayLike, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
     """Compute the mean of values with a percentile bootstrap interval over groups of images (a cluster bootstrap).
 
     Values of one group are not independent, so whole groups are drawn.

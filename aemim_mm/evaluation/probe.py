@@ -1,5 +1,7 @@
 """Two measures of frozen features: k-nearest-neighbour and linear classification."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
@@ -12,7 +14,7 @@ Labelled = tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def extract_features(model, dataset, batch_size: int = 256) -> Labelled:
+def extract_features(model: Any, dataset: Any, batch_size: int = 256) -> Labelled:
     """Compute the mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
 
     Args:
@@ -52,7 +54,7 @@ class KNN:
     Source: Wu et al., arXiv 1805.01978, section 3.4.
     """
 
-    def __init__(self, features, labels, k: int = 20, temperature: float = 0.07):
+    def __init__(self, features: torch.Tensor, labels: torch.Tensor, k: int = 20, temperature: float = 0.07):
         if not 1 <= k <= len(features):
             raise UserError(f'k is from 1 to the number of training images, {len(features)}, but got {k}.')
         self.k, self.temperature, self.labels = k, temperature, labels

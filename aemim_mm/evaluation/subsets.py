@@ -1,5 +1,8 @@
 """Top-1 accuracy image by image: over all classes, over a subset of classes, or with several correct labels."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
@@ -36,7 +39,7 @@ class CorrectMetric(BaseMetric):
         """Return the labels among which the prediction is chosen; None for all."""
         return None
 
-    def process(self, data_batch, data_samples) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         candidates = self.candidates()
         for sample in data_samples:
             labels = sample['gt_label'].tolist() if 'gt_label' in sample else []
@@ -86,7 +89,7 @@ class SubsetAccuracy(CorrectMetric):
     Source: Hendrycks et al., arXiv 1907.07174 and arXiv 2006.16241.
     """
 
-    def __init__(self, classes=None, **kwargs):
+    def __init__(self, classes: Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
         if classes is not None and (not classes or min(classes) < 0 or len(set(classes)) != len(classes)):
             raise UserError(f'classes are different labels, each at least 0, but got {list(classes)}.')
@@ -101,7 +104,7 @@ class SubsetAccuracy(CorrectMetric):
             )
         return list(found)
 
-    def process(self, data_batch, data_samples) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         allowed = set(self.candidates())
         for sample in data_samples:
             if 'gt_label' in sample and not allowed.intersection(sample['gt_label'].tolist()):

@@ -130,14 +130,14 @@ def export(
     return report
 
 
-def _out(source: str, to: str, domain: str, img_size: int | tuple[int, int] | None) -> Path:
+def _out(path: str, to: str, domain: str, img_size) -> Path:
     # The result of a download goes into the current folder.
-    path = Path(urlparse(source).path.split('/')[-1] if '://' in source else source)
-    name = f'{path.name if path.is_dir() else path.stem}_{to}'
+    file = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
+    name = f'{file.name if file.is_dir() else file.stem}_{to}'
     name += '_adv' if domain == 'adv' else ''
     if img_size is not None:
         name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'
-    return path.with_name(name if to == 'huggingface' else f'{name}.safetensors')
+    return file.with_name(name if to == 'huggingface' else f'{name}.safetensors')
 
 
 def _files(out: Path, to: str) -> list:

@@ -95,7 +95,7 @@ def to_huggingface(state: dict, spec: EncoderSpec) -> Converted:
 
     left_out = {name: _why(name, spec) for name in state if translate(_first_part(name)) is None}
     kept = {name: value for name, value in state.items() if name not in left_out}
-    return Converted(rename(_split(kept), translate, lambda name: None).state, left_out)
+    return Converted(rename(_split(kept), translate, left_out.get).state, left_out)
 
 
 def has_decoder(state: dict, spec: EncoderSpec) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine import dist
@@ -12,7 +13,7 @@ from ..models import NonFiniteLossError
 
 
 @contextmanager
-def one_clear_error():
+def one_clear_error() -> Iterator[None]:
     """End the process with one line instead of a traceback, for errors that are not a bug.
 
     The exit code is 2 for a UserError, and 1 for a loss that is not finite, a full disk or a lost process. All other

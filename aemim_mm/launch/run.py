@@ -31,7 +31,7 @@ def build_runner(cfg: Config) -> Runner:
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     try:
         build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
-        runner = build(cfg)  # type: ignore[arg-type]
+        runner = build(cfg)  # pyright: ignore[reportArgumentType]
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise

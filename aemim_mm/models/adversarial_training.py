@@ -49,13 +49,13 @@ class AdversarialClassifier(ImageClassifier):
     def __init__(
         self,
         *args,
-        loss='pgd_at',
-        eps=4.0,
-        steps=7,
-        step_size=None,
-        beta=6.0,
-        start='uniform',
-        attack_mode='eval',
+        loss: str = 'pgd_at',
+        eps: float = 4.0,
+        steps: int = 7,
+        step_size: float | None = None,
+        beta: float = 6.0,
+        start: str = 'uniform',
+        attack_mode: str = 'eval',
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -71,7 +71,7 @@ class AdversarialClassifier(ImageClassifier):
         PixelSpace.of(self.data_preprocessor)  # Raises the UserError.
         self.beta, self.training_loss, self.attack_mode = beta, loss, attack_mode
 
-    def loss(self, inputs, data_samples):
+    def loss(self, inputs: torch.Tensor, data_samples: list) -> dict:
         """Compute the loss of adversarial training.
 
         Args:

@@ -1,12 +1,15 @@
 """Take a loss's gradients early, so that its activations are freed, and return them in the backward pass."""
 
+from collections.abc import Callable, Iterable
+from typing import cast
+
 import torch
 from torch.autograd.function import once_differentiable
 
 from .precision import autocast_dtype
 
 
-def take_gradients(loss: torch.Tensor, parameters):
+def take_gradients(loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """Compute the gradients of ``loss`` now, and free its graph.
 
     The gradients are not accumulated in ``grad``, and no hook of DDP is called. They arrive in the ordinary backward
@@ -24,7 +27,7 @@ def take_gradients(loss: torch.Tensor, parameters):
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     used = [pair for pair in zip(parameters, gradients) if pair[1] is not None]
     parameters, gradients, value = [pair[0] for pair in used], [pair[1] for pair in used], loss.detach()
-    return lambda: _WithGradients.apply(value, gradients, *parameters)
+    return lambda: cast(torch.Tensor, _WithGradients.apply(value, gradients, *parameters))
 
 
 # Compared by name, since not every torch has both classes.

@@ -1,8 +1,11 @@
 """mmpretrain's ViT layer, computed with less work."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from torch import nn
 
 
 class ViTLayer(TransformerEncoderLayer):
@@ -13,7 +16,9 @@ class ViTLayer(TransformerEncoderLayer):
     ``skip_outputs``.
     """
 
-    def forward(self, x: torch.Tensor, appended=None, skip_outputs: int = 0) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, appended: tuple[torch.Tensor, torch.Tensor] | None = None, skip_outputs: int = 0
+    ) -> torch.Tensor:
         """Transform tokens.
 
         Args:
@@ -44,7 +49,7 @@ class ViTLayer(TransformerEncoderLayer):
         return self.ffn(self.ln2(x), identity=x)
 
 
-def make_vit_layers(layers) -> None:
+def make_vit_layers(layers: Iterable[nn.Module]) -> None:
     """Turn mmpretrain's own layers into :class:`ViTLayer` in place; subclasses of other kinds stay as they are.
 
     Building new layers would draw other random numbers.

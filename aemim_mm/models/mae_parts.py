@@ -1,6 +1,7 @@
 """MAE's decoder and head, for any image and patch size."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,15 @@ class AEMIMDecoder(MAEPretrainDecoder):
         UserError: A decoder without layers.
     """
 
-    def __init__(self, *args, img_size=224, patch_size=16, in_chans=3, predict_visible=False, **kwargs):
+    def __init__(
+        self,
+        *args,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int | tuple[int, int] = 16,
+        in_chans: int = 3,
+        predict_visible: bool = False,
+        **kwargs,
+    ):
         self.grid = patch_grid(img_size, patch_size)
         height, width = to_2tuple(patch_size)
         kwargs = {
@@ -97,7 +106,7 @@ class AEMIMHead(MAEPretrainHead):
         patches = patchify(imgs, self.patch_size)
         return patches.unflatten(-1, (self.in_channels, -1)).transpose(-1, -2).flatten(-2)
 
-    def unpatchify(self, x: torch.Tensor, img_size=None) -> torch.Tensor:
+    def unpatchify(self, x: torch.Tensor, img_size: Sequence[int] | None = None) -> torch.Tensor:
         """Invert :meth:`patchify`. Non-square images need ``img_size``, (height, width)."""
         if img_size is None:
             side = math.isqrt(x.shape[1])

@@ -1,12 +1,14 @@
 """Grids of patches: their size, their positions, and images cut into patches."""
 
+from collections.abc import Sequence
+
 import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding, to_2tuple
 
 from ..errors import UserError
 
 
-def patch_grid(img_size, patch_size) -> tuple[int, int]:
+def patch_grid(img_size: int | Sequence[int], patch_size: int | Sequence[int]) -> tuple[int, int]:
     """Compute the rows and columns of patches; sizes are a number or (height, width), in pixels.
 
     Raises:
@@ -53,7 +55,7 @@ def sincos_positions(grid: tuple[int, int], channels: int) -> torch.Tensor:
     return build_2d_sincos_position_embedding(grid[::-1], channels, cls_token=True)
 
 
-def patchify(images: torch.Tensor, patch_size) -> torch.Tensor:
+def patchify(images: torch.Tensor, patch_size: int | Sequence[int]) -> torch.Tensor:
     """Cut images (B, C, H, W) into patches (B, L, C * p * p), each in the memory order of a convolution kernel."""
     rows, columns = patch_grid(images.shape[-2:], patch_size)
     patch_height, patch_width = to_2tuple(patch_size)

@@ -1,6 +1,6 @@
 """The floating-point precision of the attack."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -9,7 +9,7 @@ from ..errors import unknown_name
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
 
-def autocast_dtype(device_type: str):
+def autocast_dtype(device_type: str) -> torch.dtype | None:
     """Return the type in which autocast computes on this device now, or None if autocast is off."""
     if hasattr(torch, 'get_autocast_dtype'):  # torch 2.4 and later
         return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
@@ -18,7 +18,7 @@ def autocast_dtype(device_type: str):
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
-def attack_precision(name: str, device_type: str):
+def attack_precision(name: str, device_type: str) -> AbstractContextManager:
     """Return a context in which the attack's passes run.
 
     Args:

@@ -1,6 +1,8 @@
 """A weight that changes over training."""
 
+from collections.abc import Sequence
 from numbers import Real
+from typing import cast
 
 import numpy as np
 from mmengine.logging import MessageHub
@@ -19,8 +21,8 @@ class Schedule:
         UserError: A value is negative, or the progress does not rise.
     """
 
-    def __init__(self, name: str, value):
-        points = [(0.0, value)] if isinstance(value, Real) else value
+    def __init__(self, name: str, value: float | Sequence[tuple[float, float]]):
+        points = [(0.0, value)] if isinstance(value, Real) else cast(Sequence, value)
         try:
             self.points = [(float(progress), float(height)) for progress, height in points]
         except (TypeError, ValueError):
@@ -35,4 +37,5 @@ class Schedule:
         """Return the value at this moment of the runner's training; outside training, the first value."""
         hub = MessageHub.get_current_instance()
         progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
-        return float(np.interp(progress, *zip(*self.points)))
+        times, values = zip(*self.points)
+        return float(np.interp(progress, times, values))

@@ -1,5 +1,7 @@
 """A plain ViT as the encoder of SimMIM."""
 
+from typing import Any
+
 import torch
 from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
@@ -22,9 +24,13 @@ class SimMIMViT(VisionTransformer):
     Source: SimMIM, arXiv 2111.09886, section 3.
     """
 
-    def __init__(self, *args, img_size=224, patch_size=16, **kwargs):
+    def __init__(
+        self, *args, img_size: int | tuple[int, int] = 224, patch_size: int | tuple[int, int] = 16, **kwargs: Any
+    ):
         patch_grid(img_size, patch_size)
-        super().__init__(*args, img_size=img_size, patch_size=patch_size, out_type='featmap', **kwargs)
+        # mmpretrain annotates both sizes as int, but takes pairs too.
+        kwargs.update(img_size=img_size, patch_size=patch_size)
+        super().__init__(*args, out_type='featmap', **kwargs)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
         self._mask = None  # Of the forward pass that runs now.
         self.patch_embed.register_forward_hook(self._hide)
@@ -34,7 +40,7 @@ class SimMIMViT(VisionTransformer):
         if not is_pretrained(self):
             nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """Compute the feature map of images whose patches are hidden by ``mask``.
 
         Args:

@@ -1,5 +1,7 @@
 """The MAE encoder with adapters for two domains. It embeds visible patches only."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import MAEViT
@@ -31,9 +33,22 @@ class AEMIMViT(MAEViT):
     Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
     """
 
-    def __init__(self, *args, img_size=224, patch_size=16, adapters=('norm', 'cls_token'), **kwargs):
+    cls_token: nn.Parameter
+    patch_embed: Any
+    patch_resolution: tuple[int, int]
+
+    def __init__(
+        self,
+        *args,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int | tuple[int, int] = 16,
+        adapters: str | tuple | list = ('norm', 'cls_token'),
+        **kwargs: Any,
+    ):
         patch_grid(img_size, patch_size)
-        super().__init__(*args, img_size=img_size, patch_size=patch_size, **kwargs)
+        # mmpretrain annotates both sizes as int, but takes pairs too.
+        kwargs.update(img_size=img_size, patch_size=patch_size)
+        super().__init__(*args, **kwargs)
         self.patch_size = to_2tuple(patch_size)
         make_vit_layers(self.layers)
         if adapters:
@@ -52,7 +67,7 @@ class AEMIMViT(MAEViT):
             nn.init.normal_(self.cls_token, std=0.02)
         sync_adapters(self)
 
-    def forward(self, x: torch.Tensor, mask=True):
+    def forward(self, x: torch.Tensor, mask: bool | None = True) -> tuple[torch.Tensor, ...]:
         """Compute the features of the visible patches, or of all patches.
 
         Args:
@@ -76,7 +91,7 @@ class AEMIMViT(MAEViT):
                 "checkpoint=CHECKPOINT, prefix='backbone.'), which leaves the adversarial adapters behind."
             )
 
-        ids_keep, ids_restore, mask = self.random_ids(len(x), grid[0] * grid[1], x.device)
+        ids_keep, ids_restore, hidden = self.random_ids(len(x), grid[0] * grid[1], x.device)
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
         tokens = self._embed(take_tokens(patchify(x, self.patch_size), ids_keep))
         tokens = tokens + take_tokens(positions[:, 1:].expand(len(x), -1, -1), ids_keep)
@@ -84,9 +99,9 @@ class AEMIMViT(MAEViT):
         latent = torch.cat((cls_token, tokens), dim=1)
         for layer in self.layers:
             latent = layer(latent)
-        return self.norm1(latent), mask, ids_restore
+        return self.norm1(latent), hidden, ids_restore
 
-    def random_ids(self, batch: int, length: int, device):
+    def random_ids(self, batch: int, length: int, device: torch.device) -> tuple[torch.Tensor, ...]:
         """Draw a mask as MAE does, with the same random numbers.
 
         Returns:
@@ -103,7 +118,7 @@ class AEMIMViT(MAEViT):
         tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
         return tokens if self.patch_embed.norm is None else self.patch_embed.norm(tokens)
 
-    def get_layer_depth(self, param_name: str, prefix: str = ''):
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Return a parameter's depth for layer-wise learning rates. ``X_adv`` has the depth of ``X``."""
         return super().get_layer_depth(param_name.removesuffix('_adv'), prefix)
 

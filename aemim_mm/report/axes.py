@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 
@@ -39,7 +39,7 @@ class Axis:
         biggest = max(abs(tick) for tick in self.ticks)
         if self.log or biggest >= 1e6 or biggest < 1e-3:
             return [short(tick) for tick in self.ticks]
-        # Decimal('0.25') is 25 * 10**-2.
+        # The exponent of a finite number is an int.
         exponents = [int(Decimal(f'{tick:.9g}').normalize().as_tuple().exponent) for tick in self.ticks]
         return [f'{tick:,.{max(-min(exponents), 0)}f}' for tick in self.ticks]
 
@@ -81,9 +81,9 @@ def round_ticks(low: float, high: float, *, log: bool = False, whole: bool = Fal
         # A range that ends on a tick, up to rounding, needs no tick beyond it.
         slack = 0 if whole else 1e-9 * (high - low)
         locator = MaxNLocator(5, steps=(1, 2, 5, 10), integer=whole, min_n_ticks=1)
-        return list(locator.tick_values(low + slack, high - slack))
+        return np.asarray(locator.tick_values(low + slack, high - slack)).tolist()
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     locator = LogLocator(subs=(1, 2, 5) if last - first <= 3 else (1,), numticks=7)
-    ticks = list(locator.tick_values(10.0**first, 10.0**last))
-    begin, end = bisect_right(ticks, low * (1 + 1e-9)) - 1, bisect_left(ticks, high * (1 - 1e-9))
-    return ticks[begin : end + 1]
+    ticks = np.asarray(locator.tick_values(10.0**first, 10.0**last))
+    begin, end = np.searchsorted(ticks, low * (1 + 1e-9), side='right') - 1, np.searchsorted(ticks, high * (1 - 1e-9))
+    return ticks[begin : end + 1].tolist()

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def processor_name() -> str:
@@ -21,7 +22,7 @@ def machine_facts() -> dict:
         ``processor`` and ``cores``. If torch is imported, also ``instructions`` (the widest vectors that torch uses),
         ``threads`` of torch, and ``gpus``, a list of names.
     """
-    facts = dict(processor=processor_name(), cores=os.cpu_count())
+    facts: dict[str, Any] = dict(processor=processor_name(), cores=os.cpu_count())
     torch = sys.modules.get('torch')
     if torch:
         gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

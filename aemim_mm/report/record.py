@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..version import __version__
@@ -22,7 +23,7 @@ PACKAGES = ('numpy', 'torch', 'mmengine', 'mmpretrain', 'mmdet', 'transformers',
 ABSOLUTE_PATH = re.compile(r'(?<![\w./~-])/(?!/)[^\s\'",:=]+')
 
 
-def write_record(path, values: dict, *, config=None, seed=None) -> dict:
+def write_record(path: str | os.PathLike, values: dict, *, config: Any = None, seed: Any = None) -> dict:
     """Write measured values, with the circumstances of the measurement.
 
     Absolute paths become relative to the repository. From paths elsewhere, only the last part stays.
@@ -53,7 +54,7 @@ def write_record(path, values: dict, *, config=None, seed=None) -> dict:
     return record
 
 
-def read_record(path) -> dict:
+def read_record(path: str | os.PathLike) -> dict:
     """Read a record.
 
     Returns:
@@ -105,7 +106,7 @@ def _versions() -> dict:
     return versions
 
 
-def _without_absolute_paths(value):
+def _without_absolute_paths(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_absolute_paths(key): _without_absolute_paths(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

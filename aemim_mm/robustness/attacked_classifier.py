@@ -1,6 +1,8 @@
 """A classifier under attack, as a model that mmengine's TestLoop runs, on one process or several."""
 
+from collections.abc import Sequence
 from inspect import signature
+from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -16,7 +18,7 @@ from .whitebox import WhiteBox, feature_pgd, fgsm
 ATTACKS = {'fgsm': fgsm, 'pgd': WhiteBox, 'feature': feature_pgd, 'autoattack': AutoAttack}
 
 
-def build_attack(config):
+def build_attack(config: Any) -> Any:
     """Build an attack from a config such as ``dict(type='pgd', eps=4, steps=20)``; an attack is returned as it is.
 
     Raises:
@@ -56,7 +58,7 @@ class AttackedModel(BaseModel):
         UserError: The config of the attack is wrong, or the data preprocessor does not state its normalisation.
     """
 
-    def __init__(self, classifier, attack, quantize=False, seed=0):
+    def __init__(self, classifier: Any, attack: Any, quantize: bool = False, seed: int = 0):
         if isinstance(classifier, dict):
             classifier = MODELS.build(classifier)
         super().__init__(data_preprocessor=classifier.data_preprocessor)
@@ -65,7 +67,7 @@ class AttackedModel(BaseModel):
         self.quantize, self.seed = quantize, seed
         self._register_load_state_dict_pre_hook(_into_classifier)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> list:
         """Attack a batch and predict its classes.
 
         Args:
@@ -94,7 +96,7 @@ class AttackedModel(BaseModel):
 
     val_step = test_step
 
-    def perturb(self, inputs, labels) -> AttackResult:
+    def perturb(self, inputs: torch.Tensor, labels: torch.Tensor) -> AttackResult:
         """Attack one batch.
 
         Args:
@@ -131,7 +133,7 @@ class AttackedModel(BaseModel):
                 attempts = []
             return keep_first_success(attempts, classifier.classes, pixels, labels)
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
+    def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """Call the classifier, without an attack."""
         return self.classifier(inputs, data_samples, mode=mode)
 
@@ -146,11 +148,11 @@ class RobustAccuracy(BaseMetric):
 
     default_prefix = 'robust_accuracy'
 
-    def process(self, data_batch, data_samples) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store which attempt broke each image."""
         self.results.extend((sample['broken_by'], tuple(sample['attempts'])) for sample in data_samples)
 
-    def compute_metrics(self, results) -> dict:
+    def compute_metrics(self, results: list) -> dict:
         """Compute the share of images that withstood each attempt and those before it."""
         broken = [by for by, _ in results]
         names = ('clean', *results[0][1])
@@ -159,7 +161,7 @@ class RobustAccuracy(BaseMetric):
         return dict(clean=left[0], **after, robust=left[-1])
 
 
-def labels_of(data_samples) -> torch.Tensor:
+def labels_of(data_samples: Sequence) -> torch.Tensor:
     """Return the classes of a batch, (B,).
 
     Raises:

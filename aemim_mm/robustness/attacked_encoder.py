@@ -1,8 +1,11 @@
 """An encoder under attack, as a model that mmengine's TestLoop runs, and its metric."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -41,7 +44,7 @@ class AttackedEncoder(BaseModel):
         UserError: An unknown type of attack, or a reconstruction attack on a classifier.
     """
 
-    def __init__(self, model, attack: dict, quantize=False, seed=0):
+    def __init__(self, model: Any, attack: dict, quantize: bool = False, seed: int = 0):
         super().__init__(data_preprocessor=model.data_preprocessor)
         self.model, self.quantize, self.seed = model, quantize, seed
         fields = dict(attack)
@@ -54,7 +57,7 @@ class AttackedEncoder(BaseModel):
         self.attack = ENCODER_ATTACKS[self.kind](**fields)
         self.batches = 0
 
-    def test_step(self, data) -> list:
+    def test_step(self, data: Any) -> list:
         """Measure a batch: for each image, ``before``, ``noise``, ``attack``, and the ``group`` that shares them."""
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
@@ -86,7 +89,7 @@ class AttackedEncoder(BaseModel):
         )
         return ([value] * len(inputs) for value in (attack.before, noise.after, attack.after))
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
+    def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """Call the model, without an attack."""
         return self.model(inputs, data_samples, mode=mode)
 
@@ -102,11 +105,11 @@ class EncoderMetric(BaseMetric):
     default_prefix = 'encoder'
     figures = None
 
-    def process(self, data_batch, data_samples) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Store the measured values of a batch."""
         self.results.extend(data_samples)
 
-    def compute_metrics(self, results) -> dict:
+    def compute_metrics(self, results: list) -> dict:
         groups = [result['group'] for result in results]
         self.figures = {
             name: grouped_interval(np.array([result[name] for result in results]), groups)
@@ -123,7 +126,7 @@ class Seeded(Dataset):
         seed: Together with the index of an image, it determines the random numbers for this image.
     """
 
-    def __init__(self, dataset, seed: int = 0):
+    def __init__(self, dataset: Any, seed: int = 0):
         self.dataset, self.seed, self.metainfo = dataset, seed, dataset.metainfo
 
     def __len__(self):

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from ..attacks import Budget, check_whole
 from ..errors import UserError, unknown_name
+from .pixels import PixelClassifier
 
 REQUIREMENT = 'pyautoattack>=0.2.0'
 # The standard version. Each attack runs on the images that withstood the attacks before it.
@@ -66,7 +67,7 @@ class AutoAttack:
         """The names of the attempts in reports."""
         return tuple(self.attacks)
 
-    def attempts(self, classifier) -> list:
+    def attempts(self, classifier: PixelClassifier) -> list:
         """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images.
 
         Args:

@@ -30,15 +30,22 @@ class EncoderAttackResult:
     moved: Any = None
 
 
-def algorithm_loss(model) -> Callable:
+def algorithm_loss(model: Any) -> Callable:
     """Return the loss of a MIM algorithm; for AEMIM, the clean-domain loss of the algorithm under the mixin."""
     if isinstance(model, AdversarialMIM):
-        return super(AdversarialMIM, model).loss  # type: ignore[misc]
+        return super(AdversarialMIM, model).loss
     return model.loss
 
 
 def reconstruction_attack(
-    model, inputs, data_samples, attack: PGD, *, adv_target='clean', seed=0, quantize=False
+    model: Any,
+    inputs: torch.Tensor,
+    data_samples: list | None,
+    attack: PGD,
+    *,
+    adv_target: str = 'clean',
+    seed: int = 0,
+    quantize: bool = False,
 ) -> EncoderAttackResult:
     """Maximise the reconstruction loss of a pre-training model, under fixed masks and other random numbers.
 
@@ -78,7 +85,15 @@ def reconstruction_attack(
     return EncoderAttackResult(x_adv, before, after)
 
 
-def feature_attack(model, inputs, attack: WhiteBox, *, features=None, seed=0, quantize=False) -> EncoderAttackResult:
+def feature_attack(
+    model: Any,
+    inputs: torch.Tensor,
+    attack: WhiteBox,
+    *,
+    features: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    seed: int = 0,
+    quantize: bool = False,
+) -> EncoderAttackResult:
     """Maximise the distance between the features of clean and perturbed images, for any encoder of mmpretrain.
 
     Args:
@@ -110,7 +125,7 @@ def feature_attack(model, inputs, attack: WhiteBox, *, features=None, seed=0, qu
     return EncoderAttackResult(x_adv, before, after, moved)
 
 
-def features_in_training(model, inputs, data_samples) -> Callable:
+def features_in_training(model: Any, inputs: torch.Tensor, data_samples: list | None) -> Callable:
     """Return the encoder of a MIM algorithm as it is called in training, under the masks of one pass.
 
     Args:

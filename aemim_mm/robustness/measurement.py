@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -112,7 +112,7 @@ def measure(
 
 
 @contextmanager
-def quick_collection():
+def quick_collection() -> Iterator[None]:
     """Inside, the garbage collector skips the objects that exist already.
 
     mmengine's data sets call ``gc.collect()`` when they are built. With the whole stack imported, a full collection

@@ -1,5 +1,6 @@
 """A classifier as a function of pixels, 0-255, and a context that leaves it unchanged."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -15,7 +16,7 @@ SNAP = 1e-3
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool = True):
+def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool = True) -> Iterator[nn.Module]:
     """Inside: eval mode, float32, gradients for inputs only. Afterwards, also after an exception, nothing has changed.
 
     The context restores the mode of each module, ``requires_grad`` and ``.grad`` of each parameter, the values of all
@@ -122,7 +123,7 @@ class PixelClassifier:
         return self.logits(pixels).argmax(dim=1)
 
 
-def last_tensor(output):
+def last_tensor(output: Any) -> torch.Tensor:
     """Return the last of nested outputs."""
     while isinstance(output, (tuple, list)):
         output = output[-1]

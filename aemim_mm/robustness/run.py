@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, METRICS
 from mmengine.runner import Runner, TestLoop
-from torch.utils.data import SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
 from ..engine.ranks import bare_model, on_all_ranks, on_main
 from ..errors import UserError
@@ -87,7 +87,7 @@ class Evaluation:
                 dataset.get_subset_(sorted(chosen.tolist()))
         return Seeded(dataset, self.seed) if condition.seeded else dataset
 
-    def batches(self, condition: Condition, limit: int | None):
+    def batches(self, condition: Condition, limit: int | None) -> DataLoader:
         """Return a loader of a sample of the images; each rank gets all of them."""
         dataset = self.images(condition, limit)
         return self.runner.build_dataloader(
@@ -124,7 +124,7 @@ class MissingData(UserError):
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Inside, nothing is printed; pycocotools prints its progress."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
@@ -150,4 +150,4 @@ class _ShownTestLoop(TestLoop):
             self.run_iter(number, batch)
             self.show((number + 1) / len(self.dataloader))
         with quiet():
-            return self.evaluator.evaluate(len(self.dataloader.dataset))  # type: ignore[arg-type]
+            return self.evaluator.evaluate(len(self.dataloader.dataset))  # pyright: ignore[reportArgumentType]

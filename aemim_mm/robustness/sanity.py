@@ -5,15 +5,21 @@ Each function returns one record. A failed check means that the measured robust 
 Source: Carlini et al., arXiv 1902.06705, sections 4 and 5; Athalye et al., arXiv 1802.00420, section 3.1.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import nn
 
 from ..attacks import Budget, classification_loss
 from .attacked_classifier import AttackedModel
 from .autoattack import AutoAttack, available
 from .pixels import PixelClassifier, left_as_it_was
 from .whitebox import WhiteBox
+
+# Pairs of normalised images (B, C, H, W) and classes (B,).
+Labelled = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ def check_large_eps(accuracy: float, eps: float, floor: float = 0.0) -> Check:
     )
 
 
-def check_zero_gradients(classifier, inputs, labels, tolerance: float = 0.05) -> Check:
+def check_zero_gradients(
+    classifier: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, tolerance: float = 0.05
+) -> Check:
     """Check that the gradient of cross-entropy with respect to the image is not exactly zero.
 
     Args:
@@ -98,7 +106,7 @@ def check_zero_gradients(classifier, inputs, labels, tolerance: float = 0.05) ->
     )
 
 
-def check_deterministic(classifier, inputs, tolerance: float = 1e-4) -> Check:
+def check_deterministic(classifier: nn.Module, inputs: torch.Tensor, tolerance: float = 1e-4) -> Check:
     """Check that two passes over the same images give the same logits.
 
     Args:
@@ -161,7 +169,7 @@ class RandomNoise:
         """The names of the attempts in reports."""
         return tuple(f'noise-{number}' for number in range(1, self.draws + 1))
 
-    def attempts(self, classifier) -> list:
+    def attempts(self, classifier: PixelClassifier) -> list:
         """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images."""
 
         def attack(x, labels):
@@ -171,28 +179,28 @@ class RandomNoise:
         return [attack] * self.draws
 
 
-def black_box_attack(eps: float, norm: str, queries: int = 500):
+def black_box_attack(eps: float, norm: str, queries: int = 500) -> tuple[AutoAttack | RandomNoise, str]:
     """Return Square if ``pyautoattack`` is installed, else random noise; and the name of the attack."""
     if available():
         return AutoAttack(eps, norm, attacks=('square',), queries=queries), f'Square ({queries} queries)'
     return RandomNoise(eps, norm), 'random noise (for the stronger Square, install pyautoattack)'
 
 
-def accuracy_under(classifier, attack, batches, seed: int = 0) -> float:
+def accuracy_under(classifier: nn.Module, attack: Any, batches: Labelled, seed: int = 0) -> float:
     """Measure robust accuracy in percent; ``batches`` are pairs of normalised images and classes."""
     model = AttackedModel(classifier, attack, seed=seed)
     broken = torch.cat([model.perturb(inputs, labels).success.cpu() for inputs, labels in batches])
     return 100 * (~broken).double().mean().item()
 
 
-def clean_accuracy(classifier, batches) -> float:
+def clean_accuracy(classifier: nn.Module, batches: Labelled) -> float:
     """Measure the classifier's accuracy in percent without an attack; ``batches`` as in :func:`accuracy_under`."""
     with left_as_it_was(classifier), torch.no_grad():
         right = [(classifier(inputs, mode='tensor').argmax(dim=1) == labels).cpu() for inputs, labels in batches]
     return 100 * torch.cat(right).double().mean().item()
 
 
-def run_sanity_checks(classifier, attack: WhiteBox, batches, *, queries: int = 500) -> list[Check]:
+def run_sanity_checks(classifier: nn.Module, attack: WhiteBox, batches: Labelled, *, queries: int = 500) -> list[Check]:
     """Run all checks of a white-box attack on a classifier.
 
     They cost about five times the attack, plus the queries of the black-box attack. A few hundred images suffice.

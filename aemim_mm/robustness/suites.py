@@ -85,7 +85,7 @@ def pretrained_encoder(cfg: Config) -> list:
     ]
 
 
-def corruptions(cfg: Config, severities=SEVERITIES) -> list:
+def corruptions(cfg: Config, severities: Sequence[int] = SEVERITIES) -> list:
     """The 15 corruptions of ImageNet-C, applied to the config's own test images when they are loaded."""
     functions()  # Raises a UserError if the package is missing.
     conditions = []

@@ -7,6 +7,7 @@ import torch
 
 from ..attacks import PGD, check_whole, classification_loss, feature_distance
 from ..errors import UserError, unknown_name
+from .pixels import PixelClassifier
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class WhiteBox(PGD):
         kind = dict(labels='pgd', features='feature')[self.objective]
         return tuple(f'{kind}-{number}' for number in range(1, self.restarts + 1))
 
-    def attempts(self, classifier) -> list:
+    def attempts(self, classifier: PixelClassifier) -> list:
         """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images.
 
         Args:

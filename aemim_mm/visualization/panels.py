@@ -1,6 +1,7 @@
 """Picture panels: the image, the masked image, the perturbation and the reconstructions, one row for each image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ FOOTNOTE = "* patches were predicted normalised: shown with the target patch's m
 GAP, HEADING, FOOT, DPI = 6, 24, 22, 64
 
 
-def panel_columns(model) -> list[str]:
+def panel_columns(model: Any) -> list[str]:
     """Return the headings of the seven pictures of a row."""
     # A prediction of normalised pixels has no brightness or contrast of its own.
     star = '*' if getattr(model.head, 'norm_pix', False) else ''
@@ -30,7 +31,7 @@ def panel_columns(model) -> list[str]:
     ]
 
 
-def panel_rows(model, inputs: torch.Tensor, data_samples=None) -> list[list[np.ndarray]]:
+def panel_rows(model: Any, inputs: torch.Tensor, data_samples: list | None = None) -> list[list[np.ndarray]]:
     """Return seven pictures for each image, as :func:`panel_columns` names them.
 
     Args:

@@ -1,6 +1,7 @@
 """Pictures of the input and the reconstruction of a pre-training model, in both domains."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruct(model, inputs, data_samples=None) -> dict[Domain, Reconstruction]:
+def reconstruct(model: Any, inputs: torch.Tensor, data_samples: list | None = None) -> dict[Domain, Reconstruction]:
     """Run both passes of an AEMIM model in eval mode and return them as pictures. The model does not change.
 
     Args:

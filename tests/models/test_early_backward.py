@@ -5,7 +5,7 @@ import weakref
 import pytest
 import torch
 
-from aemim_mm.benchmark.memory import most_allocated
+from aemim_mm.benchmark.memory import peak_allocated
 from aemim_mm.models.early_backward import can_take_gradients, take_gradients
 
 SHARES = [1.0, 0.5]
@@ -146,7 +146,7 @@ def test_the_most_memory_is_near_that_of_mae(tiny):
 
         step()
         model.zero_grad()
-        return most_allocated(step, images.device)
+        return peak_allocated(step, images.device)
 
     mae = most(tiny.mae(**changes))
     early, joint = (most(tiny.aemim(early_backward=value, **changes)) for value in (True, False))

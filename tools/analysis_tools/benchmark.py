@@ -11,7 +11,9 @@ import argparse
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 MAE, AEMIM = CONFIGS / 'baselines/mae_vit-b_800e.py', CONFIGS / 'aemim_vit-b_800e.py'
@@ -64,7 +66,7 @@ def parse_args():
     return args
 
 
-def named(candidates):
+def named(candidates: list[str]) -> Sequence[tuple[str, str, Sequence[str]]]:
     """Return the name, the config and the options of each candidate on the command line."""
     if not candidates:
         return DEFAULT
@@ -85,7 +87,7 @@ def main():
     MMLogger.get_current_instance().setLevel('WARNING')
     with one_clear_error(), tempfile.TemporaryDirectory() as folder:
         device = benchmark.choose_device(args.device)
-        settings = dict(
+        settings: dict[str, Any] = dict(
             data_root=args.data_root,
             stand_in=benchmark.synthetic_imagenet(Path(folder)),
             device=device,

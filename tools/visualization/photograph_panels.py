@@ -31,7 +31,7 @@ def save_photographs(folder: Path) -> list[Path]:
 
 
 def draw(checkpoint: Path, photographs: list[Path], picture: Path, seed: int) -> None:
-    """Write the panels of whole photographs as one PNG. The masks and random starts depend on ``seed``."""
+    """Write the panels of whole photographs as one PNG; ``seed`` decides on the masks."""
     import numpy as np
     import torch
     from PIL import Image
@@ -40,20 +40,20 @@ def draw(checkpoint: Path, photographs: list[Path], picture: Path, seed: int) ->
     from aemim_mm.visualization.panels import draw_panels, panel_columns, panel_rows
 
     model = build_model(CONFIG, checkpoint)
-    height, width = model.backbone.img_size
-    images = [np.array(Image.open(path).resize((width, height), Image.Resampling.BICUBIC)) for path in photographs]
+    size = model.backbone.img_size
+    images = [np.asarray(Image.open(path).resize(size[::-1], Image.Resampling.BICUBIC)) for path in photographs]
     # As mmcv reads files: BGR, channels first.
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).flip(1)
     torch.manual_seed(seed)
     rows = panel_rows(model, model.data_preprocessor(dict(inputs=pixels, data_samples=None))['inputs'])
-    Image.fromarray(draw_panels(rows, panel_columns(model), size=width)).save(picture, optimize=True)
+    Image.fromarray(draw_panels(rows, panel_columns(model), size=size[1])).save(picture, optimize=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/photographs'), help='where everything goes')
     parser.add_argument('--picture', type=Path, default=TOOLS.parent / 'docs/panels.png', help='the PNG to write')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the masks and random starts')
+    parser.add_argument('--seed', type=int, default=0, help='of the masks')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as in tools/train.py')
     args = parser.parse_args()
     photographs = save_photographs(args.work_dir / 'photographs')

@@ -2,6 +2,7 @@
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
 from ...errors import UserError
 from ..ranks import bare_model
@@ -11,7 +12,7 @@ from ..ranks import bare_model
 class FeatureBankHook(Hook):
     """Before the test, fill the feature bank of a ``KNNClassifier`` with the images of ``train_dataloader``."""
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: Runner) -> None:
         try:
             loader = runner.build_dataloader(runner.cfg.train_dataloader, seed=runner.seed)
         except FileNotFoundError as error:

@@ -1,8 +1,11 @@
 """A hook that writes picture panels during training."""
 
+from typing import Any, cast
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
 from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from ..randomness import data_randomness
@@ -23,18 +26,18 @@ class PanelHook(Hook):
 
     def __init__(self, interval: int = 1, num_images: int = 6, seed: int = 0):
         self.interval, self.num_images, self.seed = interval, num_images, seed
-        self._batch = None
+        self._batch: Any = None
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         """Write a panel if the epoch is due or the last one, on rank 0 only."""
         last = runner.epoch + 1 == runner.max_epochs
         if (last or self.every_n_epochs(runner, self.interval)) and runner.rank == 0:
             self.write(runner)
 
-    def write(self, runner) -> None:
+    def write(self, runner: Runner) -> None:
         """Write one panel now."""
         model = bare_model(runner.model)
-        loader = runner.train_dataloader
+        loader = cast(Any, runner.train_dataloader)
         if self._batch is None:
             with data_randomness(self.seed):
                 items = [loader.dataset[index] for index in range(min(self.num_images, len(loader.dataset)))]

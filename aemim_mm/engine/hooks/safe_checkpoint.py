@@ -5,7 +5,7 @@ import os
 import os.path as osp
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine import dist
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -32,7 +32,7 @@ class _DeferredRemoval(WholeFilesBackend):
     def __init__(self):
         self.to_remove = []
 
-    def remove(self, filepath: str | Path) -> None:
+    def remove(self, filepath: str) -> None:
         """List the file."""
         self.to_remove.append(filepath)
 
@@ -76,7 +76,7 @@ class SafeCheckpointHook(CheckpointHook):
             remove_parts(runner.work_dir)
         timeout = runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', TIMEOUT)
         self.stop.open(timeout)
-        drop_second_copy(runner.optim_wrapper)
+        drop_second_copy(cast(OptimWrapper, runner.optim_wrapper))
 
     def after_train(self, runner: Runner) -> None:
         """Stop listening to SIGTERM."""
@@ -87,8 +87,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Add the position in the epoch and the seed of the data's order."""
         if self._optimizer is not None:
             checkpoint['optimizer'] = self._optimizer
-        loop: Any = runner.train_loop
-        meta = checkpoint['meta']
+        loop, meta = cast(Any, runner.train_loop), checkpoint['meta']
         if hasattr(loop, 'batches'):
             checkpoint['position'] = dict(
                 # At the end of an epoch, mmengine already counts the next one.
@@ -99,8 +98,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """If training is resumed, set the loop to the position of the checkpoint."""
-        position = checkpoint.get('position')
-        loop: Any = runner.train_loop
+        position, loop = checkpoint.get('position'), cast(Any, runner.train_loop)
         if not (runner._resume and position and hasattr(loop, 'batches')):
             return
         batches = len(loop.batches)
@@ -122,7 +120,7 @@ class SafeCheckpointHook(CheckpointHook):
             # Without a seed in the config, each start draws another seed.
             loop.batches.sampler.seed = position['sampler_seed']
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save where the interval asks for it; after SIGTERM, save and exit."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._stopping = self._stopping or self.stop.agreed()

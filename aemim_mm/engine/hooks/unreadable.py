@@ -3,7 +3,7 @@
 import logging
 import os.path as osp
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from mmengine import dist
 from mmengine.hooks import Hook
@@ -36,8 +36,7 @@ class UnreadableImagesHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Share the skipped images among the ranks, and log them."""
-        loop: Any = runner.train_loop
-        folders = list(skipping_datasets(loop.dataloader.dataset))
+        folders = list(skipping_datasets(cast(Any, runner.train_loop).dataloader.dataset))
         for folder in folders:
             # Reduce a copy, since workers that prefetch may mark more images at the same time.
             found = folder.bad.clone()

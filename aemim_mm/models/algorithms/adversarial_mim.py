@@ -22,11 +22,11 @@ from ..modes import only_inputs_need_gradients
 from ..objectives import OBJECTIVES
 from ..precision import attack_precision
 from ..schedule import Schedule
-from .construction import check_arguments, split_decoder, split_encoder
+from .construction import Algorithm, check_arguments, split_decoder, split_encoder
 from .records import Attack, TwoPasses
 
 
-class AdversarialMIM:
+class AdversarialMIM(Algorithm):
     """Mixin over a mmpretrain MIM algorithm. It adds the reconstruction of masked adversarial examples.
 
     The algorithm's ``loss`` runs first on the images. It then runs in the ADV domain on adversarial examples of them,
@@ -60,15 +60,15 @@ class AdversarialMIM:
     def __init__(
         self,
         *args,
-        adapters=None,
-        decoder='two_heads',
-        distance='l2',
-        attack_mask='same',
-        attack_precision='auto',
-        adv_target='adv',
-        adv_weight=1.0,
-        adv_share=1.0,
-        early_backward=True,
+        adapters: str | tuple | list | None = None,
+        decoder: str = 'two_heads',
+        distance: str = 'l2',
+        attack_mask: str = 'same',
+        attack_precision: str = 'auto',
+        adv_target: str = 'adv',
+        adv_weight: float | tuple | list = 1.0,
+        adv_share: float = 1.0,
+        early_backward: bool = True,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -98,11 +98,11 @@ class AdversarialMIM:
         """The weight of the adversarial loss at this moment of training."""
         return self.weight_schedule.now()
 
-    def features(self, output) -> torch.Tensor:
+    def features(self, output: torch.Tensor | tuple | list) -> torch.Tensor:
         """Select the encoder's features, after the final norm, from what the backbone returns."""
         return output[0] if isinstance(output, (tuple, list)) else output
 
-    def loss(self, inputs, data_samples, **kwargs) -> dict:
+    def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
         """Reconstruct the images and adversarial examples of them.
 
         Args:

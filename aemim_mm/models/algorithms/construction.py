@@ -2,7 +2,11 @@
 
 from numbers import Real
 
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from torch import nn
+
 from ...adapters import SplitLayer, split_adapters, split_layer
+from ...data_preprocessor import AdvDataPreprocessor
 from ...errors import UserError, unknown_name
 from ..objectives import OBJECTIVES
 from ..precision import PRECISIONS
@@ -15,7 +19,15 @@ CHOICES = {
 }
 
 
-def check_arguments(data_preprocessor, adv_share, **chosen) -> None:
+class Algorithm(BaseSelfSupervisor):
+    """mmpretrain's base class, with its parts declared as the modules that they are after construction."""
+
+    backbone: nn.Module
+    neck: nn.Module
+    data_preprocessor: AdvDataPreprocessor
+
+
+def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
     """Check what ``AdversarialMIM`` was given.
 
     Args:
@@ -38,7 +50,7 @@ def check_arguments(data_preprocessor, adv_share, **chosen) -> None:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
 
 
-def split_encoder(backbone, adapters) -> None:
+def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> None:
     """Split the encoder's adapters in place.
 
     Args:
@@ -58,7 +70,7 @@ def split_encoder(backbone, adapters) -> None:
         split_adapters(backbone, adapters)
 
 
-def split_decoder(neck, decoder: str, prediction_layer: str) -> None:
+def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
     """Split the decoder in place: its prediction layer, its normalisation layers too, or nothing.
 
     Args:

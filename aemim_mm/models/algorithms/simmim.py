@@ -1,8 +1,10 @@
 """AEMIM on SimMIM."""
 
+import torch
 from mmpretrain.models import SimMIM
 from mmpretrain.registry import MODELS
 
+from ...replay import RecordedCall
 from .adversarial_mim import AdversarialMIM
 
 
@@ -15,10 +17,10 @@ class AESimMIM(AdversarialMIM, SimMIM):
 
     prediction_layer = 'decoder.0'
 
-    def mask_of(self, call):
+    def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
         return call.args[1]
 
-    def image_of(self, pred, images):
+    def image_of(self, pred: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return predictions of the neck, which are normalised images already, (B, C, H, W)."""
         return pred
