@@ -179,9 +179,11 @@ def _table(name: str, page: Path, results: Path) -> str:
     wanted = TABLES[name]
     path = results / f'{wanted.record}.json'
     record = read_record(path)
-    machine, torch = record['machine'], record['versions'].get('torch')
-    where = [', '.join(machine['gpus']) or f'{machine["processor"]}, {machine["threads"]} threads', f'torch {torch}']
-    caption = f'*`{record["command"]}`; {"; ".join([*where, record["date"]])}; [record]({relpath(path, page.parent)}).*'
+    machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
+    threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
+    where = ', '.join(machine['gpus']) or f'{machine["processor"]}, {threads}'
+    link = f'[record]({relpath(path, page.parent)})'
+    caption = f'*`{record["command"]}`; {where}; torch {torch}; {record["date"]}; {link}.*'
     return f'\n\n{markdown_table(wanted.rows(record["values"]), wanted.columns)}\n\n{caption}\n\n'
 
 
