@@ -98,7 +98,7 @@ def test_metadata_requires_no_mm_distribution(built):
     name = next(name for name in zipfile.ZipFile(built[1]).namelist() if name.endswith('.dist-info/METADATA'))
     lines = zipfile.ZipFile(built[1]).read(name).decode().splitlines()
     hard = [line for line in lines if line.startswith('Requires-Dist:') and 'extra ==' not in line]
-    required = ['numpy', 'safetensors', 'torch>=2.1', 'torchvision']
+    required = ['jinja2', 'matplotlib', 'numpy', 'pillow', 'rich', 'safetensors', 'torch>=2.1', 'torchvision']
     assert sorted(hard) == [f'Requires-Dist: {name}' for name in required]
     extras = {line.split(': ')[1] for line in lines if line.startswith('Provides-Extra:')}
     assert extras == {'onedl', 'openmmlab', 'det', 'openmmlab-det', 'robustness', 'dev'}

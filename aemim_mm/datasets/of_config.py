@@ -50,6 +50,11 @@ def annotation_file(dataset: dict) -> str:
     return osp.join(osp.expanduser(dataset.get('data_root') or ''), dataset.get('ann_file') or '')
 
 
+def as_list(value) -> list:
+    """Return a list of config entries, where mmengine takes one entry or several."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def paired_evaluators(cfg: Config) -> list[tuple[str, int]]:
     """Find the evaluators that read the annotation file of their data set.
 
@@ -59,7 +64,7 @@ def paired_evaluators(cfg: Config) -> list[tuple[str, int]]:
     pairs = []
     for name, evaluator in ((name, cfg.get(name.replace('dataloader', 'evaluator'))) for name in LOADERS):
         files = [annotation_file(dataset) for dataset in datasets(cfg, (name,))]
-        for number, item in enumerate(evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]):
+        for number, item in enumerate(as_list(evaluator or {})):
             if len(files) == 1 and item.get('ann_file') == files[0]:
                 pairs.append((name, number))
     return pairs
@@ -71,8 +76,7 @@ def follow_datasets(cfg: Config, pairs: list[tuple[str, int]]) -> None:
         evaluator = cfg.get(name.replace('dataloader', 'evaluator'))
         items = list(datasets(cfg, (name,)))
         if evaluator and len(items) == 1:
-            evaluator = evaluator[number] if isinstance(evaluator, (list, tuple)) else evaluator
-            evaluator['ann_file'] = annotation_file(items[0])
+            as_list(evaluator)[number]['ann_file'] = annotation_file(items[0])
 
 
 def take_simple_layout(cfg: Config) -> None:

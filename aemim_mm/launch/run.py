@@ -10,6 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
+from ..datasets.of_config import as_list
 from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
@@ -130,14 +131,10 @@ def test(
         raise UserError(f'{config} cannot be tested: it has no test_dataloader or no test_evaluator.')
     cfg.load_from, cfg.resume = str(checkpoint), False
     if out:
-        cfg.test_evaluator = [*_as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
+        cfg.test_evaluator = [*as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
     prepare_data(cfg, ('test_dataloader',), classes)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
         check_image_size(runner)
         return runner.test()
-
-
-def _as_list(value):
-    return value if isinstance(value, (list, tuple)) else [value]

