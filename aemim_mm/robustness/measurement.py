@@ -69,7 +69,7 @@ def measure(
         launcher: What started the processes: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
     Returns:
-        All measurements. They are also in ``out``, as JSON, CSV, PNG and HTML.
+        All measurements. They are also in ``out``, as JSON, CSV, SVG and HTML.
 
     Raises:
         UserError: A checkpoint does not fit, a suite is not for this kind of model, or the config's data are missing.
