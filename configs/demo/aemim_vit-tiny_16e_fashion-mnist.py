@@ -1,7 +1,7 @@
 """AEMIM on MAE, a tiny ViT, the embedded part of Fashion-MNIST, 16 epochs: the job of `make demo`.
 
 Run:       python tools/train.py configs/demo/aemim_vit-tiny_16e_fashion-mnist.py
-Needs:     a CPU, and 5 minutes on one core
+Needs:     a CPU, and 3 to 5 minutes on one core
 Expected:  linear probe and 20-NN as AEMIM's in results/demo.json, by tools/analysis_tools/probe.py
 """
 

@@ -1,7 +1,7 @@
 """MAE with the network, data and epochs of aemim_vit-tiny_16e_fashion-mnist.py: its baseline.
 
 Run:       python tools/train.py configs/demo/mae_vit-tiny_16e_fashion-mnist.py
-Needs:     a CPU, and 2 minutes on one core
+Needs:     a CPU, and 1 to 2 minutes on one core
 Expected:  linear probe and 20-NN as MAE's in results/demo.json, by tools/analysis_tools/probe.py
 """
 
