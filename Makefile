@@ -25,7 +25,7 @@ test-classic: .venv-classic/.installed  ## Run all tests on the last releases by
 lint: .venv/.installed  ## Check style, formatting and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/basedpyright --pythonpath .venv/bin/python
+	.venv/bin/basedpyright --project pyproject.toml --pythonpath .venv/bin/python
 	@# The hooks see what git tracks, so there is nothing for them in an unpacked archive.
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
 	    PATH="$(CURDIR)/.venv/bin:$$PATH" SKIP=ruff,ruff-format,pyright .venv/bin/pre-commit run --all-files; fi
