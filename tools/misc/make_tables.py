@@ -103,6 +103,11 @@ def demo_encoders(demo: dict) -> dict:
     return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
 
 
+def plain_networks(demo: dict) -> dict:
+    """Top-1 of the networks of `make demo`, which `--robust` adds networks to."""
+    return {name: row for name, row in demo['robustness'].items() if not name.endswith(', PGD-AT')}
+
+
 BY_MODEL = {
     'MAE ViT-B': '{mae_vit-b_800e}',
     'AEMIM ViT-B': '{aemim_vit-b_800e}',
@@ -137,7 +142,8 @@ TABLES = {
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
-    'demo networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
+    'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
+    'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
@@ -173,9 +179,11 @@ def _table(name: str, page: Path, results: Path) -> str:
     wanted = TABLES[name]
     path = results / f'{wanted.record}.json'
     record = read_record(path)
-    machine, torch = record['machine'], record['versions'].get('torch')
-    where = [', '.join(machine['gpus']) or f'{machine["processor"]}, {machine["threads"]} threads', f'torch {torch}']
-    caption = f'*`{record["command"]}`; {"; ".join([*where, record["date"]])}; [record]({relpath(path, page.parent)}).*'
+    machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
+    threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
+    where = ', '.join(machine['gpus']) or f'{machine["processor"]}, {threads}'
+    link = f'[record]({relpath(path, page.parent)})'
+    caption = f'*`{record["command"]}`; {where}; torch {torch}; {record["date"]}; {link}.*'
     return f'\n\n{markdown_table(wanted.rows(record["values"]), wanted.columns)}\n\n{caption}\n\n'
 
 
