@@ -14,19 +14,8 @@ PACKAGE = Path(aemim_mm.__file__).parent
 # Imports go down only: a room imports rooms that stand below it here.
 ROOMS = (
     *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
-    *(
-        'data_preprocessor',
-        'adapters',
-        'attacks',
-        'replay',
-        'datasets',
-        'checkpoints',
-        'domain',
-        'report',
-        'stack',
-        'quiet',
-    ),
-    *('errors', 'version'),
+    *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'report', 'checkpoints', 'domain', 'stack'),
+    *('quiet', 'errors', 'version'),
 )
 # The method depends on nothing else.
 MAY_IMPORT = {

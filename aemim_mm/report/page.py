@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..checkpoints.files import write_whole
 from . import charts
 from .axes import short
 from .charts import Chart
@@ -138,16 +139,9 @@ def write_report(
     Raises:
         TypeError: A section is not a Chart, a Table or a Panel.
         ValueError: A picture is not uint8 (H, W, 3) or (H, W).
+        UserError: The file cannot be written.
     """
     page = environment().get_template('report.html')
     text = page.render(title=title, summary=summary, facts=facts, sections=sections, next_steps=next_steps)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a rename is atomic only within one file system.
-    draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        draft.write_text(text, encoding='utf-8')
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
+    write_whole(path, text.encode())
+    return Path(path)

@@ -1,11 +1,13 @@
 """The page is well formed, escaped, self-contained and accessible, and is written whole or not at all."""
 
 import re
-from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from aemim_mm.checkpoints import files
+from aemim_mm.errors import UserError
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
 from aemim_mm.report.page import TEMPLATES, unbroken_options
 
@@ -110,14 +112,8 @@ def test_a_failing_section_leaves_the_old_report(tmp_path):
 def test_a_failing_write_leaves_the_old_report(tmp_path, monkeypatch):
     path = report(tmp_path / 'report.html')
     before = path.read_bytes()
-
-    def fail(self, text, **_):
-        with self.open('w') as file:
-            file.write(text[:100])
-        raise OSError('No space left on device')
-
-    monkeypatch.setattr(Path, 'write_text', fail)
-    with pytest.raises(OSError, match='No space left'):
+    monkeypatch.setattr(files.os, 'fsync', mock.Mock(side_effect=OSError(28, 'No space left on device')))
+    with pytest.raises(UserError, match='No space left'):
         report(path, 'other')
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
