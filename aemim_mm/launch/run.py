@@ -16,6 +16,7 @@ from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
+from ..engine.work_dir import held, usable
 from ..errors import UserError
 from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
@@ -89,7 +90,7 @@ def train(
     # What is checked before training:
     check_training(cfg)
     check_optimizer(cfg)
-    with checkpoint_loading(trust_checkpoint):
+    with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
@@ -136,6 +137,7 @@ def test(
     if out:
         cfg.test_evaluator = [*as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
     prepare_data(cfg, ('test_dataloader',), classes)
+    usable(cfg.work_dir)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
