@@ -8,6 +8,7 @@ import torch
 from ..errors import UserError, unknown_name
 from .balls import STARTS, ball_around
 from .budget import Budget, check_whole
+from .gradients import gradients_of
 from .pixels import PIXEL_RANGE, PixelSpace
 
 
@@ -55,7 +56,7 @@ def pgd(
         x_adv.requires_grad_(True)
         with torch.enable_grad():
             value = objective(x_adv)
-        (gradient,) = torch.autograd.grad(value, x_adv)
+        (gradient,) = gradients_of(value, x_adv)
         if observe is not None:
             observe(value.detach(), gradient)
         if momentum:
