@@ -11,11 +11,12 @@ from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
-from ..engine.ranks import sigterm_restored, start_processes
+from ..engine.ranks import bare_model, sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..errors import UserError
+from ..models.compilation import check_compiled
 from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
@@ -89,6 +90,7 @@ def train(
     check_optimizer(cfg)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
+        check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)

@@ -188,9 +188,7 @@ def test_detection_without_mmdet_says_what_to_install(tmp_path, monkeypatch):
     config.write_text('default_scope = "mmdet"\n')
     monkeypatch.setitem(sys.modules, 'aemim_mm.det', None)
     # mmdet is here, so something else is wrong.
-    with pytest.raises(
-        UserError, match='detector.py cannot be read: ModuleNotFoundError: .*aemim_mm.det'
-    ):
+    with pytest.raises(UserError, match='detector.py cannot be read: ModuleNotFoundError: .*aemim_mm.det'):
         load_config(config)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r"needs mmdet.*pip install 'aemim-mm\[det\]'.*aemim-mm\[openmmlab-det\]"):
