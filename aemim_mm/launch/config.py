@@ -17,7 +17,7 @@ from ..datasets.of_config import (
     set_data_root,
     take_simple_layout,
 )
-from ..engine.resumption import set_timeout, wanted_resume
+from ..engine.resumption import set_timeout
 from ..engine.sharding import check_strategy
 from ..errors import UserError
 from .config_errors import reading
@@ -143,12 +143,10 @@ def set_resume(cfg: Config, asked: str | None) -> None:
 
     Args:
         cfg: The config, changed in place.
-        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew, unless torchrun has
-            restarted this job.
+        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew.
     """
-    resume = wanted_resume(asked, cfg.work_dir)
-    if resume:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
+    if asked:
+        cfg.resume, cfg.load_from = True, None if asked == 'auto' else str(asked)
 
 
 def scale_learning_rate(cfg: Config) -> None:

@@ -11,10 +11,12 @@ from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
+from ..engine.backends import guard_backends
 from ..engine.ranks import bare_model, sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
+from ..engine.work_dir import held, usable
 from ..errors import UserError
 from ..models.compilation import check_compiled
 from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
@@ -40,6 +42,7 @@ def build_runner(cfg: Config) -> Runner:
     with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
     keep_parameter_lists_off_screen(runner.logger)
+    guard_backends(runner.visualizer)
     return runner
 
 
@@ -88,7 +91,7 @@ def train(
     # What is checked before training:
     check_training(cfg)
     check_optimizer(cfg)
-    with checkpoint_loading(trust_checkpoint):
+    with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
@@ -136,6 +139,7 @@ def test(
     if out:
         cfg.test_evaluator = [*as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
     prepare_data(cfg, ('test_dataloader',), classes)
+    usable(cfg.work_dir)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
