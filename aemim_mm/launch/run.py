@@ -22,6 +22,7 @@ from ..models.compilation import check_compiled
 from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
+from .ranges import check_ranges
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -34,6 +35,7 @@ def build_runner(cfg: Config) -> Runner:
         raise UserError(
             f'The config {cfg.filename} has no model. Inherit one with _base_, or set model=dict(type=...).'
         )
+    check_ranges(cfg)
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
