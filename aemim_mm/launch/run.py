@@ -12,15 +12,17 @@ from mmengine.runner import Runner
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
 from ..engine.backends import guard_backends
-from ..engine.ranks import sigterm_restored, start_processes
+from ..engine.ranks import bare_model, sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..engine.work_dir import held, usable
 from ..errors import UserError
+from ..models.compilation import check_compiled
 from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
+from .ranges import check_ranges
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -33,6 +35,7 @@ def build_runner(cfg: Config) -> Runner:
         raise UserError(
             f'The config {cfg.filename} has no model. Inherit one with _base_, or set model=dict(type=...).'
         )
+    check_ranges(cfg)
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
@@ -92,6 +95,7 @@ def train(
     check_optimizer(cfg)
     with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
+        check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)

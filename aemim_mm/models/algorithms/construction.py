@@ -26,6 +26,21 @@ class Algorithm(BaseSelfSupervisor):
     neck: nn.Module
     data_preprocessor: AdvDataPreprocessor
 
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.
+
+        The converters of torch and mmengine put stock layers in the place of split ones, and each part back by this
+        method.
+        """
+        for path, split in getattr(module, 'split_layers', {}).items():
+            layer = module.get_submodule(path)
+            if not isinstance(layer, SplitLayer):
+                split_layer(layer, split.split_names)
+                for own in split.split_names:
+                    setattr(layer, f'{own}_adv', getattr(split, f'{own}_adv'))
+                module.split_layers[path] = layer
+        super().add_module(name, module)
+
 
 def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
     """Check what ``AdversarialMIM`` was given.
@@ -68,6 +83,7 @@ def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> N
     adapters = ('norm', 'cls_token') if adapters is None else adapters
     if adapters and not is_split:
         split_adapters(backbone, adapters)
+    _note_split_layers(backbone)
 
 
 def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
@@ -82,3 +98,9 @@ def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
         split_layer(neck.get_submodule(prediction_layer), ('weight', 'bias'))
     if decoder == 'split_norm':
         split_adapters(neck, 'norm')
+    _note_split_layers(neck)
+
+
+def _note_split_layers(part):
+    """Let ``Algorithm.add_module`` find the split layers of a part after they have been replaced."""
+    part.split_layers = {name: layer for name, layer in part.named_modules() if isinstance(layer, SplitLayer)}
