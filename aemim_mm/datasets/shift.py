@@ -16,9 +16,8 @@ from mmpretrain.registry import DATASETS
 
 from ..errors import UserError, unknown_name
 from .corruptions import CORRUPTIONS, check_severity
+from .files import EXTENSIONS
 from .shift_classes import class_folders, imagenet_wnids, labels_of_folders
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 class ShiftedImageNet(CustomDataset):

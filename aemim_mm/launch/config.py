@@ -10,10 +10,19 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
-from ..datasets.of_config import check_data, follow_datasets, paired_evaluators, set_data_root, take_simple_layout
+from ..datasets.classes import check_classes
+from ..datasets.of_config import (
+    check_data,
+    follow_datasets,
+    paired_evaluators,
+    set_data_root,
+    take_simple_layout,
+    use_own_readers,
+)
 from ..engine.resumption import set_timeout, wanted_resume
 from ..engine.sharding import check_strategy
 from ..errors import UserError
+from .channels import check_channels
 
 
 def load_config(
@@ -50,6 +59,7 @@ def load_config(
     check_strategy(cfg)
     if data_root:
         set_data_root(cfg, osp.expanduser(data_root))
+    use_own_readers(cfg)
     take_simple_layout(cfg)
     follow_datasets(cfg, paired)
     if cfg.get('default_scope') == 'mmpretrain':
@@ -112,6 +122,8 @@ def prepare_data(cfg: Config, loaders: Sequence[str], classes: str | None = None
             detector's.
     """
     check_data(cfg, loaders)
+    check_classes(cfg, loaders)
+    check_channels(cfg, loaders)
     if cfg.get('default_scope') == 'mmdet':
         from ..det.coco_config import set_classes
 

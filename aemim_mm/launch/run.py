@@ -16,7 +16,7 @@ from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..errors import UserError
-from .checks import check_batches, check_image_size, check_pretrained, check_start
+from .checks import check_batches, check_data_labels, check_image_size, check_pretrained, check_start
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 
 
@@ -93,6 +93,7 @@ def train(
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)
         check_batches(runner)
+        check_data_labels(runner, ('train', 'val'))
         check_image_size(runner)
         with sigterm_restored():
             runner.train()
@@ -136,5 +137,6 @@ def test(
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
+        check_data_labels(runner, ('test',))
         check_image_size(runner)
         return runner.test()

@@ -32,7 +32,7 @@ def test_any_depth_in_sorted_order(tmp_path, names):
 
 
 def test_all_kinds_in_both_cases_and_nothing_else(tmp_path):
-    kinds = ['jpg', 'jpeg', 'png', 'bmp', 'tif', 'tiff', 'webp']
+    kinds = ['jpg', 'jpeg', 'png', 'bmp', 'tif', 'tiff', 'webp', 'ppm', 'pgm']
     wanted = [f'a.{kind}' for kind in kinds] + [f'B.{kind.upper()}' for kind in kinds] + ['c.JpEg', 'd.e.jpg']
     touch(tmp_path, *wanted, 'a.txt', 'jpg', 'a.jpg.part', 'a.gif', '.a.jpg', '._a.jpg', '.hidden/a.jpg', 'x/.y/a.jpg')
     assert listed(tmp_path) == sorted(wanted)
@@ -111,5 +111,5 @@ def test_empty_folder(tmp_path):
     touch(tmp_path, 'a.txt', 'x/b.TXT', 'x/c.gif', 'LICENSE', '.d.jpg')
     message = error_of(tmp_path)
     assert f'no image in {tmp_path}' in message
-    assert '.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp (upper case too)' in message
+    assert '.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp, .ppm, .pgm (upper case too)' in message
     assert 'saw 4 other files (most: 2 .txt' in message
