@@ -55,7 +55,9 @@ def _classes_of(dataset: dict) -> tuple[str, list] | None:
     classes = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes')
     if isinstance(classes, str):
         classes = mmengine.list_from_file(osp.expanduser(classes))
-    return folder, list(classes or class_folders(folder, EXPECTED, None))
+    folders = class_folders(folder, EXPECTED, None)
+    # Names for people do not say which folders there are.
+    return folder, list(classes) if set(classes or ()) & set(folders) else folders
 
 
 def check_labels(dataset: object, model: Any) -> None:
@@ -69,11 +71,19 @@ def check_labels(dataset: object, model: Any) -> None:
         model: A model; without ``head.num_classes``, nothing is checked.
 
     Raises:
-        UserError: A label is too large or negative, or the class folders are not as many as the classes.
+        UserError: A label is too large or negative, or the class folders are not as many as the classes; or the data
+            preprocessor, which encodes the labels for mixup, has another number of classes.
     """
     count = getattr(getattr(model, 'head', None), 'num_classes', None)
     if not isinstance(count, int):
         return
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    encoded = getattr(preprocessor, 'num_classes', None) if getattr(preprocessor, 'to_onehot', False) else None
+    if encoded not in (None, count):
+        raise UserError(
+            f'data_preprocessor.num_classes is {encoded}, but model.head.num_classes is {count}. Set both to the number '
+            'of classes, since mixup and cutmix encode the labels by the first.'
+        )
     for part in inner_datasets(dataset):
         fix = 'Set model.head.num_classes and data_preprocessor.num_classes to the number of classes, or correct the '
         folders = getattr(part, 'folder_to_idx', None)

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmpretrain.registry import DATASETS as CLASSIFICATION
 
 from ..checkpoints.fit import check_checkpoint
+from ..datasets.classes import check_labels
 from ..datasets.shift import ShiftedImageNet
 from ..engine.ranks import on_main
 from ..errors import UserError
@@ -52,6 +53,7 @@ def _check_classes(setup: Setup, dataset) -> None:
     model = setup.model
     if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
         raise UserError(f'{type(model).__name__} is no classifier. Take a config with model type ImageClassifier.')
+    check_labels(dataset, model)
     setup.classes = getattr(model.head, 'num_classes', None)
     known = len(dataset.metainfo.get('classes') or ())
     if setup.classes and known and setup.classes != known:

@@ -79,13 +79,16 @@ def test_built_from_a_config(tmp_path, write):
 
 @pytest.mark.parametrize(
     'step',
-    [{'type': 'LoadImageFromFile', 'to_float32': True}, LoadImageFromFile(to_float32=True)],
+    [
+        {'type': 'LoadImageFromFile', 'to_float32': True, 'color_type': 'grayscale'},
+        LoadImageFromFile(to_float32=True, color_type='grayscale'),
+    ],
     ids=['config', 'object'],
 )
 def test_opencv_loading_is_replaced(tmp_path, step):
     touch(tmp_path, 'a.jpg')
     (loading,) = UnlabelledFolder(str(tmp_path), pipeline=[step]).pipeline.transforms
-    assert type(loading) is LoadWholeImage and loading.to_float32
+    assert type(loading) is LoadWholeImage and loading.to_float32 and loading.color_type == 'grayscale'
 
 
 def error_of(folder, **kwargs):

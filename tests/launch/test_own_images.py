@@ -172,3 +172,6 @@ def test_labels_out_of_range(labelled, split):
         start(labelled, f'{split}_dataloader.dataset.ann_file=list.txt', f'experiment_name=range_{split}')
     with pytest.raises(UserError, match=f'{labelled}/train has 3 classes, but model.head.num_classes is 2'):
         start(labelled, 'model.head.num_classes=2', f'experiment_name=count_{split}')
+    with pytest.raises(UserError, match='data_preprocessor.num_classes is 4, but model.head.num_classes is 3'):
+        options = ['data_preprocessor.num_classes=4', 'data_preprocessor.to_onehot=True']
+        start(labelled, *options, f'experiment_name=encoded_{split}')
