@@ -81,8 +81,8 @@ def check_labels(dataset: object, model: Any) -> None:
     encoded = getattr(preprocessor, 'num_classes', None) if getattr(preprocessor, 'to_onehot', False) else None
     if encoded not in (None, count):
         raise UserError(
-            f'data_preprocessor.num_classes is {encoded}, but model.head.num_classes is {count}. Set both to the number '
-            'of classes, since mixup and cutmix encode the labels by the first.'
+            f'data_preprocessor.num_classes is {encoded}, but model.head.num_classes is {count}. Set both to the '
+            'number of classes, since mixup and cutmix encode the labels by the first.'
         )
     for part in inner_datasets(dataset):
         fix = 'Set model.head.num_classes and data_preprocessor.num_classes to the number of classes, or correct the '

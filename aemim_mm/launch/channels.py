@@ -27,7 +27,7 @@ def check_channels(cfg: Config, loaders: Sequence[str]) -> None:
     for field, found in _numbers(cfg, loaders):
         if found != count:
             raise UserError(
-                f'model.backbone takes images of {count} channels, but {field}. All take 3, or all take 1 with '
+                f'model.backbone.in_channels is {count}, but {field}. All take 3, or all take 1 with '
                 "color_type='grayscale' of LoadWholeImage, as in configs/aemim_vit-b_folder-grey.py; images of more "
                 'channels cannot be loaded.'
             )

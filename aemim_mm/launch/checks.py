@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -10,6 +11,16 @@ from ..checkpoints.fit import check_checkpoint
 from ..datasets.classes import check_labels
 from ..engine.ranks import bare_model
 from ..errors import UserError
+
+
+def check_training(cfg: Config) -> None:
+    """Raise a UserError if a config lacks what a training needs."""
+    missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(name)]
+    if missing:
+        raise UserError(
+            f'The config {cfg.filename} has no {" and no ".join(missing)}, so it cannot train. Inherit a config of a '
+            'training with _base_, or add the fields.'
+        )
 
 
 def check_start(runner: Runner, need: str, trusted: bool = False) -> None:

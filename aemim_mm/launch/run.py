@@ -16,29 +16,35 @@ from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..errors import UserError
-from .checks import check_batches, check_data_labels, check_image_size, check_pretrained, check_start
+from .checks import (
+    check_batches,
+    check_data_labels,
+    check_image_size,
+    check_pretrained,
+    check_start,
+    check_training,
+)
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
+from .config_errors import building
 
 
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner from a config; without CUDA, several processes communicate by gloo.
 
     Raises:
-        UserError: The config has a field that nothing takes.
+        UserError: A part of the config cannot be built.
     """
+    if not cfg.get('model'):
+        raise UserError(
+            f'The config {cfg.filename} has no model. Inherit one with _base_, or set model=dict(type=...).'
+        )
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-    try:
-        build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+    build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+    with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
-    except TypeError as error:
-        if 'unexpected keyword argument' not in str(error):
-            raise
-        raise UserError(
-            f'The config has a field that nothing takes: {error}. Correct its name, in the config or in --cfg-options.'
-        ) from error
     keep_parameter_lists_off_screen(runner.logger)
     return runner
 
@@ -86,16 +92,18 @@ def train(
     set_resume(cfg, resume)
     prepare_data(cfg, ('train_dataloader', 'val_dataloader'), classes)
     # What is checked before training:
+    check_training(cfg)
     check_optimizer(cfg)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)
-        check_batches(runner)
-        check_data_labels(runner, ('train', 'val'))
+        with building(cfg):
+            check_batches(runner)
+            check_data_labels(runner, ('train', 'val'))
         check_image_size(runner)
-        with sigterm_restored():
+        with sigterm_restored(), building(cfg):
             runner.train()
     return runner
 
@@ -137,6 +145,7 @@ def test(
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
-        check_data_labels(runner, ('test',))
         check_image_size(runner)
-        return runner.test()
+        with building(cfg):
+            check_data_labels(runner, ('test',))
+            return runner.test()

@@ -76,8 +76,8 @@ def test_one_channel_from_the_files_to_the_exports(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('option', 'words'),
     [
-        ('model.backbone.in_channels=3', 'takes images of 3 channels, but model.neck.in_chans is 1'),
-        ('model.neck.in_chans=3', 'takes images of 1 channels, but model.neck.in_chans is 3'),
+        ('model.backbone.in_channels=3', 'model.backbone.in_channels is 3, but model.neck.in_chans is 1'),
+        ('model.neck.in_chans=3', 'model.backbone.in_channels is 1, but model.neck.in_chans is 3'),
         ('model.head.in_channels=3', 'model.head.in_channels is 3'),
         ('data_preprocessor.mean=[1,2,3]', 'data_preprocessor.mean has 3 values'),
         ('data_preprocessor.to_rgb=True', 'data_preprocessor.to_rgb swaps 3'),
