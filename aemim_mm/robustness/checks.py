@@ -53,7 +53,6 @@ def _check_classes(setup: Setup, dataset) -> None:
     model = setup.model
     if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
         raise UserError(f'{type(model).__name__} is no classifier. Take a config with model type ImageClassifier.')
-    check_labels(dataset, model)
     setup.classes = getattr(model.head, 'num_classes', None)
     known = len(dataset.metainfo.get('classes') or ())
     if setup.classes and known and setup.classes != known:
@@ -61,6 +60,7 @@ def _check_classes(setup: Setup, dataset) -> None:
             f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
             'it was trained with, or name its data folder with --data-root DIR.'
         )
+    check_labels(dataset, model)
 
 
 def _identity(dataset) -> tuple:

@@ -170,8 +170,11 @@ def test_labels_out_of_range(labelled, split):
     words = f'{labelled}/{split}/emu/a.webp has the label 3 .*model.head.num_classes is 3: labels are 0 to 2. Set'
     with pytest.raises(UserError, match=words):
         start(labelled, f'{split}_dataloader.dataset.ann_file=list.txt', f'experiment_name=range_{split}')
+
+
+def test_numbers_of_classes_that_differ(labelled):
     with pytest.raises(UserError, match=f'{labelled}/train has 3 classes, but model.head.num_classes is 2'):
-        start(labelled, 'model.head.num_classes=2', f'experiment_name=count_{split}')
+        start(labelled, 'model.head.num_classes=2', 'experiment_name=head')
     with pytest.raises(UserError, match='data_preprocessor.num_classes is 4, but model.head.num_classes is 3'):
         options = ['data_preprocessor.num_classes=4', 'data_preprocessor.to_onehot=True']
-        start(labelled, *options, f'experiment_name=encoded_{split}')
+        start(labelled, *options, 'experiment_name=encoded')
