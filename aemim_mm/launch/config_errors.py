@@ -10,11 +10,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, Registry, build_from_cfg
 from mmengine.runner import Runner
+from mmengine.visualization.vis_backend import BaseVisBackend
 
 from ..errors import UserError, did_you_mean
 
 # What wrong values of a config raise in the classes that are built from it. Other exceptions are bugs.
-WRONG_VALUE = (KeyError, TypeError, ValueError, AssertionError)
+WRONG_VALUE = (KeyError, TypeError, ValueError, AssertionError, ImportError)
 FIX = 'Correct it in the config or with --cfg-options.'
 
 
@@ -53,10 +54,15 @@ def building(cfg: Config) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except WRONG_VALUE as error:
-        parts = [part for frame, _ in traceback.walk_tb(error.__traceback__) if (part := _part(frame))]
-        if not parts:
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        parts = [part for frame in frames if (part := _part(frame))]
+        # Each logging backend has exceptions of its own.
+        logging = any(frame.f_code.co_filename == inspect.getfile(BaseVisBackend) for frame in frames)
+        if not parts or not (logging or isinstance(error, WRONG_VALUE)):
             raise
+        if logging:
+            parts.append(('visualizer.vis_backends', None, None))
         fields = (field for _, part, _ in reversed(parts) if (field := _field(cfg, part)))
         name, part, registry = parts[-1]
         fault = _fault(error, next(fields, name), part, registry)

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
+from ..engine.backends import guard_backends
 from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
@@ -46,6 +47,7 @@ def build_runner(cfg: Config) -> Runner:
     with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
     keep_parameter_lists_off_screen(runner.logger)
+    guard_backends(runner.visualizer)
     return runner
 
 
