@@ -56,7 +56,7 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
         extensions: tuple = EXTENSIONS,
         **kwargs,
     ):
-        if not (data_root or data_prefix):
+        if not (data_root or data_prefix or kwargs.get('ann_file')):
             raise UserError('UnlabelledFolder got no folder. Expected: DIR/any/depth/*.jpg, set by --data-root DIR.')
         super().__init__(
             data_root=osp.expanduser(data_root),
