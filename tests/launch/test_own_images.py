@@ -142,6 +142,16 @@ def test_a_config_of_mmpretrain_reads_class_folders_safely(labelled):
         start(labelled, 'experiment_name=test', run=launch.test, checkpoint=labelled / 'work/epoch_1.pth')
 
 
+def test_another_labelled_data_set_names_a_broken_file_from_its_worker(labelled):
+    (labelled / 'meta').mkdir()
+    (labelled / 'meta/train.txt').write_text('cat/a.webp 0\ndog/a.webp 1\nemu/a.webp 2\n')
+    content = (labelled / 'train/dog/a.webp').read_bytes()
+    (labelled / 'train/dog/a.webp').write_bytes(content[: len(content) // 2])
+    options = ['train_dataloader.dataset.type=ImageNet', 'train_dataloader.dataset.split=train']
+    with pytest.raises(UserError, match=f'Cannot read the image {labelled}/train/dog/a.webp'):
+        start(labelled, *options, 'train_dataloader.num_workers=1', 'experiment_name=worker')
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'words'),
     [
