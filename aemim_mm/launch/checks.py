@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from ..checkpoints.fit import check_checkpoint
 from ..datasets.classes import check_labels
@@ -35,8 +35,6 @@ def check_start(runner: Runner, need: str, trusted: bool = False) -> None:
         UserError: It does not fit.
     """
     path = runner._load_from
-    if runner._resume and path is None:
-        path = find_latest_checkpoint(runner.work_dir)
     if path:
         report = check_checkpoint(bare_model(runner.model), path, 'same' if runner._resume else need, trusted=trusted)
         print_log(f'{path} is loaded: {report}', logger='current')

@@ -19,7 +19,7 @@ from ..datasets.of_config import (
     take_simple_layout,
     use_own_readers,
 )
-from ..engine.resumption import set_timeout, wanted_resume
+from ..engine.resumption import set_timeout
 from ..engine.sharding import check_strategy
 from ..errors import UserError
 from .channels import check_channels
@@ -149,12 +149,10 @@ def set_resume(cfg: Config, asked: str | None) -> None:
 
     Args:
         cfg: The config, changed in place.
-        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew, unless torchrun has
-            restarted this job.
+        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew.
     """
-    resume = wanted_resume(asked, cfg.work_dir)
-    if resume:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
+    if asked:
+        cfg.resume, cfg.load_from = True, None if asked == 'auto' else str(asked)
 
 
 def scale_learning_rate(cfg: Config) -> None:

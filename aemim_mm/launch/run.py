@@ -16,6 +16,7 @@ from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
+from ..engine.work_dir import held, usable
 from ..errors import UserError
 from .checks import (
     check_batches,
@@ -96,7 +97,7 @@ def train(
     # What is checked before training:
     check_training(cfg)
     check_optimizer(cfg)
-    with checkpoint_loading(trust_checkpoint):
+    with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
@@ -144,6 +145,7 @@ def test(
     if out:
         cfg.test_evaluator = [*as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
     prepare_data(cfg, ('test_dataloader',), classes)
+    usable(cfg.work_dir)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
