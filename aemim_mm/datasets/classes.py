@@ -52,12 +52,12 @@ def _classes_of(dataset: dict) -> tuple[str, list] | None:
     listed = has_list(dataset) if kind == 'ImageNet' else dataset.get('ann_file')
     if kind not in ('LabelledFolder', 'ImageNet') or listed or not is_local(folder) or not osp.isdir(folder):
         return None
-    classes = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes')
-    if isinstance(classes, str):
-        classes = mmengine.list_from_file(osp.expanduser(classes))
+    names = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or []
+    if isinstance(names, str):
+        names = mmengine.list_from_file(osp.expanduser(names))
     folders = class_folders(folder, EXPECTED, None)
     # Names for people do not say which folders there are.
-    return folder, list(classes) if set(classes or ()) & set(folders) else folders
+    return folder, list(names) if set(names) & set(folders) else folders
 
 
 def check_labels(dataset: object, model: Any) -> None:

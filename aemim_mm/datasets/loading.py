@@ -49,9 +49,9 @@ class LoadWholeImage(BaseTransform):
         backend_args: Arguments of mmengine's file backend.
         color_type: ``'color'`` for ``img`` (H, W, 3), BGR, or ``'grayscale'`` for (H, W). With the suffix
             ``_ignore_orientation``, the image is not rotated by its EXIF orientation.
-        max_pixels: Height x width of the largest image to decode. Decoding takes up to 11 bytes of memory a pixel in
-            each worker: 1 GB for the default, 89 megapixels, from which on Pillow warns of decompression bombs. Pillow
-            itself refuses twice as many.
+        max_pixels: Height x width of the largest image to decode. Decoding takes 10 bytes a pixel in each worker: 4
+            in Pillow, and 3 in each of two arrays. Default: 89 megapixels, from which on Pillow warns of decompression
+            bombs. Pillow itself refuses twice as many.
 
     Raises:
         UserError: An unknown ``color_type``.
