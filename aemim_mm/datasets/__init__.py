@@ -1,6 +1,7 @@
 from .corruptions import Corrupt, CropBorder
 from .demo import DemoFashionMNIST
 from .image_folder import UnlabelledFolder
+from .labelled_folder import LabelledFolder
 from .loading import LoadWholeImage, UnreadableImageError
 from .shift import ImageNetA, ImageNetC, ImageNetR, ImageNetSketch, ImageNetV2, StylizedImageNet
 from .shift_labels import ImageNetReaL, ObjectNet
@@ -15,6 +16,7 @@ __all__ = [
     'ImageNetReaL',
     'ImageNetSketch',
     'ImageNetV2',
+    'LabelledFolder',
     'LoadWholeImage',
     'ObjectNet',
     'StylizedImageNet',

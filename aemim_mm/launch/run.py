@@ -19,7 +19,14 @@ from ..engine.sharding import check_optimizer
 from ..engine.work_dir import held, usable
 from ..errors import UserError
 from ..models.compilation import check_compiled
-from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
+from .checks import (
+    check_batches,
+    check_data_labels,
+    check_image_size,
+    check_pretrained,
+    check_start,
+    check_training,
+)
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
 from .ranges import check_ranges
@@ -101,6 +108,7 @@ def train(
         check_start(runner, 'encoder', trust_checkpoint)
         with building(cfg):
             check_batches(runner)
+            check_data_labels(runner, ('train', 'val'))
         check_image_size(runner)
         with sigterm_restored(), building(cfg):
             runner.train()
@@ -147,4 +155,5 @@ def test(
         check_start(runner, 'all', trust_checkpoint)
         check_image_size(runner)
         with building(cfg):
+            check_data_labels(runner, ('test',))
             return runner.test()

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmpretrain.registry import DATASETS as CLASSIFICATION
 
 from ..checkpoints.fit import check_checkpoint
+from ..datasets.classes import check_labels
 from ..datasets.shift import ShiftedImageNet
 from ..engine.ranks import on_main
 from ..errors import UserError
@@ -59,6 +60,7 @@ def _check_classes(setup: Setup, dataset) -> None:
             f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
             'it was trained with, or name its data folder with --data-root DIR.'
         )
+    check_labels(dataset, model)
 
 
 def _identity(dataset) -> tuple:
