@@ -1,6 +1,7 @@
 """The exception for bad input, and parts of its messages."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(ValueError):
@@ -30,3 +31,9 @@ def first_of(names: Iterable, limit: int = 5) -> str:
     names = [str(name) for name in names]
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known names that are near to a wrong one, or an empty string."""
+    near = get_close_matches(name, list(known), 3, 0.7)
+    return f' Did you mean {" or ".join(near)}?' if near else ''

@@ -64,7 +64,7 @@ def print_devices():
         return
     for index in range(torch.cuda.device_count()):
         name, memory = torch.cuda.get_device_name(index), torch.cuda.get_device_properties(index).total_memory
-        bf16 = 'yes' if torch.cuda.get_device_capability(index) >= (8, 0) else 'no: use fp16 (--amp float16) or fp32'
+        bf16 = 'yes' if torch.cuda.get_device_capability(index) >= (8, 0) else 'no; docs/usage.md, --amp, has float16'
         print(f'cuda:{index}: {name}, {memory / 2**30:.0f} GiB, bfloat16: {bf16}')
     if not torch.cuda.is_available():
         print(f'cuda: none{"" if torch.version.cuda else " (this torch is built without it)"}')

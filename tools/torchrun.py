@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
+from uuid import uuid4
 
 
 def main() -> int:
@@ -20,8 +20,8 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    # A restart resumes only from a checkpoint that is newer than this.
-    os.environ['AEMIM_JOB_STARTED'] = str(time.time())
+    # A restart resumes only from a checkpoint of its own job.
+    os.environ['AEMIM_JOB'] = uuid4().hex
     with tempfile.TemporaryDirectory() as folder:
         # torchrun does not report the exit codes of processes to which it has sent a signal.
         saved = Path(folder, 'saved')

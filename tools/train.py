@@ -43,7 +43,7 @@ def parse_args() -> dict:
         dest='options',
         nargs='+',
         metavar='KEY=VALUE',
-        help='change the config, e.g. model.adv_weight=0.5 model.data_preprocessor.eps=4',
+        help='change the config, e.g. model.adv_weight=0.5 data_preprocessor.eps=4',
     )
     parser.add_argument(
         '--trust-checkpoint',

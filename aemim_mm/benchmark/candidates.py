@@ -89,8 +89,6 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
             f'{config} has no train_dataloader or no optim_wrapper, so it has no training step to measure. Choose a '
             'config of a training.'
         )
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     loader = cfg.train_dataloader
     loader.batch_size = batch_size
     if device.type == 'cpu':  # Worker processes would compete with the step for the cores.

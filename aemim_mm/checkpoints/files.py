@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import os.path as osp
+import re
 import shutil
 from contextlib import suppress
 from glob import escape, glob
@@ -17,6 +18,8 @@ from .reading import RefusedError, read_checkpoint
 CHECKSUM = '.sha256'
 PART = '.part'
 POINTER = 'last_checkpoint'
+# A checkpoint and its number, such as epoch_3.pth.
+NUMBERED = re.compile(r'(.*?)(\d+)\.pth')
 
 
 def write_whole(path: str | os.PathLike, content: bytes, checksum: bool = False) -> None:
@@ -116,8 +119,7 @@ def damage(path: str, *, trusted: bool = False) -> str | None:
     if not osp.isfile(path):
         return 'is missing'
     if osp.isfile(path + CHECKSUM):
-        with open(path + CHECKSUM) as stream:
-            expected = stream.read().split(' ')[0]
+        expected = _text(path + CHECKSUM).split(' ')[0]
         return None if _sha256(path) == expected else f'is truncated or corrupt: it does not match {path}{CHECKSUM}'
     try:
         read_checkpoint(path, trusted=trusted)
@@ -136,44 +138,87 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def latest_intact(work_dir: str, *, trusted: bool = False) -> str | None:
+def latest_intact(work_dir: str, out_dir: str | None = None, *, trusted: bool = False) -> str | None:
     """Find the checkpoint to resume from.
 
-    This is the one that ``last_checkpoint`` names. If it is damaged, it is the newest intact one beside it.
+    This is the one that ``last_checkpoint`` names, in the run's own folders: a copied or moved work directory holds the
+    path of its original. If it is damaged, or nothing names one, it is the one with the highest number that is intact.
 
     Args:
         work_dir: The work directory of a run.
+        out_dir: Where the run saves checkpoints. Default: ``work_dir``.
         trusted: As in :func:`read_checkpoint`.
 
     Returns:
         A path; None if no checkpoint has been saved yet.
 
     Raises:
-        UserError: There are checkpoints, but none is intact.
+        UserError: There are checkpoints, but none is intact; or ``last_checkpoint`` names a file in another folder, and
+            there is none here.
     """
-    pointer = osp.join(work_dir, POINTER)
-    if not osp.isfile(pointer):
-        return None
-    with open(pointer) as stream:
-        named = stream.read().strip()
-    # After a work directory has been moved, last_checkpoint still holds the old path.
-    latest = named if osp.isfile(named) else osp.join(work_dir, osp.basename(named))
+    folder, named = out_dir or work_dir, ''
+    if osp.isfile(osp.join(work_dir, POINTER)):
+        named = _text(osp.join(work_dir, POINTER)).strip()
+    latest = osp.join(folder, osp.basename(named)) if named else None
+    candidates = ([latest] if latest else []) + _before(folder, latest)
+    if named and not osp.isfile(str(latest)) and osp.isfile(named):
+        foreign = f'{osp.join(work_dir, POINTER)} names {named}, which is not in {folder}'
+        if candidates == [latest]:
+            raise UserError(f'{foreign}, and no checkpoint is there. To resume from that file: --resume {named}')
     failures = []
-    for path in [latest, *_before(latest)]:
+    for path in candidates:
         wrong = damage(path, trusted=trusted)
         if wrong is None:
             for failure in failures:
                 print_log(f'{failure}. Going on from the one before, {path}', 'current', logging.WARNING)
+            if not named:
+                print_log(f'{work_dir} has no {POINTER}. Going on from {path}', 'current', logging.WARNING)
             return path
         failures.append(f'The checkpoint {path} {wrong}')
-    raise UserError(
-        f'No checkpoint of {work_dir} is intact. {". ".join(failures)}. Take a copy with --resume CHECKPOINT, or start '
-        'again in another --work-dir.'
-    )
+    if failures:
+        raise UserError(
+            f'No checkpoint of {work_dir} is intact. {". ".join(failures)}. Take a copy with --resume CHECKPOINT, or '
+            'start again in another --work-dir.'
+        )
+    return None
 
 
-def _before(latest: str):
-    """The other checkpoints of this folder, newest first, without those of the best score, which hold no optimizer."""
-    paths = glob(osp.join(escape(osp.dirname(latest)), '*.pth'))
-    names = (path for path in paths if path != latest and not osp.basename(path).startswith('best_'))
-    return sorted(names, key=os.path.getmtime, reverse=True)
+def numbered(folder: str) -> dict[str, tuple[str, int]]:
+    """Find the checkpoints of a folder that a run can resume from.
+
+    Returns:
+        Path to its kind and number, such as ``('epoch_', 3)``. Checkpoints of the best score hold no optimizer and are
+        left out.
+    """
+    names = ((path, NUMBERED.fullmatch(osp.basename(path))) for path in glob(osp.join(escape(folder), '*.pth')))
+    return {path: (name[1], int(name[2])) for path, name in names if name and not name[1].startswith('best_')}
+
+
+def _before(folder: str, latest: str | None) -> list[str]:
+    """The checkpoints before ``latest``, or all, newest first. Times say nothing: a clock may be set back."""
+    found = numbered(folder)
+    kind, number = found.pop(latest, None) or _kind(latest)
+    found = {path: each for path, each in found.items() if each[0] != kind or each[1] < number}
+    if len({each[0] for each in found.values()}) > 1:
+        # Epochs and iterations: SIGTERM saves iter_N.pth between two epochs.
+        return sorted(found, key=_iteration, reverse=True)
+    return sorted(found, key=lambda path: found[path][1], reverse=True)
+
+
+def _kind(path: str | None) -> tuple[str | None, int]:
+    name = NUMBERED.fullmatch(osp.basename(path or ''))
+    return (name[1], int(name[2])) if name else (None, 0)
+
+
+def _iteration(path: str) -> int:
+    """Return the iteration of a checkpoint, and -1 for a file that cannot be read."""
+    try:
+        return int(read_checkpoint(path)['meta']['iter'])
+    except (UserError, KeyError, TypeError, ValueError):
+        return -1
+
+
+def _text(path: str) -> str:
+    """Read a small text file. What is not UTF-8 becomes a letter that no file name or checksum has."""
+    with open(path, encoding='utf-8', errors='replace') as stream:
+        return stream.read()

@@ -5,6 +5,7 @@ Here they are a function of (seed, rank, iteration), so no random state has to b
 position in the epoch.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -96,7 +97,7 @@ def outlive_sigterm(worker: int, *, before: Callable | None = None) -> None:
     """Make a data loader's worker ignore SIGTERM unless the training process sends it.
 
     Clusters send SIGTERM to every process of a job. The training process still needs its workers to finish the
-    iteration.
+    iteration. Where the system does not tell who sent a signal (macOS, Windows), SIGTERM ends the worker.
 
     Args:
         worker: The number of the worker.
@@ -104,7 +105,11 @@ def outlive_sigterm(worker: int, *, before: Callable | None = None) -> None:
     """
     if before:
         before(worker)
-    parent = os.getppid()
+    training = multiprocessing.parent_process()
+    if not hasattr(signal, 'sigwaitinfo') or training is None:
+        return
+    # Not os.getppid(): that is the fork server under the start method "forkserver".
+    parent = training.pid
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def wait():

@@ -4,17 +4,22 @@ import errno
 import os
 import os.path as osp
 from numbers import Real
+from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ..checkpoints.files import CHECKSUM, POINTER, damage, latest_intact
 from ..errors import UserError
 from .ranks import TIMEOUT, on_main
+from .work_dir import warn_of_earlier_run
 
 LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
-# tools/torchrun.py sets this environment variable to the start time of the job, in seconds since 1970.
-JOB_STARTED = 'AEMIM_JOB_STARTED'
+# tools/torchrun.py sets this environment variable to a name of the job, which a restart keeps.
+JOB = 'AEMIM_JOB'
+# The name of the job that has written last_checkpoint.
+JOB_MARKER = f'{POINTER}.job'
 # Parts of the error messages of torch.distributed for a lost process.
 LOST = ('Connection closed by peer', 'Connection reset by peer', 'Timed out waiting', 'Broken pipe', 'NCCL')
 
@@ -49,53 +54,60 @@ def set_timeout(cfg: Config) -> None:
     cfg.merge_from_dict({'env_cfg.dist_cfg': {'backend': 'nccl', **settings, 'timeout': timeout}})
 
 
-def wanted_resume(asked: str | None, work_dir: str) -> str | None:
-    """Choose what to resume.
-
-    Args:
-        asked: What the user asked for: a path, ``'auto'`` or None.
-        work_dir: The work directory of the run.
-
-    Returns:
-        ``'auto'`` if torchrun has restarted this job and the job has saved a checkpoint; otherwise ``asked``.
-    """
-    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) == 0:
-        return asked
-    pointer = osp.join(work_dir, POINTER)
-    saved = osp.isfile(pointer) and osp.getmtime(pointer) >= float(os.environ.get(JOB_STARTED, 0))
-    return 'auto' if saved else asked
-
-
 def choose_checkpoint(runner: Runner, trusted: bool = False) -> None:
     """Set the intact checkpoint that the runner resumes from, the same on all ranks.
+
+    After a restart by torchrun, this is the latest one of this job, if it has saved any.
 
     Raises:
         UserError: The checkpoint that the user named is damaged, or no checkpoint of the work directory is intact.
     """
-    if not runner._resume:
-        return
 
     def choose():
+        if _saved_by_this_job(runner.work_dir):
+            return True, latest_intact(runner.work_dir, _out_dir(runner), trusted=trusted)
         path = runner._load_from
+        if not runner._resume:
+            warn_of_earlier_run(_out_dir(runner))
+            return False, path
         if path is None:
-            return latest_intact(runner.work_dir, trusted=trusted)
+            return True, latest_intact(runner.work_dir, _out_dir(runner), trusted=trusted)
         # A file without a checksum is checked later, when it is read.
         wrong = damage(path) if osp.isfile(f'{path}{CHECKSUM}') else None
         if wrong:
             raise UserError(f'The checkpoint {path} {wrong}. Take another one, or copy it again.')
-        return path
+        return True, path
 
-    runner._load_from = on_main(choose)
+    runner._resume, runner._load_from = on_main(choose)
+    if runner._load_from is None:
+        # mmengine would look for last_checkpoint once more.
+        runner._resume = False
 
 
-def known_failure(error: Exception) -> str | None:
-    """Return a message for a full disk or a lost process, which are no bugs; None for other errors."""
+def _saved_by_this_job(work_dir: str) -> bool:
+    """Whether torchrun has restarted this job, and the job has saved a checkpoint."""
+    marker = osp.join(work_dir, JOB_MARKER)
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) == 0 or not osp.isfile(marker):
+        return False
+    return Path(marker).read_text(encoding='utf-8', errors='replace') == os.environ.get(JOB)
+
+
+def _out_dir(runner: Runner) -> str:
+    """Where the runner's checkpoint hook saves: the work directory, or a folder of its name in ``out_dir``."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    out_dir = getattr(hook, 'out_dir', None)
+    return osp.join(out_dir, osp.basename(runner.work_dir.rstrip(osp.sep))) if out_dir else runner.work_dir
+
+
+def known_failure(error: Exception) -> tuple[str, int] | None:
+    """Return the message and the exit code for a full disk or a lost process; None for other errors."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f'the disk is full: {error}. Checkpoints are unchanged: make room, and go on with --resume.'
+        return f'the disk is full: {error}. Checkpoints are unchanged: make room, and go on with --resume.', 2
     if int(os.environ.get('WORLD_SIZE', 1)) > 1 and any(sign in str(error) for sign in LOST):
         reason = str(error).splitlines()[0]
-        return (
+        message = (
             f'rank {os.environ["RANK"]}: another process ended, or did not answer within env_cfg.dist_cfg.timeout '
             f'({reason}). Go on with --resume.'
         )
+        return message, 1
     return None

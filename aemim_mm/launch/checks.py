@@ -2,12 +2,23 @@
 
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from ..checkpoints.fit import check_checkpoint
 from ..engine.ranks import bare_model
 from ..errors import UserError
+
+
+def check_training(cfg: Config) -> None:
+    """Raise a UserError if a config lacks what a training needs."""
+    missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(name)]
+    if missing:
+        raise UserError(
+            f'The config {cfg.filename} has no {" and no ".join(missing)}, so it cannot train. Inherit a config of a '
+            'training with _base_, or add the fields.'
+        )
 
 
 def check_start(runner: Runner, need: str, trusted: bool = False) -> None:
@@ -22,8 +33,6 @@ def check_start(runner: Runner, need: str, trusted: bool = False) -> None:
         UserError: It does not fit.
     """
     path = runner._load_from
-    if runner._resume and path is None:
-        path = find_latest_checkpoint(runner.work_dir)
     if path:
         report = check_checkpoint(bare_model(runner.model), path, 'same' if runner._resume else need, trusted=trusted)
         print_log(f'{path} is loaded: {report}', logger='current')

@@ -1,6 +1,5 @@
 """Read a config file, and change it as the caller asks."""
 
-import argparse
 import importlib.util
 import os.path as osp
 from collections.abc import Sequence
@@ -8,12 +7,21 @@ from os import PathLike
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from ..datasets.of_config import check_data, follow_datasets, paired_evaluators, set_data_root, take_simple_layout
-from ..engine.resumption import set_timeout, wanted_resume
+from ..datasets.of_config import (
+    LOADERS,
+    check_data,
+    follow_datasets,
+    paired_evaluators,
+    set_data_root,
+    take_simple_layout,
+)
+from ..engine.resumption import set_timeout
 from ..engine.sharding import check_strategy
 from ..errors import UserError
+from .config_errors import reading
+from .options import merge_options
 
 
 def load_config(
@@ -41,8 +49,8 @@ def load_config(
         raise UserError(f'There is no config {path}. configs/metafile.yml lists the configs of this project.')
     cfg = _read_config(path)
     paired = paired_evaluators(cfg)
-    if options:
-        _merge_options(cfg, list(options))
+    _one_data_preprocessor(cfg)
+    merge_options(cfg, options or ())
     cfg.launcher = launcher
     name = osp.splitext(osp.basename(path))[0]
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or osp.join('work_dirs', name))
@@ -52,51 +60,61 @@ def load_config(
         set_data_root(cfg, osp.expanduser(data_root))
     take_simple_layout(cfg)
     follow_datasets(cfg, paired)
-    if cfg.get('default_scope') == 'mmpretrain':
-        _complete_loaders(cfg)
+    _complete_loaders(cfg)
     return cfg
 
 
 def _read_config(path: str) -> Config:
-    try:
-        cfg = Config.fromfile(path)
-        if cfg.get('default_scope') == 'mmdet':
-            # Importing aemim_mm.det provides the compiled operators that mmdet needs, and registers our detectors.
-            importlib.import_module('aemim_mm.det')
-    except ImportError as error:
-        if importlib.util.find_spec('mmdet') or 'mmdet' not in f'{error} {Path(path).read_text(encoding="utf-8")}':
-            raise
-        raise UserError(
-            f"{path} needs mmdet, which is not installed. Install it with: pip install 'aemim-mm[det]' beside the "
-            "onedl packages, or pip install 'aemim-mm[openmmlab-det]' beside the OpenMMLab packages."
-        ) from error
+    with reading(path):
+        try:
+            cfg = Config.fromfile(path)
+            if cfg.get('default_scope') == 'mmdet':
+                # Importing aemim_mm.det provides the compiled operators that mmdet needs, and registers our detectors.
+                importlib.import_module('aemim_mm.det')
+        except ImportError as error:
+            if importlib.util.find_spec('mmdet') or 'mmdet' not in f'{error} {Path(path).read_text(encoding="utf-8")}':
+                raise
+            raise UserError(
+                f"{path} needs mmdet, which is not installed. Install it with: pip install 'aemim-mm[det]' beside the "
+                "onedl packages, or pip install 'aemim-mm[openmmlab-det]' beside the OpenMMLab packages."
+            ) from error
     return cfg
 
 
-def _merge_options(cfg: Config, options: list[str]) -> None:
-    wrong = [option for option in options if '=' not in option]
-    if wrong:
-        raise UserError(f'--cfg-options takes KEY=VALUE, as in model.adv_weight=0.5, but got {" ".join(wrong)}.')
-    try:
-        cfg.merge_from_dict(_parse_options(options))
-    # mmengine's parser recurses without end on some brackets.
-    except (KeyError, TypeError, RecursionError) as error:
-        raise UserError(f'--cfg-options {" ".join(options)} does not fit the config: {error.args[0]}') from error
+def _one_data_preprocessor(cfg: Config) -> None:
+    """Merge ``data_preprocessor`` of the top level into ``model.data_preprocessor``.
 
+    mmengine ignores the first if a config has both.
 
-def _parse_options(options: list[str]) -> dict:
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
+    Raises:
+        UserError: The two have different values for a field.
+    """
+    if not cfg.get('model') or not cfg.get('data_preprocessor'):
+        return
+    outer, inner = cfg.pop('data_preprocessor'), cfg.model.get('data_preprocessor') or {}
+    for name in set(outer) & set(inner):
+        values = [list(value) if isinstance(value, tuple) else value for value in (outer[name], inner[name])]
+        if values[0] != values[1]:
+            raise UserError(
+                f'The config {cfg.filename} has data_preprocessor.{name}={values[0]!r} and '
+                f'model.data_preprocessor.{name}={values[1]!r}, which are one field. Set it in one of the two places.'
+            )
+    cfg.model.data_preprocessor = {**outer, **inner}
 
 
 def _complete_loaders(cfg: Config) -> None:
-    """Set the loader fields that mmpretrain's configs leave to mmpretrain's own ``train.py``."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name):
-            cfg[name].setdefault('collate_fn', dict(type='default_collate'))
-            cfg[name].setdefault('pin_memory', torch.cuda.is_available())
-            cfg[name].setdefault('persistent_workers', cfg[name].get('num_workers', 0) > 0)
+    """Set the loader fields that mmpretrain's configs leave to mmpretrain's own ``train.py``.
+
+    Without worker processes, PyTorch refuses the fields that are about them.
+    """
+    for loader in [cfg[name] for name in LOADERS if cfg.get(name)]:
+        if cfg.get('default_scope') == 'mmpretrain':
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+            loader.setdefault('pin_memory', torch.cuda.is_available())
+            loader.setdefault('persistent_workers', bool(loader.get('num_workers')))
+        if not loader.get('num_workers'):
+            for name in ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context'):
+                loader.pop(name, None)
 
 
 def prepare_data(cfg: Config, loaders: Sequence[str], classes: str | None = None) -> None:
@@ -126,12 +144,10 @@ def set_resume(cfg: Config, asked: str | None) -> None:
 
     Args:
         cfg: The config, changed in place.
-        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew, unless torchrun has
-            restarted this job.
+        asked: A checkpoint; ``auto`` for the latest intact one in the work dir; None to start anew.
     """
-    resume = wanted_resume(asked, cfg.work_dir)
-    if resume:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else str(resume)
+    if asked:
+        cfg.resume, cfg.load_from = True, None if asked == 'auto' else str(asked)
 
 
 def scale_learning_rate(cfg: Config) -> None:

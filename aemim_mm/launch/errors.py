@@ -16,7 +16,7 @@ from ..models import NonFiniteLossError
 def one_clear_error() -> Iterator[None]:
     """End the process with one line instead of a traceback, for errors that are not a bug.
 
-    The exit code is 2 for a UserError, and 1 for a loss that is not finite, a full disk or a lost process. All other
+    The exit code is 2 for a UserError or a full disk, and 1 for a loss that is not finite or a lost process. All other
     errors keep their traceback.
     """
     try:
@@ -36,6 +36,7 @@ def one_clear_error() -> Iterator[None]:
         known = known_failure(error)
         if not known:
             raise
-        print(f'error: {known}', file=sys.stderr, flush=True)
+        message, code = known
+        print(f'error: {message}', file=sys.stderr, flush=True)
         # Not sys.exit: it would take down the process group, and wait for the lost process again.
-        os._exit(1)
+        os._exit(code)

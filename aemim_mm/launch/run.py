@@ -11,35 +11,37 @@ from mmengine.runner import Runner
 
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
+from ..engine.backends import guard_backends
 from ..engine.ranks import sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
+from ..engine.work_dir import held, usable
 from ..errors import UserError
-from .checks import check_batches, check_image_size, check_pretrained, check_start
+from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
+from .config_errors import building
 
 
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner from a config; without CUDA, several processes communicate by gloo.
 
     Raises:
-        UserError: The config has a field that nothing takes.
+        UserError: A part of the config cannot be built.
     """
+    if not cfg.get('model'):
+        raise UserError(
+            f'The config {cfg.filename} has no model. Inherit one with _base_, or set model=dict(type=...).'
+        )
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-    try:
-        build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+    build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+    with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
-    except TypeError as error:
-        if 'unexpected keyword argument' not in str(error):
-            raise
-        raise UserError(
-            f'The config has a field that nothing takes: {error}. Correct its name, in the config or in --cfg-options.'
-        ) from error
     keep_parameter_lists_off_screen(runner.logger)
+    guard_backends(runner.visualizer)
     return runner
 
 
@@ -86,15 +88,17 @@ def train(
     set_resume(cfg, resume)
     prepare_data(cfg, ('train_dataloader', 'val_dataloader'), classes)
     # What is checked before training:
+    check_training(cfg)
     check_optimizer(cfg)
-    with checkpoint_loading(trust_checkpoint):
+    with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)
-        check_batches(runner)
+        with building(cfg):
+            check_batches(runner)
         check_image_size(runner)
-        with sigterm_restored():
+        with sigterm_restored(), building(cfg):
             runner.train()
     return runner
 
@@ -133,8 +137,10 @@ def test(
     if out:
         cfg.test_evaluator = [*as_list(cfg.test_evaluator), dict(type='DumpResults', out_file_path=str(out))]
     prepare_data(cfg, ('test_dataloader',), classes)
+    usable(cfg.work_dir)
     with checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
         check_start(runner, 'all', trust_checkpoint)
         check_image_size(runner)
-        return runner.test()
+        with building(cfg):
+            return runner.test()

@@ -131,7 +131,7 @@ def _load(model: ModelUnderTest, out: Path, limit: int | None) -> Evaluation:
     setup = model.setup
     init_default_scope(setup.cfg.default_scope)
     load_checkpoint(setup.model, model.checkpoint, map_location='cpu', logger='silent')
-    identity = _hash(setup.model, [setup.cfg.model, setup.cfg.get('data_preprocessor')])
+    identity = _hash(setup.model, setup.cfg.model)
     assert setup.runner is not None
     return Evaluation(setup.runner, setup.loader, out / 'parts' / model.label, identity, limit)
 

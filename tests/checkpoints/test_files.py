@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -93,11 +94,62 @@ def test_one_changed_bit_is_found(tmp_path):
         latest_intact(str(tmp_path))
 
 
-def test_without_a_pointer_there_is_none_and_a_moved_folder_is_understood(tmp_path):
+def test_a_work_dir_without_checkpoints_has_none(tmp_path):
     assert latest_intact(str(tmp_path)) is None
+
+
+def test_a_copied_or_moved_folder_uses_its_own_checkpoints(tmp_path):
     (tmp_path / 'old').mkdir()
-    checkpoints(tmp_path / 'old', (1, 2)).rename(tmp_path / 'new')
+    shutil.copytree(checkpoints(tmp_path / 'old', (1, 2)), tmp_path / 'new')
     assert latest_intact(str(tmp_path / 'new')) == str(tmp_path / 'new/epoch_2.pth')
+    shutil.rmtree(tmp_path / 'old')
+    assert latest_intact(str(tmp_path / 'new')) == str(tmp_path / 'new/epoch_2.pth')
+
+
+def test_a_pointer_to_another_folder_is_not_followed(tmp_path):
+    for name in ('mine', 'other'):
+        (tmp_path / name).mkdir()
+    checkpoints(tmp_path / 'other', (7,))
+    mine = checkpoints(tmp_path / 'mine', (1, 2))
+    (mine / 'last_checkpoint').write_text(str(tmp_path / 'other/epoch_7.pth'))
+    assert latest_intact(str(mine)) == str(mine / 'epoch_2.pth')
+    assert latest_intact(str(mine), str(tmp_path / 'other')) == str(tmp_path / 'other/epoch_7.pth')
+    for path in mine.glob('epoch*'):
+        path.unlink()
+    with pytest.raises(UserError, match=f'which is not in {mine}, and no .* --resume {tmp_path}/other/epoch_7.pth'):
+        latest_intact(str(mine))
+
+
+@pytest.mark.parametrize('pointer', [None, b'', b'\xff\xfe', b'x' * 5000])
+def test_a_lost_pointer_gives_the_highest_number(tmp_path, pointer):
+    """Times say nothing: a clock may be set back."""
+    folder = checkpoints(tmp_path, (2, 9, 10))
+    os.utime(folder / 'epoch_10.pth', (1, 1))
+    (folder / 'last_checkpoint').unlink()
+    if pointer is not None:
+        (folder / 'last_checkpoint').write_bytes(pointer)
+    assert latest_intact(str(folder)) == str(folder / 'epoch_10.pth')
+
+
+def test_epochs_and_iterations_are_ordered_by_what_they_hold(tmp_path):
+    for name, iteration in (('epoch_1', 40), ('iter_60', 60), ('epoch_2', 80)):
+        torch.save(dict(state_dict={}, meta=dict(iter=iteration)), tmp_path / f'{name}.pth')
+    assert latest_intact(str(tmp_path)) == str(tmp_path / 'epoch_2.pth')
+    (tmp_path / 'epoch_2.pth').unlink()
+    assert latest_intact(str(tmp_path)) == str(tmp_path / 'iter_60.pth')
+
+
+def test_a_later_checkpoint_of_another_run_is_not_taken(tmp_path):
+    """A run that was started anew in the folder has come to epoch 2."""
+    folder = checkpoints(tmp_path, (9, 1, 2))
+    (folder / 'epoch_2.pth').unlink()
+    assert latest_intact(str(folder)) == str(folder / 'epoch_1.pth')
+
+
+def test_a_checksum_that_is_no_text_is_damage(tmp_path):
+    path = checkpoints(tmp_path, (1,)) / 'epoch_1.pth'
+    (tmp_path / 'epoch_1.pth.sha256').write_bytes(b'\xff\xfe\x00')
+    assert 'does not match' in damage(str(path))
 
 
 def test_an_old_checksum_never_judges_a_new_file(tmp_path, monkeypatch):

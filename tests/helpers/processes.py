@@ -72,3 +72,12 @@ def torchrun(script, *argv, ranks=2) -> subprocess.CompletedProcess:
     """Run a Python file on several ranks of this machine."""
     launcher = [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={ranks}']
     return run([*launcher, f'--master_port={free_port()}', script, *argv])
+
+
+def work(ready) -> None:
+    """Be a worker of a data loader that has nothing to do. ``ready`` is an event, set when it has begun."""
+    from aemim_mm.engine.loops import outlive_sigterm
+
+    outlive_sigterm(0)
+    ready.set()
+    time.sleep(TIMEOUT)

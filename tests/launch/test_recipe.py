@@ -22,7 +22,7 @@ def recipe(tiny, backbone='VisionTransformer', **changes):
     )
     cfg.model.head.in_channels = 32
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+        model = MODELS.build(cfg.model)
         return model, build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
 
 

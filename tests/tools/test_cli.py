@@ -11,6 +11,8 @@ import torch
 from helpers import runs
 from mmengine.config import Config
 
+from aemim_mm.launch import load_config
+
 SCRIPTS = (
     'train.py',
     'test.py',
@@ -152,7 +154,7 @@ def test_missing_test_data(classifier, tmp_path, capsys):
 def test_printed_config_parses_to_the_same(config, capsys, tmp_path):
     runs.run('analysis_tools/print_config.py', config, '--cfg-options', 'model.adv_weight=0.25')
     (tmp_path / 'printed.py').write_text(capsys.readouterr().out)
-    printed, expected = Config.fromfile(tmp_path / 'printed.py'), Config.fromfile(config)
+    printed, expected = Config.fromfile(tmp_path / 'printed.py'), load_config(config)
     assert printed.model.adv_weight == 0.25 and 'custom_imports' in printed
     del printed.model.adv_weight
     for name in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'default_hooks'):

@@ -31,15 +31,13 @@ def main():
 def count_costs(path: str, size: int) -> dict:
     """Return the figures of ``COST_COLUMNS``: activations in bfloat16, and AdamW's states in float32."""
     import torch
-    from mmengine.config import Config
     from mmpretrain.registry import MODELS
 
     from aemim_mm.benchmark.counting import cost_of, largest_share
+    from aemim_mm.launch import load_config
 
     torch.manual_seed(0)
-    cfg = Config.fromfile(path)
-    if cfg.get('data_preprocessor'):
-        cfg.model.data_preprocessor = cfg.data_preprocessor
+    cfg = load_config(path)
     model = MODELS.build(cfg.model).train()
 
     def cost(count):

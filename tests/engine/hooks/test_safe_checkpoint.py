@@ -14,7 +14,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import Runner
 
 from aemim_mm.checkpoints import files as checkpoint_files
-from aemim_mm.engine.resumption import make_resumable, set_timeout, wanted_resume
+from aemim_mm.engine.resumption import make_resumable, set_timeout
 from aemim_mm.errors import UserError
 
 _numbers = itertools.count()
@@ -196,15 +196,3 @@ class TestConfig:
         assert cfg.train_cfg == dict(by_epoch=True, max_epochs=3) and cfg.env_cfg.dist_cfg.timeout == 5
         with pytest.raises(UserError, match="in seconds, > 0, but got 'soon'"):
             made(env_cfg=dict(dist_cfg=dict(timeout='soon')))
-
-    def test_only_a_restart_resumes_by_itself_and_only_from_its_own_job(self, tmp_path, monkeypatch):
-        assert wanted_resume(None, str(tmp_path)) is None
-        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
-        assert wanted_resume(None, str(tmp_path)) is None and wanted_resume('x.pth', str(tmp_path)) == 'x.pth'
-        (tmp_path / 'last_checkpoint').touch()
-        os.utime(tmp_path / 'last_checkpoint', (1000, 1000))
-        for began, expected in ((999, 'auto'), (1001, 'x.pth')):
-            monkeypatch.setenv('AEMIM_JOB_STARTED', str(began))
-            assert wanted_resume('x.pth', str(tmp_path)) == expected
-        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
-        assert wanted_resume('x.pth', str(tmp_path)) == 'x.pth'
