@@ -52,10 +52,7 @@ def test_a_changed_schedule_is_said_to_be_ignored(two_epochs, tmp_path):
     changed = [option.replace('=2', '=4') for option in SHORT]
     runs.train(runs.AEMIM, tmp_path, '--resume', two_epochs / 'epoch_1.pth', options=changed, epochs=4)
     ignored, over = warnings_of(tmp_path)
-    assert (
-        'param_scheduler.1 (CosineAnnealingLR) goes on as in the checkpoint, with T_max=32, end=32; T_max=64, end=64 of'
-        in ignored
-    )
+    assert '(CosineAnnealingLR) goes on as in the checkpoint, with T_max=32, end=32; T_max=64, end=64 of' in ignored
     assert over.startswith('Schedule: the schedules end at iteration 32 of 64: from there on, the ')
 
 
