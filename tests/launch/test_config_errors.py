@@ -35,7 +35,6 @@ def error_of(capsys, config, tmp_path, options=()):
         ('visualizer.vis_backends.0.type=LocalBackend', 'vis_backends.0.type: .* Did you mean LocalVisBackend'),
         ('custom_hooks.0.type=PanelHook', 'custom_hooks has a wrong value'),
         ('default_hooks.chekpoint.interval=1', 'default_hooks.chekpoint'),
-        ('train_dataloader.prefetch_factor=2', 'train_dataloader has a wrong value: ValueError: prefetch_factor'),
         ('train_dataloader.num_wokers=0', 'train_dataloader.num_wokers: .* Did you mean num_workers'),
         ('train_dataloader.sampler.type=Sampler', "train_dataloader.sampler.type: there is no 'Sampler'"),
         ('param_scheduler.0.type=CosinAnnealingLR', 'param_scheduler.0.type.*CosineAnnealingLR'),
