@@ -7,14 +7,17 @@ from .ops import install_stand_in
 install_stand_in()
 
 with without_false_alarms():
-    from .coco import SkippingCocoDataset
+    from .coco import CheckedCocoDataset, SkippingCocoDataset
     from .layer_decay import BackboneLayerDecayConstructor
     from .robustness import CocoFigures
+    from .sizes import MatchAnnotatedSize
     from .vitdet import SimpleFeaturePyramid, ViTDet
 
 __all__ = [
     'BackboneLayerDecayConstructor',
+    'CheckedCocoDataset',
     'CocoFigures',
+    'MatchAnnotatedSize',
     'SimpleFeaturePyramid',
     'SkippingCocoDataset',
     'ViTDet',

@@ -4,18 +4,54 @@ import logging
 import os
 import os.path as osp
 
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine import dist
 from mmengine.logging import MMLogger, print_log
 
+from ..datasets.loading import LoadWholeImage
 from ..datasets.skipping import SkipsUnreadable
 from ..errors import UserError, first_of
+from .annotation_files import CocoAnnotations
+from .sizes import MatchAnnotatedSize
 
 
 @DATASETS.register_module()
-class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
-    """mmdet's ``CocoDataset`` that skips images that are missing or unreadable.
+class CheckedCocoDataset(CocoDataset):
+    """mmdet's ``CocoDataset`` that checks its annotation file, and the size of each image against the file.
+
+    ``read_annotations`` reads the file, and ``MatchAnnotatedSize`` follows the loading step of the pipeline.
+
+    Raises:
+        UserError: A field of the file is wrong, or no image is left to train with.
+    """
+
+    COCOAPI = CocoAnnotations
+    ann_file: str
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        steps = self.pipeline.transforms
+        for number, step in reversed(list(enumerate(steps))):
+            if isinstance(step, (LoadImageFromFile, LoadWholeImage)):
+                steps.insert(number + 1, MatchAnnotatedSize(step.backend_args))
+
+    def filter_data(self) -> list:
+        """Leave out images as ``filter_cfg`` says."""
+        kept = super().filter_data()
+        if not self.test_mode and not any(image['instances'] for image in kept):
+            raise UserError(
+                f'None of the {len(self.data_list)} images of {self.ann_file} has an object to learn: of the classes '
+                f'{first_of(self.metainfo["classes"])}, of 1x1 pixels or more, in an image that filter_cfg='
+                f'{self.filter_cfg} keeps. Expected bbox in pixels. Add objects, or choose other --classes.'
+            )
+        return kept
+
+
+@DATASETS.register_module()
+class SkippingCocoDataset(SkipsUnreadable, CheckedCocoDataset):
+    """``CheckedCocoDataset`` that skips images that are missing or unreadable.
 
     **Missing images.** Images that the annotation file lists but the disk lacks are left out. One warning counts them,
     and ``missing_images_<annotation file>.txt`` beside the log lists them. In test mode, the evaluator counts their
@@ -28,16 +64,14 @@ class SkippingCocoDataset(SkipsUnreadable, CocoDataset):
 
     Args:
         show: Number of missing images to name in the warning, >= 1.
-        **kwargs: Arguments of ``CocoDataset``.
+        **kwargs: Arguments of mmdet's ``CocoDataset``.
 
     Attributes:
         missing: Paths of the missing images.
 
     Raises:
-        UserError: All images are missing.
+        UserError: All images are missing, or as ``CheckedCocoDataset``.
     """
-
-    ann_file: str
 
     def __init__(self, *args, show: int = 5, **kwargs):
         self.show, self.missing = show, []

@@ -1,30 +1,59 @@
 """Set the classes of a detection config, and check its annotation files before any work."""
 
-import json
-import os.path as osp
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from mmdet.datasets import CocoDataset
-from mmdet.registry import DATASETS
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import DATASETS, METRICS
 from mmengine import list_from_file
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..datasets.of_config import annotation_file, datasets
+from ..datasets.of_config import annotation_file, as_list, datasets
 from ..errors import UserError, first_of
+from .annotation_files import CocoAnnotations, keep, read_annotations
+from .annotation_masks import check_masks
 
-LAYOUT = (
-    'Expected a file in the format of COCO: images with id, file_name, height and width; categories with id and name; '
-    'annotations with id, image_id, category_id, bbox and area.'
-)
-FIELDS = dict(
-    images=('id', 'file_name', 'height', 'width'),
-    categories=('id', 'name'),
-    annotations=('id', 'image_id', 'category_id', 'bbox', 'area'),
-)
 # Heads whose num_classes does not count the classes of objects.
 OTHER_HEADS = ('rpn_head', 'semantic_head')
+
+
+@dataclass
+class _Use:
+    """How a config uses an annotation file.
+
+    Attributes:
+        kind: Class of the data set.
+        wanted: Names of the classes to learn, or a file with the names; None for all.
+        masks: Why masks are needed; empty if they are not.
+        measured: Whether an evaluator compares with the annotations.
+        kept: Whether mmdet can take what the check has read.
+    """
+
+    kind: type[CocoDataset]
+    wanted: Any
+    masks: str = ''
+    measured: bool = False
+    kept: bool = False
+
+
+def use_checked_types(cfg: Config, loaders: Iterable[str]) -> None:
+    """Let mmdet's own data sets and metrics read annotation files as ours do: mended, and once.
+
+    Args:
+        cfg: A config of mmdet, changed in place: ``CocoDataset`` becomes ``CheckedCocoDataset``, and ``CocoMetric``
+            becomes ``CocoFigures``. Subclasses of other projects stay.
+        loaders: Names of the data loaders that will be used.
+    """
+    for loader in loaders:
+        for dataset in datasets(cfg, (loader,)):
+            if DATASETS.get(dataset.type) is CocoDataset:
+                dataset.type = 'CheckedCocoDataset'
+        for evaluator in _evaluators(cfg, loader):
+            if METRICS.get(evaluator.type) is CocoMetric:
+                evaluator.type = 'CocoFigures'
 
 
 def set_classes(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) -> None:
@@ -37,18 +66,19 @@ def set_classes(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) 
         loaders: Names of the data loaders that will be used, such as ``'train_dataloader'``.
 
     Raises:
-        UserError: An annotation file is missing, malformed or lacks a class; two files disagree; or no head has
-            classes.
+        UserError: An annotation file is missing or malformed, or lacks a class or masks; two files disagree; or no
+            head has classes.
     """
-    found = {}
-    for dataset in (dataset for loader in loaders for dataset in datasets(cfg, (loader,))):
-        kind = DATASETS.get(dataset.type)
-        if isinstance(kind, type) and issubclass(kind, CocoDataset) and dataset.get('ann_file'):
-            wanted = classes or (dataset.get('metainfo') or {}).get('classes')
-            path = annotation_file(dataset)
-            if '://' not in path:
-                known = kind.METAINFO.get('classes', ())
-                found[path] = _classes_of(path, read_categories(path), wanted, known)
+    found, images = {}, {}
+    loaders = tuple(loaders)
+    for path, use in _uses(cfg, classes, loaders).items():
+        content = read_annotations(path)
+        _check_use(path, content, use)
+        known = use.kind.METAINFO.get('classes', ())
+        found[path] = _classes_of(path, _names(content), use.wanted, known)
+        images[path] = {image['id'] for image in content['images']}
+        if use.kept:
+            keep(path, content)
     if not found:
         if classes:
             raise UserError('--classes is for data sets in the format of COCO; this config has none.')
@@ -60,6 +90,7 @@ def set_classes(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) 
                 f'{first} and {path} disagree: their categories are {_shown(names)}, and {_shown(other)}. Expected the '
                 'same names in the same order. Make them agree, or name those of both with --classes A,B,C.'
             )
+    _check_evaluators(cfg, loaders, images)
     if names is not None:
         for dataset in datasets(cfg):
             dataset.metainfo = {**(dataset.get('metainfo') or {}), 'classes': names}
@@ -72,49 +103,75 @@ def read_categories(path: str) -> tuple:
     """Read the names of the categories of an annotation file, in the file's order, which mmdet's labels follow.
 
     Raises:
-        UserError: The file does not exist, is malformed, or refers to a category that it lacks.
+        UserError: As :func:`read_annotations`.
     """
-    if not osp.isfile(path):
+    return _names(read_annotations(path))
+
+
+def _names(content: dict) -> tuple:
+    return tuple(category['name'] for category in content['categories'])
+
+
+def _evaluators(cfg: Config, loader: str) -> list:
+    """Return the configs of the metrics on a data loader."""
+    return as_list(cfg.get(loader.replace('dataloader', 'evaluator')) or [])
+
+
+def _coco_metrics(cfg: Config, loader: str) -> Iterator:
+    """Yield the configs of metrics that read an annotation file in COCO's format."""
+    for evaluator in _evaluators(cfg, loader):
+        kind = METRICS.get(evaluator.type)
+        path = evaluator.get('ann_file')
+        if isinstance(kind, type) and issubclass(kind, CocoMetric) and path and '://' not in path:
+            yield evaluator
+
+
+def _uses(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) -> dict[str, _Use]:
+    """Find the annotation files of these data loaders and of their evaluators."""
+    uses: dict[str, _Use] = {}
+    for loader in loaders:
+        use = None
+        for dataset in datasets(cfg, (loader,)):
+            kind, path = DATASETS.get(dataset.type), annotation_file(dataset)
+            if not (isinstance(kind, type) and issubclass(kind, CocoDataset) and dataset.get('ann_file')):
+                continue
+            if '://' not in path:
+                wanted = classes or (dataset.get('metainfo') or {}).get('classes')
+                use = uses.setdefault(path, _Use(kind, wanted))
+                use.kept |= issubclass(kind.COCOAPI, CocoAnnotations)
+                if any(isinstance(step, dict) and step.get('with_mask') for step in dataset.get('pipeline') or []):
+                    use.masks = use.masks or f'the pipeline of {loader} loads masks (with_mask=True)'
+        for evaluator in _coco_metrics(cfg, loader) if use else ():
+            measured = uses.setdefault(evaluator.ann_file, _Use(use.kind, use.wanted))
+            measured.measured |= not evaluator.get('format_only')
+            if 'segm' in as_list(evaluator.get('metric', 'bbox')):
+                measured.masks = measured.masks or f'the evaluator of {loader} measures masks (metric segm)'
+    return uses
+
+
+def _check_use(path: str, content: dict, use: _Use) -> None:
+    if use.masks:
+        check_masks(path, content, use.masks)
+    if use.measured and not content.get('annotations'):
         raise UserError(
-            f'There is no annotation file {osp.abspath(path)}. Put it there, or say where the data are with '
-            '--data-root DIR, or name the file with --cfg-options train_dataloader.dataset.ann_file=FILE.'
+            f'The annotation file {path} has no annotations, so there is nothing to measure. Name another file, train '
+            'without validation (--no-validate), or write predictions only (test_evaluator.format_only=True).'
         )
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f'The annotation file {path} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}. Copy or '
-            'export it again.'
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'The annotation file {path} is no JSON: {error}. Copy or export it again.') from error
-    content = content if isinstance(content, dict) else {}
-    for part, fields in FIELDS.items():
-        # COCO's files for test images have no annotations.
-        items = content.get(part, [] if part == 'annotations' and 'image_info' in path else None)
-        if not isinstance(items, list):
-            raise UserError(f'The annotation file {path} has no list of {part}. {LAYOUT}')
-        for number, item in enumerate(items):
-            lacking = [name for name in fields if name not in item] if isinstance(item, dict) else fields
-            if lacking:
-                raise UserError(
-                    f'The annotation file {path}: number {number} of its {part} has no {lacking[0]}. {LAYOUT}'
-                )
-    return _checked_categories(path, content)
 
 
-def _checked_categories(path: str, content: dict) -> tuple:
-    names = {category['id']: category['name'] for category in content['categories']}
-    if len(names) != len(content['categories']) or len(set(names.values())) != len(names):
-        raise UserError(f'The annotation file {path} has two categories of the same id or name. Rename one.')
-    for item in content.get('annotations', ()):
-        if item['category_id'] not in names:
-            raise UserError(
-                f'The annotation file {path}: annotation {item["id"]} is of category_id {item["category_id"]}, which '
-                f'is none of its categories ({_shown([f"{number}: {name}" for number, name in names.items()])}). Add '
-                'the category, or mend the annotation.'
-            )
-    return tuple(names.values())
+def _check_evaluators(cfg: Config, loaders: Iterable[str], images: dict[str, set]) -> None:
+    """Each image that is tested is in the annotation file of the evaluator."""
+    for loader in loaders:
+        paths = [path for path in map(annotation_file, datasets(cfg, (loader,))) if path in images]
+        for evaluator in _coco_metrics(cfg, loader):
+            for path in paths:
+                lacking = images[path] - images.get(evaluator.ann_file, images[path])
+                if lacking:
+                    raise UserError(
+                        f'The evaluator of {loader} reads {evaluator.ann_file}, which lacks {len(lacking)} of the '
+                        f'{len(images[path])} images of {path}, such as id {next(iter(lacking))!r}. Let both read the '
+                        'same file.'
+                    )
 
 
 def _classes_of(path: str, names: tuple, wanted, known: tuple) -> tuple | None:

@@ -6,13 +6,16 @@ import io
 import pickle
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import mmdet
 import numpy as np
 from mmdet.evaluation import CocoMetric
+from mmdet.evaluation.metrics import coco_metric
 from mmdet.registry import METRICS
 
 from ..evaluation.metrics import Interval, performance_under_corruption
+from .annotation_files import CocoAnnotations
 
 ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 KINDS = ('bbox', 'segm')
@@ -20,7 +23,7 @@ KINDS = ('bbox', 'segm')
 
 @METRICS.register_module()
 class CocoFigures(CocoMetric):
-    """mmdet's ``CocoMetric`` that stores its results and can evaluate a part of the images.
+    """mmdet's ``CocoMetric`` that checks its annotation file, stores its results and can evaluate a part of the images.
 
     ``CocoMetric`` counts the objects of images that were not tested as missed.
 
@@ -35,8 +38,10 @@ class CocoFigures(CocoMetric):
 
     figures = None
 
-    def __init__(self, *args, part: bool = False, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, ann_file: str | None = None, *args, part: bool = False, **kwargs):
+        # mmdet's class would read the file by pycocotools, which fails for what ``read_annotations`` mends.
+        with patch.object(coco_metric, 'COCO', CocoAnnotations):
+            super().__init__(ann_file, *args, **kwargs)
         self.part = part
 
     def compute_metrics(self, results: list) -> dict:

@@ -137,8 +137,9 @@ def prepare_data(cfg: Config, loaders: Sequence[str], classes: str | None = None
     check_classes(cfg, loaders)
     check_channels(cfg, loaders)
     if cfg.get('default_scope') == 'mmdet':
-        from ..det.coco_config import set_classes
+        from ..det.coco_config import set_classes, use_checked_types
 
+        use_checked_types(cfg, loaders)
         set_classes(cfg, [name.strip() for name in classes.split(',')] if classes else None, loaders)
     elif classes:
         raise UserError('--classes is for detection, but the config has no data set of mmdet. Leave --classes out.')

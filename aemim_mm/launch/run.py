@@ -1,5 +1,6 @@
 """Train or test with a config: build mmengine's Runner, check everything, then run."""
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 
@@ -12,6 +13,7 @@ from mmengine.runner import Runner
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
 from ..engine.backends import guard_backends
+from ..engine.hooks.schedule_check import ScheduleCheckHook
 from ..engine.ranks import bare_model, sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
@@ -47,6 +49,9 @@ def build_runner(cfg: Config) -> Runner:
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if (cfg.get('randomness') or {}).get('deterministic'):
+        # CUDA reads this when its first product is computed, and torch refuses to compute one without it.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
     with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
@@ -110,6 +115,7 @@ def train(
             check_batches(runner)
             check_data_labels(runner, ('train', 'val'))
         check_image_size(runner)
+        runner.register_hook(ScheduleCheckHook())
         with sigterm_restored(), building(cfg):
             runner.train()
     return runner

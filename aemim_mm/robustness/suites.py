@@ -158,7 +158,7 @@ def imagenet_c(cfg: Config, root: str) -> list:
 def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Condition:
     """A condition whose metric is the config's CocoMetric; ``CocoFigures`` is CocoMetric and stores its results."""
     evaluators = as_list(cfg.test_evaluator)
-    found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] == 'CocoMetric']
+    found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] in ('CocoMetric', 'CocoFigures')]
     if not found:
         raise UserError(
             f'Robustness of detectors is measured by CocoMetric, but the test_evaluator is of type '

@@ -8,41 +8,12 @@ Expected:  not measured here
 """
 
 _base_ = [
-    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    '../../_base_/mask-rcnn_swin-b.py',
     'mmdet::_base_/datasets/coco_instance.py',
     'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
 ]
-
-custom_imports = dict(imports=['aemim_mm', 'aemim_mm.det'], allow_failed_imports=False)
-
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        # Not mmdet's, whose parameters have other names.
-        type='mmpretrain.SwinTransformer',
-        arch='base',
-        img_size=192,
-        stage_cfgs=dict(block_cfgs=dict(window_size=6)),
-        pad_small_map=True,
-        out_indices=(0, 1, 2, 3),
-        drop_path_rate=0.2,
-        init_cfg=dict(type='Pretrained', checkpoint='', prefix='backbone.'),
-    ),
-    neck=dict(in_channels=[128, 256, 512, 1024]),
-)
-
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    constructor='BackboneLayerDecayConstructor',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(
-        layer_decay_rate=0.9,
-        norm_decay_mult=0.0,
-        custom_keys={'relative_position_bias_table': dict(decay_mult=0.0)},
-    ),
-)
+optim_wrapper = {{_base_.swin_optim_wrapper}}
 
 # Missing and broken images are skipped, counted and reported.
 train_dataloader = dict(dataset=dict(type='SkippingCocoDataset'))
