@@ -32,7 +32,6 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     for field, got, expected in (
         ('neck.img_size and neck.patch_size, as rows and columns of patches', neck.grid, backbone.patch_resolution),
         ('head.patch_size', to_2tuple(head.patch_size), backbone.patch_size),
-        ('head.in_channels', head.in_channels, projection.in_channels),
         ('neck.embed_dim', neck.decoder_embed.in_features, backbone.embed_dims),
         (
             'neck.patch_size and neck.in_chans, as values of a patch',
