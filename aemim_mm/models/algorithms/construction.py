@@ -1,6 +1,7 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
 from numbers import Real
+from typing import Any
 
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
@@ -26,7 +27,7 @@ class Algorithm(BaseSelfSupervisor):
     neck: nn.Module
     data_preprocessor: AdvDataPreprocessor
 
-    def add_module(self, name: str, module: nn.Module | None) -> None:
+    def add_module(self, name: str, module: Any) -> None:
         """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.
 
         The converters of torch and mmengine put stock layers in the place of split ones, and each part back by this
