@@ -133,9 +133,7 @@ def test_too_few_classes(model):
     few.eval()
     labels = few(inputs, mode='tensor').argmax(1)
     # Before any work, and with the attacks that do work.
-    expected = (
-        r"apgd-t needs a classifier with at least 4 classes, but got 3. Set attacks=\('apgd-ce', 'apgd-dlr'"
-    )
+    expected = r"apgd-t needs a classifier with at least 4 classes, but got 3. Set attacks=\('apgd-ce', 'apgd-dlr'"
     with pytest.raises(UserError, match=expected):
         AttackedModel(few, AutoAttack(4, steps=2))
     attacks, _ = version_for(3)
