@@ -96,7 +96,8 @@ def test_flags_in_messages_are_flags_of_a_tool(monkeypatch):
     tools = [tool for tool, path in TOOLS.items() if 'ArgumentParser' in path.read_text()]
     known = set().union(*(flags_of(monkeypatch, tool) for tool in tools))
     # Of pip, git and torchrun.
-    known |= {'--no-build-isolation', '--no-cache-dir', '--porcelain', '--max-restarts', '--nnodes', '--help'}
+    known |= {'--force-reinstall', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--porcelain', '--help'}
+    known |= {'--max-restarts', '--nnodes'}
     named = {}
     for page, text in texts():
         if page.is_relative_to(runs.REPO / 'aemim_mm') or page.is_relative_to(runs.CONFIGS):
