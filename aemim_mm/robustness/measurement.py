@@ -19,7 +19,7 @@ from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import on_all_ranks, on_main
 from ..engine.work_dir import usable
 from ..errors import UserError
-from .checks import check_models, missing_data, say_missing
+from .checks import check_models, missing_data, say_missing, say_notes
 from .conditions import Condition, Measurement, Robustness
 from .models_under_test import ModelUnderTest, build_runners, read_models
 from .report import write_results
@@ -99,6 +99,7 @@ def measure(
         on_all_ranks(lambda: check_models(models, trust_checkpoint))
         missing = missing_data(models)
         say_missing(missing)
+        say_notes(models[0].setup.conditions.values())
         found = Robustness(models[0].setup.conditions, missing=missing)
         for model in models:
             evaluation = _load(model, Path(out), limit)
