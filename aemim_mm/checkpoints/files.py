@@ -190,8 +190,8 @@ def numbered(folder: str) -> dict[str, tuple[str, int]]:
 def _before(folder: str, latest: str | None) -> list[str]:
     """The checkpoints before ``latest``, or all, newest first. Times say nothing: a clock may be set back."""
     found = numbered(folder)
-    kind, number = found.pop(latest, None) or _kind(latest)
-    found = {path: each for path, each in found.items() if each[0] != kind or each[1] < number}
+    kind, number = _kind(latest)
+    found = {path: each for path, each in found.items() if path != latest and (each[0] != kind or each[1] < number)}
     if len({each[0] for each in found.values()}) > 1:
         # Epochs and iterations: SIGTERM saves iter_N.pth between two epochs.
         return sorted(found, key=_iteration, reverse=True)

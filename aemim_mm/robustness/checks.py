@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..datasets.classes import check_labels
 from ..datasets.shift import ShiftedImageNet
 from ..engine.ranks import on_main
 from ..errors import UserError
+from .conditions import Condition
 from .models_under_test import ModelUnderTest, Setup
 from .run import quiet
 
@@ -113,6 +115,13 @@ def _missing(models: list[ModelUnderTest]) -> dict[str, str]:
                     'classifier of ImageNet, or leave out this suite.'
                 )
     return missing
+
+
+def say_notes(conditions: Iterable[Condition]) -> None:
+    """Print the notes of conditions, each once."""
+    for note in dict.fromkeys(condition.note for condition in conditions if condition.note):
+        if is_main_process():
+            print(f'note: {note}', flush=True)
 
 
 def say_missing(missing: dict) -> None:

@@ -1,6 +1,7 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
 from numbers import Real
+from typing import cast
 
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
@@ -32,13 +33,14 @@ class Algorithm(BaseSelfSupervisor):
         The converters of torch and mmengine put stock layers in the place of split ones, and each part back by this
         method.
         """
-        for path, split in getattr(module, 'split_layers', {}).items():
-            layer = module.get_submodule(path)
+        split_layers: dict = getattr(module, 'split_layers', {})
+        for path, split in split_layers.items():
+            layer = cast(nn.Module, module).get_submodule(path)
             if not isinstance(layer, SplitLayer):
                 split_layer(layer, split.split_names)
                 for own in split.split_names:
                     setattr(layer, f'{own}_adv', getattr(split, f'{own}_adv'))
-                module.split_layers[path] = layer
+                split_layers[path] = layer
         super().add_module(name, module)
 
 
