@@ -32,13 +32,17 @@ FOLDERS = {
 
 
 def no_checkpoint(file: Path) -> str | None:
-    """Say why a path is no checkpoint, with ``{file}`` for the path; return None if it may be one."""
+    """Say why a path is no checkpoint.
+
+    Returns:
+        A sentence without a full stop, with ``{file}`` for the path; None if the file may be a checkpoint.
+    """
     if file.is_dir():
         found = (what for pattern, what in FOLDERS.items() if any(file.glob(pattern)))
         what = next(found, 'other things. Pass a file')
-        return f'The checkpoint {{file}} is a folder of {what}.'
+        return f'The checkpoint {{file}} is a folder of {what}'
     if not file.is_file():
-        return 'There is no checkpoint {file}.'
+        return 'There is no checkpoint {file}'
     with open(file, 'rb') as stream:
         begin = stream.read(64)
     # A text has no zero bytes.
@@ -46,7 +50,7 @@ def no_checkpoint(file: Path) -> str | None:
     what = next((what for mark, what in BEGINNINGS.items() if begin.startswith(mark)), None)
     if not file.stat().st_size:
         what = 'is empty. Expected a whole file made by torch.save; take another one, or copy it again'
-    return f'The checkpoint {{file}} {what}.' if what else None
+    return f'The checkpoint {{file}} {what}' if what else None
 
 
 def local_file(path: str) -> Path:

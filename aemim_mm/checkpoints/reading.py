@@ -46,7 +46,8 @@ def read_checkpoint(path: str | PathLike, *, trusted: bool = False) -> dict:
     file = local_file(whole)
     what = no_checkpoint(file)
     if what:
-        raise UserError(what.format(file=whole))
+        cached = f', and remove {file}' if '://' in whole else ''
+        raise UserError(f'{what.format(file=whole)}{cached}.')
     try:
         checkpoint = load_file(file) if _is_safetensors(file) else _load(file, trusted)
     except UserError:
@@ -119,7 +120,7 @@ def _explained(path: str, file: Path, error: Exception) -> UserError:
     kind = 'made by safetensors' if isinstance(error, SafetensorError) else 'made by torch.save'
     reason = (str(error).splitlines() or [''])[0]
     reason = 'it is no pickle of tensors' if reason.startswith(ADVICE) else reason
-    again = f'remove {file} and download it again' if str(file) != path and '://' in path else 'copy it again'
+    again = f'remove {file} and download it again' if '://' in path else 'copy it again'
     return UserError(
         f'The checkpoint {path} cannot be read ({type(error).__name__}: {reason}). Expected a whole file {kind}; take '
         f'another one, or {again}.'

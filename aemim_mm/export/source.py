@@ -122,7 +122,7 @@ def _file_of(path: Path) -> tuple:
     if not files:
         raise UserError(
             f'The folder {path} has no model.safetensors or pytorch_model.bin, which save_pretrained of Hugging Face '
-            f'writes. {str(no_checkpoint(path)).format(file=path)}'
+            f'writes. {str(no_checkpoint(path)).format(file=path)}.'
         )
     configs = []
     for name in ('config.json', 'preprocessor_config.json'):

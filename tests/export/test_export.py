@@ -64,6 +64,7 @@ def test_names_of_the_files(checkpoint, tmp_path):
     assert export(path, 'timm').path == tmp_path / 'epoch_8_timm.safetensors'
     assert export(path, 'timm', domain='adv', img_size=48).path == tmp_path / 'epoch_8_timm_adv_48px.safetensors'
     assert export(path, 'vitdet', img_size=(48, 32)).path == tmp_path / 'epoch_8_vitdet_48x32px.safetensors'
+    assert export(f'{path}#state_dict', 'timm').path == tmp_path / 'epoch_8_state_dict_timm.safetensors'
     folder = export(path, 'huggingface').path
     assert folder == tmp_path / 'epoch_8_huggingface' and folder.is_dir()
     # The same for a folder.
