@@ -8,7 +8,7 @@ import torch
 from ..errors import UserError, first_of
 from .reading import read_checkpoint
 from .tensors import refuse_faulty
-from .weights import OURS, prefixes, several_encoders, weights_of
+from .weights import OURS, Weights, prefixes, several_encoders, weights_of
 
 # Models resize these parameters when they load them. The last axis (width or heads) has to match.
 RESIZED = ('pos_embed', 'relative_position_bias_table', 'rel_pos_h', 'rel_pos_w')
@@ -20,6 +20,8 @@ NEW = ('rel_pos_h', 'rel_pos_w')
 HEAD = re.compile(r'(^|\.|_)head\.')
 # Parameters of the encoder's layers. If the model lacks some, the encoder of the checkpoint is deeper.
 LAYER = re.compile(r'(^|^backbone\.)(layers|stages|blocks)\.\d+\.')
+# Names of layers in timm, facebookresearch/mae and Hugging Face.
+FOREIGN = re.compile(r'(?<![^.])(?<!\d\.)(blocks\.\d+\.norm1|encoder\.layer\.\d+\.layernorm_before)\.')
 HINTS = {
     'same': ' To start from its weights rather than resume, leave out --resume and use '
     '--cfg-options load_from=CHECKPOINT resume=False.',
@@ -133,27 +135,38 @@ def check_checkpoint(
     weights = weights_of(checkpoint, path)
     tensors = weights.tensors
     state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    report = load_report(model.state_dict(), state)
-    found = prefixes(tensors, OURS)
-    if not report.fits(need) and len(found) > 1:
-        raise several_encoders(path, found)
-    if not state:
-        raise UserError(
-            f'The checkpoint {path} holds no tensor whose name begins with {prefix!r}, only '
-            f'{first_of(map(repr, tensors), 8)}. {". ".join([*weights.notes, "Expected a file by mmengine"])}.'
-        )
-    if not report.fits(need):
-        raise UserError(
-            f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'
-            'Choose a checkpoint and a config (arch, img_size, patch_size, decoder) that belong together.'
-            f'{HINTS.get(need, "")}'
-        )
     own = model.state_dict()
+    report = load_report(own, state)
+    if not report.fits(need):
+        raise _refusal(path, prefix, need, weights, report, own)
     refuse_faulty({name: value for name, value in state.items() if name in own}, path, model)
     weights.log(path)
     if report.left_out:
         model.register_load_state_dict_post_hook(_forget_adapters)
     return report
+
+
+def _refusal(path: str, prefix: str, need: str, weights: Weights, report: LoadReport, own: dict) -> UserError:
+    """Return the error for a checkpoint that does not fit, with the reason that helps most."""
+    names = weights.tensors
+    encoders = prefixes(names, OURS)
+    if len(encoders) > 1:
+        return several_encoders(path, encoders)
+    if any(map(FOREIGN.search, names)) and not any(map(FOREIGN.search, own)):
+        return UserError(
+            f'The checkpoint {path} has the names of another library, such as {first_of(names, 2)}. Convert it with '
+            f'tools/export.py {path} --to aemim, and take the result.'
+        )
+    if not any(name.startswith(prefix) for name in names):
+        return UserError(
+            f'The checkpoint {path} holds no tensor whose name begins with {prefix!r}, only '
+            f'{first_of(map(repr, names), 8)}. {". ".join([*weights.notes, "Expected a file by mmengine"])}.'
+        )
+    return UserError(
+        f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'
+        'Choose a checkpoint and a config (arch, img_size, patch_size, decoder) that belong together.'
+        f'{HINTS.get(need, "")}'
+    )
 
 
 def _forget_adapters(_module, keys):

@@ -76,9 +76,8 @@ def weights_of(checkpoint: dict, path: object = 'the checkpoint') -> Weights:
     notes += [f'{" and ".join(map(repr, removed))} removed from the names'] if removed else []
     others = [name for name in sets if name != key]
     if others:
-        notes.append(
-            f'{key!r} is taken; for other weights in the file, name {first_of(map(f"{path}#".__add__, others))}'
-        )
+        names = first_of(f'{path}#{name}' for name in others)
+        notes.append(f'{repr(key) if key else "the outermost"} is taken; for other weights in the file, name {names}')
     if key:
         left_out |= {name: 'the state of a training, no weights' for name in map(str, checkpoint) if name != key}
     left_out |= {name: f'other weights: to take them, use CHECKPOINT#NAME, as in {path}#{name}' for name in others}

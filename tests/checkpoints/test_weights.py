@@ -175,6 +175,14 @@ def test_load_encoder_finds_the_layout_behind_a_prefix(timm_state, wrapped, tmp_
     assert torch.equal(encoder.backbone.cls_token, timm_state['cls_token'])
 
 
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_names_of_another_library_are_converted_by_the_export(tiny, timm_state, prefix, tmp_path):
+    torch.save(under('backbone.', timm_state), tmp_path / 'x.pth')
+    model = tiny.build(tiny.mae())
+    with pytest.raises(UserError, match='of another library, such as .*Convert it with tools/export.py .* --to aemim'):
+        check_checkpoint(model.backbone if prefix else model, str(tmp_path / 'x.pth'), 'most', prefix)
+
+
 def test_two_encoders_in_one_file_are_a_choice(timm_state, tmp_path):
     state = {**under('student.', timm_state), **under('teacher.', timm_state)}
     torch.save(dict(state_dict=state), tmp_path / 'x.pth')
