@@ -33,9 +33,7 @@ def test_simmim(tiny, kind, changes, masks, message):
 def test_simmim_without_masks(tiny):
     model = tiny.build(tiny.aesimmim())
     for samples in (None, [DataSample() for _ in range(4)]):
-        with pytest.raises(
-            UserError, match='SimMIM needs a mask with each image, but got none. Put BlockMaskGenerator'
-        ):
+        with pytest.raises(UserError, match='needs a mask for each image, but got none. Put BlockMaskGenerator'):
             model.loss(tiny.images(model), samples)
 
 
