@@ -25,8 +25,8 @@ class AESimMIM(AdversarialMIM, SimMIM):
         if not self._is_checked:  # Once, because the check waits for the device.
             if not data_samples or not all('mask' in sample for sample in data_samples):
                 raise UserError(
-                    'SimMIM needs a mask for each image, but got none. Put BlockMaskGenerator into the pipeline, before '
-                    'PackInputs.'
+                    'SimMIM needs a mask for each image, but got none. Put BlockMaskGenerator into the pipeline, '
+                    'before PackInputs.'
                 )
             masks = torch.stack([sample.mask for sample in data_samples])
             check_simmim(self.backbone, self.neck, self.head, inputs, masks)
