@@ -32,6 +32,7 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
     ):
         super().__init__(**kwargs)
         PGD(eps, steps=steps, step_size=step_size, start=start)  # Raises the UserError.
+        PixelSpace.of(self).check(pixel_range)
         self.eps, self.steps, self.start, self.pixel_range = eps, steps, start, pixel_range
         self.step_size = eps / max(steps, 1) if step_size is None else step_size
 
@@ -52,8 +53,7 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
             observe: Called with (objective value, gradient) at each step.
 
         Returns:
-            Normalised images, detached, at most ``eps`` pixels from ``inputs`` and inside the valid range. With
-            ``eps=0``, or ``steps=0`` and ``start='zero'``, the inputs themselves.
+            Normalised images, detached, at most ``eps`` pixels from ``inputs`` and inside the valid range.
         """
         attack = PGD(self.eps, steps=self.steps, step_size=self.step_size, start=self.start)
         return attack.maximize(objective, inputs, PixelSpace.of(self), pixel_range=self.pixel_range, observe=observe)

@@ -19,6 +19,10 @@ class DomainModule(nn.Module):
 
     domain = Domain.CLEAN
 
+    def __getstate__(self):
+        # A copy outlives the ``with`` block in which it was made, so it starts in the default domain.
+        return {name: value for name, value in vars(self).items() if name != 'domain'}
+
 
 @contextmanager
 def use_domain(model: nn.Module, domain: Domain) -> Iterator[nn.Module]:

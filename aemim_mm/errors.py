@@ -35,5 +35,5 @@ def first_of(names: Iterable, limit: int = 5) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known names that are near to a wrong one, or an empty string."""
-    near = get_close_matches(name, list(known), 3, 0.7)
+    near = get_close_matches(name, list(known))
     return f' Did you mean {" or ".join(near)}?' if near else ''

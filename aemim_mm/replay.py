@@ -12,12 +12,17 @@ from torch import nn
 from .errors import UserError
 
 
+def gpus_in_use() -> list[int]:
+    """Return the indices of the GPUs that this process may draw random numbers on; a model need not be on the first."""
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+
+
 class RecordedRandomness:
-    """The state of torch's random number generators (CPU and current device) at the moment of construction."""
+    """The state of torch's random number generators (CPU and all GPUs) at the moment of construction."""
 
     def __init__(self):
         self._cpu = torch.get_rng_state()
-        self._devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        self._devices = gpus_in_use()
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     @contextmanager

@@ -29,6 +29,7 @@ ARCHS = {
     'base': ((768, 12, 12), (512, 8, 16)),
 }
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
+FORMATS = ('BMP', 'JPEG', 'PNG', 'WEBP')
 
 
 # ------------------------------------------------------------------------------------------------- the model
@@ -167,7 +168,8 @@ class ImageFolder(Dataset):
     """All images below a folder, cropped and flipped at random."""
 
     def __init__(self, folder, image_size):
-        self.paths = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in SUFFIXES)
+        files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in SUFFIXES)
+        self.paths = sorted(path for path in files if path.is_file())
         if not self.paths:
             sys.exit(f'error: {folder} holds no image. Expected a folder of files that end in {", ".join(SUFFIXES)}.')
         crop = transforms.RandomResizedCrop(image_size, (0.2, 1.0), interpolation=transforms.InterpolationMode.BICUBIC)
@@ -177,7 +179,7 @@ class ImageFolder(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index):
-        with Image.open(self.paths[index]) as image:
+        with Image.open(self.paths[index], formats=FORMATS) as image:
             return self.transform(image.convert('RGB'))
 
 

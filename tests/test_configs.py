@@ -232,6 +232,7 @@ def test_epochs_and_sizes():
     assert {name: cfg.train_cfg.max_epochs for name, cfg in configs.items() if '800e' not in name} == {
         'aemim_vit-b_1600e.py': 1600,
         'aemim_vit-b_folder.py': 300,
+        'aemim_vit-b_folder-grey.py': 300,
         'demo/aemim_vit-tiny_16e_fashion-mnist.py': 16,
         'demo/mae_vit-tiny_16e_fashion-mnist.py': 16,
     }

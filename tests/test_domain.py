@@ -1,5 +1,6 @@
 """The domain nests, is restored, and is copied with a model."""
 
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -67,6 +68,8 @@ def test_a_copy_has_a_domain_of_its_own(net):
         assert domains(net) == [Domain.CLEAN, Domain.CLEAN]
     with use_domain(net, Domain.ADV):
         assert domains(copy) == [Domain.CLEAN, Domain.CLEAN]
+        copies = deepcopy(net), pickle.loads(pickle.dumps(net))
+    assert [domains(one) for one in copies] == [[Domain.CLEAN, Domain.CLEAN]] * 2
 
 
 def test_the_domain_is_no_part_of_the_state(net):

@@ -27,6 +27,21 @@ class MaskedEncoder(nn.Module):
         return self.drop_path(self.dropout(self.linear(x * mask))), mask
 
 
+def test_replay_restores_the_gpu_of_the_images(monkeypatch):
+    """A model may be on cuda:1 while the current device is cuda:0. The tests have no GPU, so its state is a number."""
+    states = {0: 10, 1: 11}
+    fakes = dict(is_initialized=lambda: True, is_available=lambda: True, device_count=lambda: 2)
+    fakes |= dict(get_rng_state=states.__getitem__, set_rng_state=lambda state, device: states.update({device: state}))
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    randomness = RecordedRandomness()
+    states.update({0: 20, 1: 21})
+    with randomness.replayed():
+        assert states == {0: 10, 1: 11}
+        states[1] = 30
+    assert states == {0: 20, 1: 21}
+
+
 def test_replay_gives_the_same_numbers_and_leaves_the_outer_stream_alone():
     torch.manual_seed(3)
     expected = torch.rand(5), torch.randn(5), torch.randperm(9), torch.rand(4)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmpretrain.models import SwinTransformer, VisionTransformer
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 
+from ..datasets.loading import MODES, eight_bits, read_image
 from ..errors import UserError, unknown_name
 from ..export import EncoderSpec, read_source
 from ..export.spec import resize_positions
@@ -87,7 +88,8 @@ class Encoder(nn.Module):
         """Resize, crop and normalize images.
 
         As in mmpretrain's evaluation, the short side is resized to ``img_size / crop_ratio`` (bicubic), and the centre
-        is cropped. An image of the encoder's size is not resized.
+        is cropped. An image of the encoder's size is not resized. Grey and 16-bit images are converted as in training,
+        see ``LoadWholeImage``. For an encoder of one channel, images are converted to grey.
 
         Args:
             images: A path, a PIL image, or a uint8 array (H, W, 3) of RGB or (H, W), 0-255; or a list of these.
@@ -121,10 +123,9 @@ class Encoder(nn.Module):
 
     def _pixels(self, image: ImageLike, crop_ratio: float) -> np.ndarray:
         """Open an image, and resize and crop it to the encoder's size: (H, W, C), uint8."""
-        modes = {1: 'L', 3: 'RGB'}
-        if self.in_channels not in modes:
+        if self.in_channels not in (1, 3):
             raise UserError(f'preprocess knows images of 1 and 3 channels, and this encoder takes {self.in_channels}.')
-        image = _open(image).convert(modes[self.in_channels])
+        image = _open(image, 'grayscale' if self.in_channels == 1 else 'color')
         height, width = self.img_size
         if image.size != (width, height):
             scale = max(width / image.width, height / image.height) / crop_ratio
@@ -208,18 +209,19 @@ def _build_swin(state: dict, spec: EncoderSpec, out_type: str) -> SwinTransforme
     )
 
 
-def _open(image: ImageLike) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image
+def _open(image: ImageLike, color_type: str) -> Image.Image:
+    """Return an image of any kind as 8-bit RGB or grey, as training reads it."""
+    if isinstance(image, (str, PathLike)):
+        return read_image(image, color_type)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):
             raise UserError(
                 f'Expected an array (H, W) or (H, W, 3) of uint8, 0-255, but got {image.shape} of {image.dtype}.'
             )
-        return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+        image = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+    if not isinstance(image, Image.Image):
+        raise UserError(f'preprocess takes paths, PIL images and arrays of uint8, but got {type(image).__name__}.')
     try:
-        with Image.open(image) as opened:
-            return ImageOps.exif_transpose(opened)
-    # For a broken file, Pillow's decoders raise almost any exception.
-    except Exception as error:
-        raise UserError(f'Cannot read the image {image} ({type(error).__name__}: {error}).') from error
+        return eight_bits(image, MODES[color_type])
+    except ValueError as error:
+        raise UserError(f'Expected an image of 8 or 16 bits, but got {image}: {error}.') from error

@@ -77,5 +77,5 @@ class Budget:
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Raise a UserError unless ``value`` is a whole number >= ``least``."""
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f'{name} is a whole number >= {least}, but got {value!r}.')

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import torch
 
 from ..errors import UserError, unknown_name
 from .balls import STARTS, ball_around
 from .budget import Budget, check_whole
-from .pixels import PIXEL_RANGE, PixelSpace
+from .gradients import gradients_of
+from .pixels import PIXEL_RANGE, PixelSpace, is_number
 
 
 def pgd(
@@ -55,7 +57,7 @@ def pgd(
         x_adv.requires_grad_(True)
         with torch.enable_grad():
             value = objective(x_adv)
-        (gradient,) = torch.autograd.grad(value, x_adv)
+        (gradient,) = gradients_of(value, x_adv)
         if observe is not None:
             observe(value.detach(), gradient)
         if momentum:
@@ -95,9 +97,11 @@ class PGD:
         check_whole('steps', self.steps, 0)
         if self.step_size is not None:
             budget.check_length('step_size', self.step_size)
+        if self.eps and self.steps and self.step_size == 0:
+            raise UserError('step_size is > 0, but got 0, with which no image moves. For a random start, set steps=0.')
         if self.start not in STARTS:
             raise unknown_name('start', self.start, STARTS)
-        if not self.momentum >= 0:
+        if not is_number(self.momentum) or not 0 <= self.momentum < inf:
             raise UserError(f'momentum is >= 0, but got {self.momentum!r}.')
 
     @property

@@ -1,5 +1,6 @@
 """Pixel space: lengths stated in pixels, 0-255, and the normalisation between pixels and what a model sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -41,6 +42,18 @@ class PixelSpace:
         if not data_preprocessor._enable_normalize:
             return cls()
         return cls(data_preprocessor.mean, data_preprocessor.std)
+
+    def check(self, pixel_range: Any = PIXEL_RANGE) -> None:
+        """Raise a UserError if images cannot be normalised, or if ``pixel_range`` is no range of pixels."""
+        mean, std = torch.as_tensor(self.mean), torch.as_tensor(self.std)
+        if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+            raise UserError(
+                f'mean and std of the data preprocessor are in pixels, and std is > 0, but got mean='
+                f'{mean.flatten().tolist()} and std={std.flatten().tolist()}.'
+            )
+        ends = list(pixel_range) if isinstance(pixel_range, Sequence) else []
+        if len(ends) != 2 or not all(map(is_number, ends)) or not 0 <= ends[0] < ends[1] <= 255:
+            raise UserError(f'pixel_range is (low, high) with 0 <= low < high <= 255, but got {pixel_range!r}.')
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map pixels, 0-255, to what the model sees."""

@@ -13,7 +13,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
 from ..errors import UserError
-from .reading import RefusedError, read_checkpoint
+from .reading import RefusedError, file_hash, read_checkpoint
 
 CHECKSUM = '.sha256'
 PART = '.part'
@@ -120,7 +120,7 @@ def damage(path: str, *, trusted: bool = False) -> str | None:
         return 'is missing'
     if osp.isfile(path + CHECKSUM):
         expected = _text(path + CHECKSUM).split(' ')[0]
-        return None if _sha256(path) == expected else f'is truncated or corrupt: it does not match {path}{CHECKSUM}'
+        return None if file_hash(path) == expected else f'is truncated or corrupt: it does not match {path}{CHECKSUM}'
     try:
         read_checkpoint(path, trusted=trusted)
     except RefusedError:
@@ -128,14 +128,6 @@ def damage(path: str, *, trusted: bool = False) -> str | None:
     except UserError as error:
         return f'cannot be used: {error}'
     return None
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def latest_intact(work_dir: str, out_dir: str | None = None, *, trusted: bool = False) -> str | None:
@@ -197,8 +189,8 @@ def numbered(folder: str) -> dict[str, tuple[str, int]]:
 def _before(folder: str, latest: str | None) -> list[str]:
     """The checkpoints before ``latest``, or all, newest first. Times say nothing: a clock may be set back."""
     found = numbered(folder)
-    kind, number = found.pop(latest, None) or _kind(latest)
-    found = {path: each for path, each in found.items() if each[0] != kind or each[1] < number}
+    kind, number = _kind(latest)
+    found = {path: each for path, each in found.items() if path != latest and (each[0] != kind or each[1] < number)}
     if len({each[0] for each in found.values()}) > 1:
         # Epochs and iterations: SIGTERM saves iter_N.pth between two epochs.
         return sorted(found, key=_iteration, reverse=True)

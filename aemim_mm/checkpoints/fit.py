@@ -7,6 +7,7 @@ import torch
 
 from ..errors import UserError, first_of
 from .reading import read_checkpoint
+from .weights import weights_of
 
 # Models resize these parameters when they load them. The last axis (width or heads) has to match.
 RESIZED = ('pos_embed', 'relative_position_bias_table', 'rel_pos_h', 'rel_pos_w')
@@ -38,6 +39,7 @@ class LoadReport:
         missing: Other tensors that the checkpoint lacks.
         unused: Other tensors that the model lacks.
         mismatched: Tensors of different shapes; each entry has both shapes.
+        removed: What was removed from the names of the checkpoint.
     """
 
     fitting: list[str] = field(default_factory=list)
@@ -48,9 +50,11 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
+    removed: str = ''
 
     def __str__(self) -> str:
         lines = [f'{len(self.fitting)} tensors fit']
+        lines += [f'{self.removed} removed from the names'] if self.removed else []
         counts = {
             'adversarial adapters start from the clean ones': self.copied,
             'adversarial adapters left out': self.left_out,
@@ -101,14 +105,6 @@ def load_report(model_state: dict, checkpoint_state: dict) -> LoadReport:
     return report
 
 
-def weights_of(checkpoint: dict, prefix: str = '') -> dict:
-    """Return the names and tensors that mmengine loads from a checkpoint; ``prefix`` as in :func:`check_checkpoint`."""
-    state = checkpoint.get('state_dict', checkpoint)
-    state = state.items() if isinstance(state, dict) else ()
-    state = {str(name).removeprefix('module.'): value for name, value in state if isinstance(value, torch.Tensor)}
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
 def check_checkpoint(
     model: torch.nn.Module, path: str, need: str = 'encoder', prefix: str = '', *, trusted: bool = False
 ) -> LoadReport:
@@ -136,7 +132,8 @@ def check_checkpoint(
             f'The checkpoint {path} holds weights, but not the state of a training to resume. To start from its '
             'weights, leave out --resume and use --cfg-options load_from=CHECKPOINT resume=False.'
         )
-    state = weights_of(checkpoint, prefix)
+    weights = weights_of(checkpoint, path)
+    state = {name.removeprefix(prefix): value for name, value in weights.state.items() if name.startswith(prefix)}
     if not state:
         kind = f'no tensor whose name begins with {prefix!r}' if prefix else 'no weights'
         raise UserError(
@@ -144,6 +141,7 @@ def check_checkpoint(
             'Expected a file by mmengine, or a dict of names and tensors.'
         )
     report = load_report(model.state_dict(), state)
+    report.removed = weights.removed
     if not report.fits(need):
         raise UserError(
             f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'

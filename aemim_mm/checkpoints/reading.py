@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from ..errors import UserError
 from .unpickling import RESTRICTED_PICKLE, allowed_globals, number_types
+from .weights import select, weights_of
 
 ASK = 'Pass --trust-checkpoint only if you trust where the file comes from: it runs whatever code the file contains.'
 
@@ -34,7 +35,8 @@ def read_checkpoint(path: str | PathLike, *, trusted: bool = False) -> dict:
 
     Args:
         path: A file made by ``torch.save``, or a ``.safetensors`` file: its path, its http(s) URL, or a name such as
-            ``torchvision://resnet50``. Downloads are kept in torch.hub's folder.
+            ``torchvision://resnet50``. Downloads are kept in torch.hub's folder. ``FILE#NAME`` is one of several sets
+            of weights in a file, such as ``dino.pth#teacher``.
         trusted: Load everything that the file contains, and run the code in it.
 
     Returns:
@@ -44,7 +46,10 @@ def read_checkpoint(path: str | PathLike, *, trusted: bool = False) -> dict:
         UserError: The file does not exist or is no whole checkpoint.
         RefusedError: The file needs code that is not allowed. This is a UserError.
     """
-    file = _local_file(str(path))
+    whole, _, name = str(path).partition('#')
+    file = _local_file(whole)
+    if not name or Path(path).is_file():  # '#' may also be a letter of the name.
+        file, name = _local_file(str(path)), ''
     if not file.is_file():
         raise UserError(f'There is no checkpoint {path}.')
     try:
@@ -57,7 +62,7 @@ def read_checkpoint(path: str | PathLike, *, trusted: bool = False) -> dict:
             f'The checkpoint {path} holds a {type(checkpoint).__name__}. Expected a file by mmengine, or a dict of '
             'names and tensors.'
         )
-    return checkpoint
+    return select(checkpoint, name, whole) if name else checkpoint
 
 
 def _load(file: Path, trusted: bool):
@@ -81,6 +86,12 @@ def _is_torchscript(file: Path) -> bool:
     return 'constants.pkl' in torch._C.PyTorchFileReader(str(file)).get_all_records()
 
 
+# How files begin that are often saved in place of a checkpoint.
+NO_CHECKPOINT = {
+    b'<!doctype html': 'a web page',
+    b'<html': 'a web page',
+    b'version https://git-lfs': 'a pointer of Git LFS, not the file (git lfs pull gets it)',
+}
 # The messages with which torch and RestrictedUnpickler refuse an object.
 REFUSED = re.compile(r'GLOBAL (.+?)(?: was not| whose|\n|$)|(Trying to call|Can only (?:create|build) .*?)(?:\n|$)')
 
@@ -92,6 +103,12 @@ def _explained(path: str | PathLike, error: Exception) -> UserError:
             f'The checkpoint {path} needs code that is no part of a checkpoint: {refused[1] or refused[2]}. '
             f'It was not run. Take a file with weights alone. {ASK}'
         )
+    if Path(path).is_file():
+        with open(path, 'rb') as stream:
+            begin = stream.read(64).lstrip().lower()
+        for mark, what in NO_CHECKPOINT.items():
+            if begin.startswith(mark):
+                return UserError(f'The checkpoint {path} is {what}. Download the file itself.')
     kind = 'made by safetensors' if isinstance(error, SafetensorError) else 'made by torch.save'
     reason = (str(error).splitlines() or [''])[0]
     return UserError(
@@ -113,7 +130,7 @@ def checkpoint_loading(trusted: bool = False) -> Iterator[None]:
     def load_from_file_or_url(filename, map_location=None):
         checkpoint = read_checkpoint(filename, trusted=trusted)
         # Some hooks expect the key that mmengine uses.
-        return checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
+        return {**checkpoint, 'state_dict': weights_of(checkpoint, filename).state}
 
     before = CheckpointLoader._schemes
     own = [scheme for scheme, loader in before.items() if loader.__module__ == mmengine_checkpoint.__name__]
@@ -147,15 +164,20 @@ def _local_file(path: str) -> Path:
 def _download(url: str) -> Path:
     """Download a URL into torch.hub's folder, by one process of each machine; return the file."""
     name = Path(urlparse(url).path).name or 'checkpoint'
-    # Many models have the same file name, such as model.safetensors. Make names without a hash unique.
-    if not re.search(r'-[0-9a-f]{8,}\.', name):
-        name = f'{sha256(url.encode()).hexdigest()[:16]}-{name}'
-    file = Path(torch.hub.get_dir(), 'checkpoints', name)
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    # By torch.hub's convention, NAME-HASH.pth has the beginning of its SHA-256 in its name. Digits alone are a date.
+    found = re.search(r'-([0-9a-f]{8,64})\.', name)
+    hashed = found[1] if found and not found[1].isdecimal() else None
+    # Many models have the same file name, such as model.safetensors.
+    file = folder / f'{sha256(url.encode()).hexdigest()[:16]}-{name}'
+    # A file that torch.hub has downloaded, or that the user has put there.
+    if hashed and (folder / name).is_file() and file_hash(folder / name).startswith(hashed):
+        file = folder / name
     failure = None
     if dist.get_local_rank() == 0 and not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=hashed, progress=sys.stderr.isatty())
         # URLError, an exception of http.client or ssl, or a full disk.
         except Exception as error:
             failure = error
@@ -168,3 +190,12 @@ def _download(url: str) -> Path:
             f'The checkpoint {url} cannot be downloaded ({reason}). Download it by other means, and pass the file.'
         ) from failure
     return file
+
+
+def file_hash(path: str | PathLike) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = sha256()
+    with open(path, 'rb') as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

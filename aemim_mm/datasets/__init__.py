@@ -1,11 +1,14 @@
 from .corruptions import Corrupt, CropBorder
 from .demo import DemoFashionMNIST
 from .image_folder import UnlabelledFolder
+from .labelled_folder import LabelledFolder
 from .loading import LoadWholeImage, UnreadableImageError
+from .masks import BlockMaskGenerator
 from .shift import ImageNetA, ImageNetC, ImageNetR, ImageNetSketch, ImageNetV2, StylizedImageNet
 from .shift_labels import ImageNetReaL, ObjectNet
 
 __all__ = [
+    'BlockMaskGenerator',
     'Corrupt',
     'CropBorder',
     'DemoFashionMNIST',
@@ -15,6 +18,7 @@ __all__ = [
     'ImageNetReaL',
     'ImageNetSketch',
     'ImageNetV2',
+    'LabelledFolder',
     'LoadWholeImage',
     'ObjectNet',
     'StylizedImageNet',

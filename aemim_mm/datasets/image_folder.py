@@ -1,20 +1,15 @@
 """A folder of images without labels, in which some files may be unreadable."""
 
-import logging
-import os
 import os.path as osp
-from collections import Counter
 from collections.abc import Sequence
 
-from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
 from ..errors import UserError
+from .files import EXTENSIONS, describe, find_images, is_local, require_image_folder, sorted_kinds
 from .skipping import SkipsUnreadable
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 @DATASETS.register_module()
@@ -23,7 +18,8 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
 
     Hidden files, hidden folders and files of other kinds are ignored. Links to folders are followed, each folder once.
 
-    **Unreadable images.** A file that cannot be decoded completely is marked in ``bad``. In the rest of the run, an
+    **Unreadable images.** A file that cannot be decoded completely, that is no regular file (a named pipe, a device) or
+    that is larger than ``max_pixels`` of ``LoadWholeImage`` is marked in ``bad``. In the rest of the run, an
     image drawn at random replaces it, so that batches keep their size. So in each epoch, the first included, every
     readable image occurs once at its own index, and each index of an unreadable file yields one more readable image.
     The replacement depends only on the random state and the files. It does not depend on timing or on the files marked
@@ -60,7 +56,7 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
         extensions: tuple = EXTENSIONS,
         **kwargs,
     ):
-        if not (data_root or data_prefix):
+        if not (data_root or data_prefix or kwargs.get('ann_file')):
             raise UserError('UnlabelledFolder got no folder. Expected: DIR/any/depth/*.jpg, set by --data-root DIR.')
         super().__init__(
             data_root=osp.expanduser(data_root),
@@ -73,60 +69,18 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
 
     def _find_samples(self):
         """Return the paths of all images, relative to the folder and sorted."""
-        root = self.img_prefix
-        if not isinstance(get_file_backend(root, enable_singleton=True), LocalBackend):
+        if not is_local(self.img_prefix):
             return super()._find_samples()
-        expected = f'Expected: images in DIR/any/depth/*{self._kinds()[0]}, where DIR is set by --data-root DIR.'
-        root = osp.abspath(root)
-        if not osp.exists(root):
-            raise UserError(f'There is no image folder {root}. {expected}')
-        if not osp.isdir(root):
-            raise UserError(f'{root} is a file, not a folder. {expected}')
-        files, closed = visible_files(root)
-        if closed:
-            print_log(
-                f'Skipped {len(closed)} folders that cannot be opened, first: {closed[0]}',
-                'current',
-                logging.WARNING,
-            )
-        images = sorted(file for file in files if self.is_valid_file(file))
+        kinds = sorted_kinds(self.extensions)
+        expected = f'Expected: images in DIR/any/depth/*{kinds[0]}, where DIR is set by --data-root DIR.'
+        root = osp.abspath(self.img_prefix)
+        require_image_folder(root, expected)
+        images, other = find_images(root, self.is_valid_file)
         if not images:
             raise UserError(
-                f'There is no image in {root}. Looked, at any depth, for '
-                f'{", ".join(self._kinds())} (upper case too) and saw {_describe(files)}. {expected}'
+                f'There is no image in {root}. Looked, at any depth, for {", ".join(kinds)} (upper case too) and saw '
+                f'{describe(other)}. {expected}'
             )
+        if other:
+            print_log(f'{root} has {len(images)} images. Not read: {describe(other)}.', 'current')
         return images
-
-    def _kinds(self):
-        """Sort the extensions: the usual ones first, in the order of ``EXTENSIONS``."""
-        return sorted(self.extensions, key=lambda kind: (EXTENSIONS + (kind,)).index(kind))
-
-
-def visible_files(root: str) -> tuple[list, list]:
-    """List the files in a folder and its subfolders, without hidden files and folders.
-
-    Args:
-        root: A local folder.
-
-    Returns:
-        The paths of the files relative to ``root``, and the folders that cannot be opened.
-    """
-    files, closed, seen = [], [], set()
-    walk = os.walk(root, followlinks=True, onerror=lambda error: closed.append(error.filename))
-    for folder, subfolders, names in walk:
-        # A link may point to a folder above it.
-        here = osp.realpath(folder)
-        if here in seen:
-            subfolders.clear()
-            continue
-        seen.add(here)
-        # Sort, so that of two links to a folder always the same one is followed.
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        files += [osp.relpath(osp.join(folder, name), root) for name in names if not name.startswith('.')]
-    return files, closed
-
-
-def _describe(files):
-    kinds = Counter(osp.splitext(file)[1].lower() or 'without extension' for file in files)
-    common = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(3))
-    return f'{len(files)} other files' + (f' (most: {common})' if files else '')

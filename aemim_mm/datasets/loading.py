@@ -1,20 +1,36 @@
-"""Load images, and fail for images that are not complete."""
+"""Read image files: the one decoder of training, evaluation, detection and ``load_encoder``."""
 
 import io
+import os
+import os.path as osp
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from os import PathLike
 
-import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import UserError
+from ..errors import UserError, unknown_name
+
+# Pillow would run Ghostscript on an EPS file, whatever its name.
+FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM')
+# Pillow's mode for each color_type of mmcv's LoadImageFromFile.
+MODES = {
+    'color': 'RGB',
+    'grayscale': 'L',
+    'color_ignore_orientation': 'RGB',
+    'grayscale_ignore_orientation': 'L',
+}
+MAX_PIXELS = 89_478_485
+SAMPLES_PER_PIXEL = 277
 
 
 class UnreadableImageError(UserError):
-    """A file cannot be read as an image. ``UnlabelledFolder`` skips such files."""
+    """A file cannot be read as an image. ``UnlabelledFolder`` and ``LabelledFolder`` skip such files."""
 
 
 @TRANSFORMS.register_module()
@@ -23,72 +39,134 @@ class LoadWholeImage(BaseTransform):
 
     mmcv decodes with OpenCV. OpenCV up to at least 4.9 decodes a truncated JPEG without an error and fills the missing
     part with arbitrary pixels. This transform decodes with Pillow, which detects truncation in every format but takes
-    half as long again. Neither detects wrong bits inside a JPEG, or a truncated JPEG with an end marker.
+    half as long again. Neither detects wrong bits inside a JPEG, or a truncated JPEG with an end marker. :func:`decode`
+    says what becomes of images that are not 8-bit RGB.
 
     Keys: ``img_path`` in; ``img``, ``img_shape`` and ``ori_shape`` out.
 
     Args:
         to_float32: Convert to float32 instead of uint8. The range remains 0-255.
         backend_args: Arguments of mmengine's file backend.
+        color_type: ``'color'`` for ``img`` (H, W, 3), BGR, or ``'grayscale'`` for (H, W). With the suffix
+            ``_ignore_orientation``, the image is not rotated by its EXIF orientation.
+        max_pixels: Height x width of the largest image to decode. Decoding takes 10 bytes a pixel in each worker: 4
+            in Pillow, and 3 in each of two arrays. Default: 89 megapixels, from which on Pillow warns of decompression
+            bombs. Pillow itself refuses twice as many.
 
     Raises:
-        UnreadableImageError: The file cannot be read or decoded completely.
+        UserError: An unknown ``color_type``.
+        UnreadableImageError: The file cannot be read or decoded completely, or is too large.
     """
 
-    def __init__(self, to_float32: bool = False, backend_args: dict | None = None):
-        self.to_float32 = to_float32
-        self.backend_args = backend_args
+    def __init__(
+        self,
+        to_float32: bool = False,
+        backend_args: dict | None = None,
+        color_type: str = 'color',
+        max_pixels: int = MAX_PIXELS,
+    ):
+        if color_type not in MODES:
+            raise unknown_name('color_type of LoadWholeImage', color_type, MODES)
+        self.to_float32, self.backend_args = to_float32, backend_args
+        self.color_type, self.max_pixels = color_type, max_pixels
 
     def transform(self, results: dict) -> dict:
         """Load ``results['img_path']``."""
-        path = results['img_path']
-        try:
-            img = decode(fileio.get(path, backend_args=self.backend_args))
-        # For a broken file, Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error and others.
-        except Exception as error:
-            # Pillow's own message contains only the address of the buffer.
-            reason = 'of no known format' if isinstance(error, UnidentifiedImageError) else str(error)
-            raise UnreadableImageError(
-                f'Cannot read the image {path} ({type(error).__name__}: {reason}). Expected a complete image file; '
-                'replace or remove it.'
-            ) from error
+        # A copy, since Pillow's memory is read-only.
+        img = np.array(read_image(results['img_path'], self.color_type, self.max_pixels, self.backend_args))
+        img = img[..., ::-1] if img.ndim == 3 else img
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
     def __repr__(self):
-        return f'{type(self).__name__}(to_float32={self.to_float32}, backend_args={self.backend_args})'
+        fields = ('to_float32', 'backend_args', 'color_type', 'max_pixels')
+        return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in fields)})'
 
 
-def decode(content: bytes) -> np.ndarray:
-    """Decode an image file, and rotate the image by its EXIF orientation.
+def whole(step: Callable) -> Callable:
+    """Return ``LoadWholeImage`` in place of a plain ``LoadImageFromFile``, and other steps unchanged."""
+    if type(step) is not LoadImageFromFile:
+        return step
+    return LoadWholeImage(step.to_float32, step.backend_args, step.color_type)
 
-    As in mmcv, grey, palette, CMYK and transparent images are converted to three channels, and 16-bit images to 8 bits.
+
+def read_image(
+    path: str | PathLike, color_type: str = 'color', max_pixels: int = MAX_PIXELS, backend_args: dict | None = None
+) -> Image.Image:
+    """Read and decode an image file; the arguments are those of ``LoadWholeImage``.
+
+    Raises:
+        UnreadableImageError: The file cannot be read or decoded completely, or is too large. The message names it.
+    """
+    try:
+        # Reading a named pipe waits, and reading a device may never end.
+        if osp.exists(path) and not osp.isfile(path):
+            raise OSError('no regular file')
+        return decode(fileio.get(os.fspath(path), backend_args=backend_args), color_type, max_pixels)
+    # For a broken file, Pillow's decoders raise OSError, SyntaxError, struct.error, zlib.error and others.
+    except Exception as error:
+        # Pillow's own message contains only the address of the buffer.
+        reason = 'of no known format' if isinstance(error, UnidentifiedImageError) else str(error)
+        raise UnreadableImageError(
+            f'Cannot read the image {path} ({type(error).__name__}: {reason}). Expected a complete image file of 1 to '
+            f'4 channels, {", ".join(FORMATS)}; replace or remove it.'
+        ) from error
+
+
+def decode(content: bytes, color_type: str = 'color', max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image file, and rotate the image by its EXIF orientation; of several frames, take the first.
 
     Args:
         content: The bytes of the file.
+        color_type, max_pixels: As in ``LoadWholeImage``.
 
     Returns:
-        ``(H, W, 3)``, uint8, BGR.
+        An image as :func:`eight_bits` returns it.
 
     Raises:
-        Exception: Any exception of Pillow. It raises one for an image that is broken, truncated or larger than twice
-            ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels).
+        Exception: Any exception of Pillow for an image that is broken or truncated; a ValueError for one that is too
+            large, has more than 4 channels, or whose range of pixels is unknown.
     """
     with warnings.catch_warnings():
         # Pillow warns of defects that do not prevent decoding: in the EXIF data, the palette or the size.
         warnings.simplefilter('ignore')
-        image = Image.open(io.BytesIO(content))
-        if image.mode == 'F':
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise ValueError(
+                f'{image.width} x {image.height} pixels are more than {max_pixels}, the max_pixels of LoadWholeImage'
+            )
+        # Pillow would drop all but the first channels of a TIFF.
+        channels = getattr(image, 'tag_v2', {}).get(SAMPLES_PER_PIXEL, 1)
+        if channels > 4:
+            raise ValueError(f'{channels} channels')
+        image.load()
+        if not color_type.endswith('_ignore_orientation'):
+            # Defects of the EXIF data do not prevent decoding either.
+            with suppress(Exception):
+                ImageOps.exif_transpose(image, in_place=True)
+        return eight_bits(image, MODES[color_type])
+
+
+def eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image of any kind to 8-bit RGB or grey.
+
+    Grey, palette and CMYK images are converted as Pillow does. Transparency and any other fourth channel is dropped, as
+    OpenCV does. Of 16 bits the high 8 are kept, as OpenCV does; Pillow and mmcv would clip all values above 255 to
+    white.
+
+    Args:
+        image: Any image.
+        mode: ``'RGB'`` or ``'L'`` (grey).
+
+    Raises:
+        ValueError: The image has pixels of 32 bits, whose range is unknown, or CIELAB colours.
+    """
+    if image.mode in ('F', 'LAB'):
+        raise ValueError('32-bit pixels, whose range is unknown' if image.mode == 'F' else 'CIELAB colours')
+    if image.mode == 'I' or image.mode.startswith('I;16'):
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
             raise ValueError('32-bit pixels, whose range is unknown')
-        if image.mode == 'I' or image.mode.startswith('I;16'):
-            return _sixteen_bit(image)
-        return mmcv.imfrombytes(content, backend='pillow')
-
-
-def _sixteen_bit(image):
-    """Keep the high byte of 16-bit grey, as OpenCV does. Pillow and mmcv would clip all values above 255 to white."""
-    grey = np.asarray(ImageOps.exif_transpose(image))
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError('32-bit pixels, whose range is unknown')
-    return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        image = Image.fromarray((grey >> 8).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)

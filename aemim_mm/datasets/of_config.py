@@ -21,6 +21,16 @@ LAYOUTS = {
 }
 LAYOUTS['DemoFashionMNIST'] = LAYOUTS['FashionMNIST']
 LAYOUTS['SkippingCocoDataset'] = LAYOUTS['CocoDataset']
+LAYOUTS['LabelledFolder'] = LAYOUTS['CustomDataset']
+SKIPPING = ('LabelledFolder', 'UnlabelledFolder', 'SkippingCocoDataset')
+# Arguments of LoadImageFromFile that choose another decoder, or hide an error.
+OTHER_DECODERS = ('imdecode_backend', 'ignore_empty', 'file_client_args')
+
+
+def kind_of(part: dict) -> str:
+    """Return the name of the class of a part of a config, without scope."""
+    kind = part.get('type', '')
+    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
 
 
 def datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[Any]:
@@ -79,6 +89,28 @@ def follow_datasets(cfg: Config, pairs: list[tuple[str, int]]) -> None:
             as_list(evaluator)[number]['ann_file'] = annotation_file(items[0])
 
 
+def use_own_readers(cfg: Config) -> None:
+    """Let all data sets of a config read image files by this project's classes.
+
+    ``LoadWholeImage`` takes the place of ``LoadImageFromFile``, so that one decoder reads all images.
+    ``LabelledFolder`` or ``UnlabelledFolder`` takes the place of mmpretrain's ``CustomDataset``.
+    ``UnreadableImagesHook`` is added if the training data may skip images.
+    """
+    for dataset in datasets(cfg):
+        if kind_of(dataset) == 'CustomDataset':
+            folder = 'LabelledFolder' if dataset.pop('with_label', True) else 'UnlabelledFolder'
+            dataset['type'] = f'mmpretrain.{folder}'
+        for step in dataset.get('pipeline') or ():
+            if kind_of(step) == 'LoadImageFromFile':
+                step['type'] = 'mmpretrain.LoadWholeImage'
+                for name in OTHER_DECODERS:
+                    step.pop(name, None)
+    skipping = any(kind_of(dataset) in SKIPPING for dataset in datasets(cfg, ('train_dataloader',)))
+    hooks = list(cfg.get('custom_hooks') or ())
+    if skipping and 'UnreadableImagesHook' not in map(kind_of, hooks):
+        cfg.custom_hooks = [*hooks, dict(type='UnreadableImagesHook')]
+
+
 def take_simple_layout(cfg: Config) -> None:
     """Use ``annotations/{train,val}.json`` and ``{train,val}/`` where COCO's own layout is absent."""
     for dataset in datasets(cfg):
@@ -104,35 +136,36 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         root = dataset.get('data_root')
         if not root or '://' in root:
             continue
-        kind = str(dataset.get('type')).split('.')[-1]
+        kind = kind_of(dataset)
         expected = f' Expected in the data root: {LAYOUTS[kind]}.' if kind in LAYOUTS else ''
-        folders = _folders(kind, dataset)
+        folders = folders_of(dataset)
         for folder in folders:
             if not osp.isdir(folder):
                 raise UserError(
                     f'There is no data folder {osp.abspath(folder)} ({kind}, data_root={root!r}).{expected} '
                     'Put the data there, or name the folder with --data-root DIR.'
                 )
-        if kind == 'ImageNet' and not _has_list(dataset):
-            classes = sum(entry.is_dir() for entry in os.scandir(folders[-1]))
-            if classes != 1000:
+        if kind == 'ImageNet' and not has_list(dataset):
+            classes = [entry.name for entry in os.scandir(folders[-1]) if entry.is_dir()]
+            hidden = ''.join(f' with the hidden {name}' for name in classes if name.startswith('.'))
+            if len(classes) != 1000:
                 raise UserError(
-                    f'The data folder {osp.abspath(folders[-1])} has {classes} class folders, not 1000 ({kind}, '
-                    f'data_root={root!r}).{expected} Put the data there, or name the folder with --data-root DIR. '
-                    'For other images, use configs/aemim_vit-b_folder.py.'
+                    f'The data folder {osp.abspath(folders[-1])} has {len(classes)} class folders{hidden}, not 1000 '
+                    f'({kind}, data_root={root!r}).{expected} Put the data there, or name the folder with --data-root '
+                    'DIR. For other images, use configs/aemim_vit-b_folder.py.'
                 )
 
 
-def _folders(kind: str, dataset):
+def folders_of(dataset: dict) -> list:
     """Return the folders that a data set reads: its root, then the folders of its ``data_prefix`` or ``split``."""
-    root, prefix = osp.expanduser(dataset.data_root), dataset.get('data_prefix')
-    if not prefix and kind == 'ImageNet':
+    root, prefix = osp.expanduser(dataset.get('data_root') or ''), dataset.get('data_prefix')
+    if not prefix and kind_of(dataset) == 'ImageNet':
         prefix = dataset.get('split')
     prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
-    return [root, *[osp.join(root, name) for name in prefixes if isinstance(name, str) and name]]
+    return [root, *[osp.join(root, osp.expanduser(name)) for name in prefixes if isinstance(name, str) and name]]
 
 
-def _has_list(dataset) -> bool:
+def has_list(dataset: dict) -> bool:
     """Whether this ImageNet reads a list of its images, or has other classes."""
-    listed = osp.join(osp.expanduser(dataset.data_root), 'meta', f'{dataset.get("split")}.txt')
+    listed = osp.join(osp.expanduser(dataset.get('data_root') or ''), 'meta', f'{dataset.get("split")}.txt')
     return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))

@@ -11,14 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
-from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
 from ..errors import UserError, unknown_name
 from .corruptions import CORRUPTIONS, check_severity
+from .files import EXTENSIONS, find_images
 from .shift_classes import class_folders, imagenet_wnids, labels_of_folders
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 class ShiftedImageNet(CustomDataset):
@@ -76,7 +74,11 @@ class ShiftedImageNet(CustomDataset):
     def load_data_list(self) -> list:
         """List the images of all class folders."""
         labels, root = self.folder_labels(), self.image_root()
-        samples, _ = get_samples(root, labels, self.is_valid_file)
+        samples = [
+            (osp.join(folder, image), labels[folder])
+            for folder in sorted(labels)
+            for image in find_images(osp.join(root, folder), self.is_valid_file)[0]
+        ]
         if not samples:
             kinds = ', '.join(sorted(self.extensions))
             raise UserError(f'There is no image ({kinds}) in the class folders of {root}. {self.expected()}')

@@ -51,10 +51,11 @@ def class_folders(root: str, expected: str, count: int | None) -> list:
     """List the folders in ``root``, sorted and without hidden ones; arguments as in :func:`labels_of_folders`."""
     require_folder(root, expected)
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
-    if not folders or count is not None and len(folders) != count:
-        wanted = 'some' if count is None else count
-        part = '' if count is None else ' For a part of the data set, set num_folders=None.'
-        raise UserError(f'{root} has {len(folders)} class folders, not {wanted}. {expected}{part}')
+    if count is not None and len(folders) != count:
+        part = ' For a part of the data set, set num_folders=None.'
+        raise UserError(f'{root} has {len(folders)} class folders, not {count}. {expected}{part}')
+    if not folders:
+        raise UserError(f'{root} has no class folder. {expected}')
     return folders
 
 

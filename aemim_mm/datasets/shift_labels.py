@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
-from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
 from ..errors import UserError
 from .corruptions import CropBorder
+from .files import find_images
 from .shift import ShiftedImageNet
 from .shift_classes import class_folders, imagenet_wnids, require_folder
 
@@ -56,7 +56,7 @@ class ImageNetReaL(ShiftedImageNet):
         sets = read_json(str(self.ann_file), self.expected())
         if not isinstance(sets, list) or not all(isinstance(labels, list) for labels in sets):
             raise UserError(f'{self.ann_file} is no list of lists of labels. Take the real.json of ImageNet-ReaL.')
-        paths, _ = get_samples(root, None, self.is_valid_file)  # pyright: ignore[reportArgumentType]
+        paths, _ = find_images(root, self.is_valid_file)
         data = []
         for path in paths:
             labels = self._labels_of(path, sets)

@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 from ..errors import UserError
+from .of_config import kind_of
 
 LOADING_STEPS = ('LoadImageFromFile', 'LoadWholeImage')
 RESIZES = ('Resize', 'ResizeEdge')
@@ -22,9 +23,9 @@ def corrupted(pipeline: list, corruption: str, severity: int, seed: int = 0) -> 
         UserError: The pipeline has no ``PackInputs``.
     """
     pipeline = deepcopy(list(pipeline))
-    packing = [i for i, step in enumerate(pipeline) if _name(step) == 'PackInputs']
+    packing = [i for i, step in enumerate(pipeline) if kind_of(step) == 'PackInputs']
     if not packing:
-        raise UserError(f'Expected a pipeline with PackInputs, but got {[_name(step) for step in pipeline]}.')
+        raise UserError(f'Expected a pipeline with PackInputs, but got {[kind_of(step) for step in pipeline]}.')
     pipeline.insert(packing[0], dict(type='Corrupt', corruption=corruption, severity=severity, seed=seed))
     return pipeline
 
@@ -46,9 +47,9 @@ def corrupted_detection(pipeline: list, corruption: str, severity: int, seed: in
         UserError: The pipeline has no loading step.
     """
     pipeline = deepcopy(list(pipeline))
-    loading = [i for i, step in enumerate(pipeline) if _name(step) in LOADING_STEPS]
+    loading = [i for i, step in enumerate(pipeline) if kind_of(step) in LOADING_STEPS]
     if not loading:
-        raise UserError(f'Expected a pipeline with LoadImageFromFile, but got {[_name(step) for step in pipeline]}.')
+        raise UserError(f'Expected a pipeline with LoadImageFromFile, but got {[kind_of(step) for step in pipeline]}.')
     step = dict(type='mmpretrain.Corrupt', corruption=corruption, severity=severity, seed=seed, channel_order='rgb')
     pipeline.insert(loading[0] + 1, step)
     return pipeline
@@ -65,17 +66,12 @@ def native_size(pipeline: list) -> list:
         it changes nothing. A pipeline without ``CenterCrop`` is only copied.
     """
     pipeline = deepcopy(list(pipeline))
-    crops = [step for step in pipeline if _name(step) == 'CenterCrop']
+    crops = [step for step in pipeline if kind_of(step) == 'CenterCrop']
     if not crops:
         return pipeline
-    resizing = [step for step in pipeline if _name(step) in RESIZES]
+    resizing = [step for step in pipeline if kind_of(step) in RESIZES]
     how = {name: step[name] for step in resizing for name in ('interpolation', 'backend') if name in step}
     size = crops[0]['crop_size']
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     resize = dict(type='Resize', scale=(width, height), **how)
     return [resize if step is crops[0] else step for step in pipeline if step not in resizing]
-
-
-def _name(step: dict) -> str:
-    kind = step['type']
-    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

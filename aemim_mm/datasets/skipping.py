@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
-from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 
 from ..errors import UserError
-from .loading import LoadWholeImage, UnreadableImageError
+from .loading import UnreadableImageError, whole
 
 
 class SkipsUnreadable(BaseDataset):
@@ -25,10 +24,7 @@ class SkipsUnreadable(BaseDataset):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        steps = self.pipeline.transforms
-        for i, step in enumerate(steps):
-            if type(step) is LoadImageFromFile and step.color_type == 'color':
-                steps[i] = LoadWholeImage(step.to_float32, step.backend_args)
+        self.pipeline.transforms[:] = map(whole, self.pipeline.transforms)
 
     def full_init(self) -> None:
         """Load the list of images; mark none as unreadable."""
@@ -84,3 +80,13 @@ class SkipsUnreadable(BaseDataset):
 
     def _forget_bad(self) -> None:
         self.bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+
+
+def inner_datasets(dataset: object) -> Iterator[object]:
+    """Yield a built data set, or the data sets inside a wrapper such as ``ConcatDataset``."""
+    inner = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
+    if inner is None:
+        yield dataset
+        return
+    for one in inner if isinstance(inner, (list, tuple)) else [inner]:
+        yield from inner_datasets(one)

@@ -163,8 +163,8 @@ class _Resumable(BaseLoop):
         self.batches.is_empty = False
 
     def run_iter(self, *args) -> None:
-        """Run one iteration with its own random numbers."""
-        seed_step(self.runner.seed, self._iter)
+        """Run one iteration with its own random numbers, which differ between ranks."""
+        seed_step(self.runner.seed, self._iter, dist.get_rank())
         super().run_iter(*args)
 
 

@@ -9,6 +9,8 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmengine.runner import autocast
 from mmengine.utils import digit_version
 
+from ..errors import UserError
+
 
 @OPTIM_WRAPPERS.register_module()
 class Bfloat16OptimWrapper(OptimWrapper):
@@ -21,10 +23,19 @@ class Bfloat16OptimWrapper(OptimWrapper):
     Args:
         loss_scale: Ignored. Configs that inherit a float16 recipe may pass it.
         **kwargs: Arguments of ``OptimWrapper``.
+
+    Raises:
+        UserError: The GPU does not compute in bfloat16.
     """
 
     def __init__(self, *args, loss_scale: float | str | dict | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
+            raise UserError(
+                f'{torch.cuda.get_device_name()} does not compute in bfloat16. Train in float32 with --cfg-options '
+                'optim_wrapper.type=OptimWrapper, or in float16 with optim_wrapper.type=AmpOptimWrapper '
+                'optim_wrapper.dtype=float16.'
+            )
 
     @contextmanager
     def optim_context(self, model: torch.nn.Module) -> Iterator[None]:

@@ -16,9 +16,9 @@ def folded(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def seed_step(seed: int, iteration: int) -> None:
-    """Seed Python, NumPy and torch (all devices) for one iteration. No device has to synchronize."""
-    folding = folded(STEP, seed, iteration)
+def seed_step(seed: int, iteration: int, rank: int = 0) -> None:
+    """Seed Python, NumPy and torch (all devices) for one iteration of one rank. No device has to synchronize."""
+    folding = folded(STEP, seed, iteration, rank)
     _seed_python_and_numpy(folding)
     torch.manual_seed(folding)
 

@@ -4,8 +4,6 @@ ZeRO-1 (torch's ``ZeroRedundancyOptimizer``, which mmengine registers) works. Th
 not work here. They are refused before training. docs/scaling.md gives the reasons.
 """
 
-from math import inf
-from numbers import Real
 from typing import Any
 
 import torch
@@ -54,16 +52,13 @@ def check_strategy(cfg: Config) -> None:
 
 
 def check_optimizer(cfg: Config) -> None:
-    """Refuse a learning rate that is no number, and a sharded optimizer that would fail or deadlock.
+    """Refuse a sharded optimizer that would fail or deadlock.
 
     Raises:
-        UserError: The learning rate is no number >= 0. Sharded: ``optimizer_type`` is no optimizer of torch, there is
-            only one process, or the checkpoint hook saves on one rank alone.
+        UserError: ``optimizer_type`` is no optimizer of torch, there is only one process, or the checkpoint hook saves
+            on one rank alone.
     """
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    lr = optimizer.get('lr', 0)
-    if not isinstance(lr, Real) or not 0 <= lr < inf:
-        raise UserError(f'optim_wrapper.optimizer.lr is a number >= 0, but got {lr!r}.')
     if _type_name(optimizer) != ZERO:
         return
     inner = optimizer.get('optimizer_type')

@@ -75,6 +75,7 @@ def held(work_dir: str, launcher: str = 'none') -> Iterator[None]:
 
 def _lock(stream, work_dir: str) -> None:
     end = time.monotonic() + PATIENCE
+    assert fcntl is not None  # checked by held()
     while True:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

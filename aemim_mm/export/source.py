@@ -8,10 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from ..checkpoints.reading import read_checkpoint
+from ..checkpoints.weights import weights_of
 from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .names import Converted
@@ -89,13 +89,19 @@ def read_source(
         raise unknown_name('domain', domain, DOMAINS)
     file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
-    state, left_out = _tensors(checkpoint)
+    state, left_out, _ = weights_of(checkpoint, path)
     # Users may edit config.json, so it precedes the metadata of the file with the weights.
     stored = {**_stored(checkpoint, file), **stored}
     if num_heads:
         stored['num_heads'] = num_heads
+    std = stored.get('std') or ()
+    if isinstance(std, (list, tuple)) and any(isinstance(value, (int, float)) and not value > 0 for value in std):
+        raise UserError(f'{path} states the deviation {std} of its images. Expected numbers > 0; correct its metadata.')
     state, adapters = _select_domain(state, domain, path)
-    layout = _layout_of(state, path)
+    layout, prefix = _layout_of(state, path)
+    if prefix:
+        left_out |= {name: f'its name does not begin with {prefix}' for name in state if not name.startswith(prefix)}
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     converted = layout.to_pivot(state)
     unknown = [name for name, reason in converted.left_out.items() if reason is None]
     if unknown:
@@ -124,19 +130,10 @@ def _file_of(path: Path) -> tuple:
             configs.append({})
         except ValueError as error:
             raise UserError(f'{path / name} is no JSON ({error}). Restore it, or remove it.') from error
+        if not isinstance(configs[-1], dict):
+            kind = type(configs[-1]).__name__
+            raise UserError(f'{path / name} holds a {kind}, not an object of fields. Restore it, or remove it.')
     return files[0], huggingface.fields(*configs)
-
-
-def _tensors(checkpoint: dict) -> tuple:
-    """Split the content of a checkpoint into tensors by name, and the rest with the reason for leaving it out."""
-    key = next((key for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), None)
-    state = checkpoint[key] if key else checkpoint
-    left_out = {name: 'the state of a training, no weights' for name in checkpoint if key and name != key}
-    if 'ema_state_dict' in left_out:
-        left_out['ema_state_dict'] = "not the average, which mmengine's EMAHook puts into state_dict"
-    others = {name: 'no tensor' for name, value in state.items() if not isinstance(value, torch.Tensor)}
-    tensors = {name.removeprefix('module.'): value for name, value in state.items() if name not in others}
-    return tensors, {**left_out, **others}
 
 
 def _stored(checkpoint: dict, file) -> dict:
@@ -178,12 +175,25 @@ def _select_domain(state: dict, domain: str, path) -> tuple:
     return {**stock, **replaced}, dict.fromkeys(replaced, 'an adapter of the clean domain')
 
 
-def _layout_of(state: dict, path) -> Layout:
-    found = [layout for layout in SOURCES if any(re.match(layout.signature, name) for name in state)]
+def _layout_of(state: dict, path) -> tuple[Layout, str]:
+    """Return the layout of these names, and the prefix before them, such as ``model.`` of Lightning."""
+    found = [(layout, '') for layout in SOURCES if any(re.match(layout.signature, name) for name in state)]
+    # The names of a whole model are ours, unless they hold an encoder of another library.
+    for layout in SOURCES[1:] if not found or found[0][0] is SOURCES[0] else ():
+        matches = (re.match(rf'(.+?\.)(?={layout.signature})', name) for name in state)
+        prefixes = {match[1] for match in matches if match}
+        if len(prefixes) == 1 and (not found or layout is not SOURCES[1]):
+            found = [(layout, prefixes.pop())]
+            break
+        if len(prefixes) > 1 and all(prefix.count('.') == 1 for prefix in prefixes):
+            raise UserError(
+                f'{path} holds several encoders: {first_of(sorted(prefixes))}. Choose one with CHECKPOINT#NAME, as in '
+                f'{path}#{min(prefixes)[:-1]}.'
+            )
     if len(found) == 1:
         return found[0]
     if found:
-        titles = ' and of '.join(layout.title for layout in found)
+        titles = ' and of '.join(layout.title for layout, _ in found)
         raise UserError(f'{path} mixes names of {titles}. Expected one layout; take the file of one model. {_known()}')
     has = f'has {first_of(state)}, and' if state else 'has no tensors, so'
     raise UserError(f'{path} {has} no names of a layout that is known. {_known()}')

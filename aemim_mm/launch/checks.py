@@ -1,5 +1,6 @@
 """Checks of a built Runner before it trains or tests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -7,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..checkpoints.fit import check_checkpoint
+from ..datasets.classes import check_labels
 from ..engine.ranks import bare_model
 from ..errors import UserError
 
@@ -89,3 +91,16 @@ def check_batches(runner: Runner) -> None:
             f'The training data, {len(loader.dataset)} images, do not fill one batch of {loader.batch_size} on each '
             'rank. Lower the batch size with --cfg-options train_dataloader.batch_size=N, or add images.'
         )
+
+
+def check_data_labels(runner: Runner, loops: Sequence[str]) -> None:
+    """Raise a UserError for a label that a classifier has no output for.
+
+    Args:
+        runner: Before it runs.
+        loops: Names of loops that will run: ``train``, ``val``, ``test``.
+    """
+    for name in loops:
+        loop: Any = getattr(runner, f'{name}_loop')
+        if loop is not None:
+            check_labels(loop.dataloader.dataset, bare_model(runner.model))

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from ..datasets.classes import check_classes
 from ..datasets.of_config import (
     LOADERS,
     check_data,
@@ -16,10 +17,12 @@ from ..datasets.of_config import (
     paired_evaluators,
     set_data_root,
     take_simple_layout,
+    use_own_readers,
 )
 from ..engine.resumption import set_timeout
 from ..engine.sharding import check_strategy
 from ..errors import UserError
+from .channels import check_channels
 from .config_errors import reading
 from .options import merge_options
 
@@ -58,6 +61,7 @@ def load_config(
     check_strategy(cfg)
     if data_root:
         set_data_root(cfg, osp.expanduser(data_root))
+    use_own_readers(cfg)
     take_simple_layout(cfg)
     follow_datasets(cfg, paired)
     _complete_loaders(cfg)
@@ -130,6 +134,8 @@ def prepare_data(cfg: Config, loaders: Sequence[str], classes: str | None = None
             detector's.
     """
     check_data(cfg, loaders)
+    check_classes(cfg, loaders)
+    check_channels(cfg, loaders)
     if cfg.get('default_scope') == 'mmdet':
         from ..det.coco_config import set_classes, use_checked_types
 

@@ -96,7 +96,7 @@ def _fault(error: Exception, field: str, part: Any, registry: Registry | None) -
     if no_optimizer:
         field, registry, kind = f'{field}.optimizer', OPTIMIZERS, part['optimizer'].get('type')
     if registry is not None and (no_optimizer or f'{kind} is not in the' in str(error)):
-        near = did_you_mean(kind, _names(registry))
+        near = did_you_mean(str(kind), _names(registry))
         return f"{field}.type: there is no '{kind}' ({registry.scope}'s registry '{registry.name}').{near}"
     name = getattr(kind, '__name__', kind)
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))

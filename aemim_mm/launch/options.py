@@ -29,10 +29,11 @@ def merge_options(cfg: Config, options: Sequence[str]) -> None:
     Raises:
         UserError: An option has no ``=``, has unbalanced brackets, or does not fit the config.
     """
+    wrong = [option for option in options if not option.partition('=')[0] or '=' not in option]
+    if wrong:
+        raise UserError(f'--cfg-options takes KEY=VALUE, as in model.adv_weight=0.5, but got {" ".join(wrong)}.')
     for option in options:
-        key, equals, value = option.partition('=')
-        if not equals or not key:
-            raise UserError(f'--cfg-options takes KEY=VALUE, as in model.adv_weight=0.5, but got {option}.')
+        key, _, value = option.partition('=')
         _check_key(cfg, key)
         if key.split('.')[0] == 'data_preprocessor' and cfg.get('model'):
             key = f'model.{key}'

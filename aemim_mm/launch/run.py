@@ -1,5 +1,6 @@
 """Train or test with a config: build mmengine's Runner, check everything, then run."""
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 
@@ -12,15 +13,25 @@ from mmengine.runner import Runner
 from ..checkpoints.reading import checkpoint_loading
 from ..datasets.of_config import as_list
 from ..engine.backends import guard_backends
-from ..engine.ranks import sigterm_restored, start_processes
+from ..engine.hooks.schedule_check import ScheduleCheckHook
+from ..engine.ranks import bare_model, sigterm_restored, start_processes
 from ..engine.resumption import choose_checkpoint, make_resumable
 from ..engine.screen import keep_parameter_lists_off_screen
 from ..engine.sharding import check_optimizer
 from ..engine.work_dir import held, usable
 from ..errors import UserError
-from .checks import check_batches, check_image_size, check_pretrained, check_start, check_training
+from ..models.compilation import check_compiled
+from .checks import (
+    check_batches,
+    check_data_labels,
+    check_image_size,
+    check_pretrained,
+    check_start,
+    check_training,
+)
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
+from .ranges import check_ranges
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -33,10 +44,14 @@ def build_runner(cfg: Config) -> Runner:
         raise UserError(
             f'The config {cfg.filename} has no model. Inherit one with _base_, or set model=dict(type=...).'
         )
+    check_ranges(cfg)
     if cfg.launcher == 'pytorch' and not dist.is_distributed():
         start_processes(cfg.env_cfg.dist_cfg)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if (cfg.get('randomness') or {}).get('deterministic'):
+        # CUDA reads this when its first product is computed, and torch refuses to compute one without it.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
     with building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
@@ -92,12 +107,15 @@ def train(
     check_optimizer(cfg)
     with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
+        check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
         check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)
         with building(cfg):
             check_batches(runner)
+            check_data_labels(runner, ('train', 'val'))
         check_image_size(runner)
+        runner.register_hook(ScheduleCheckHook())
         with sigterm_restored(), building(cfg):
             runner.train()
     return runner
@@ -143,4 +161,5 @@ def test(
         check_start(runner, 'all', trust_checkpoint)
         check_image_size(runner)
         with building(cfg):
+            check_data_labels(runner, ('test',))
             return runner.test()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
+from math import inf
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..attacks import PGD, PixelSpace, check_whole, classification_loss
+from ..attacks.pixels import is_number
 from ..errors import UserError, unknown_name
 from .modes import evaluating, only_inputs_need_gradients
 from .precision import attack_precision
@@ -66,9 +68,9 @@ class AdversarialClassifier(ImageClassifier):
         self.attack = PGD(eps, steps=steps, step_size=step_size, start=start)
         if loss == 'trades' and start == 'zero':
             raise UserError("start='zero' has no gradient with loss='trades': set start='uniform' or 'gaussian'.")
-        if not beta >= 0:
+        if not is_number(beta) or not 0 <= beta < inf:
             raise UserError(f'beta is >= 0, but got {beta!r}.')
-        PixelSpace.of(self.data_preprocessor)  # Raises the UserError.
+        PixelSpace.of(self.data_preprocessor).check()
         self.beta, self.training_loss, self.attack_mode = beta, loss, attack_mode
 
     def loss(self, inputs: torch.Tensor, data_samples: list) -> dict:

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch.autograd.function import once_differentiable
 
+from ..attacks import gradients_of
 from .precision import autocast_dtype
 
 
@@ -24,7 +25,7 @@ def take_gradients(loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> Ca
         autograd then visits the loss last, and DDP sends the gradients of a layer as soon as they are complete.
     """
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    gradients = gradients_of(loss, parameters, allow_unused=True)
     used = [pair for pair in zip(parameters, gradients) if pair[1] is not None]
     parameters, gradients, value = [pair[0] for pair in used], [pair[1] for pair in used], loss.detach()
     return lambda: cast(torch.Tensor, _WithGradients.apply(value, gradients, *parameters))

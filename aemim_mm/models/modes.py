@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from .compilation import check_compiled
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
@@ -32,6 +34,7 @@ def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
     Autograd then does not store the activations that only parameter gradients need. FSDP's views of parameters are not
     leaves, so they keep their flag; the attack still takes the gradient with respect to the images alone.
     """
+    check_compiled(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
     layers: Iterator[Any] = model.modules()
     training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]

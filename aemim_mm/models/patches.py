@@ -15,7 +15,7 @@ def patch_grid(img_size: int | Sequence[int], patch_size: int | Sequence[int]) -
         UserError: The image is not a whole number of patches.
     """
     (height, width), (patch_height, patch_width) = to_2tuple(img_size), to_2tuple(patch_size)
-    if height % patch_height or width % patch_width:
+    if min(height, width, patch_height, patch_width) < 1 or height % patch_height or width % patch_width:
         raise UserError(
             f'An image of {height}x{width} pixels is not a whole number of {patch_height}x{patch_width} patches. '
             'Change the crop or resize of the pipeline, img_size, or patch_size, so that it is.'

@@ -1,6 +1,7 @@
 """A weight that changes over training."""
 
 from collections.abc import Sequence
+from math import inf
 from numbers import Real
 from typing import cast
 
@@ -18,7 +19,7 @@ class Schedule:
         value: The constant or the points, >= 0.
 
     Raises:
-        UserError: A value is negative, or the progress does not rise.
+        UserError: A value is negative or not finite, or the progress does not rise inside 0 to 1.
     """
 
     def __init__(self, name: str, value: float | Sequence[tuple[float, float]]):
@@ -28,9 +29,11 @@ class Schedule:
         except (TypeError, ValueError):
             self.points = []
         progress = [point[0] for point in self.points]
-        if not self.points or progress != sorted(progress) or not all(height >= 0 for _, height in self.points):
+        rises = progress == sorted(progress) and all(0 <= one <= 1 for one in progress)
+        if not self.points or not rises or not all(0 <= height < inf for _, height in self.points):
             raise UserError(
-                f'{name} is a number >= 0, or points [(progress, value), ...] with rising progress, but got {value!r}.'
+                f'{name} is a number >= 0, or points [(progress, value), ...] with progress rising from 0 to 1, but '
+                f'got {value!r}.'
             )
 
     def now(self) -> float:

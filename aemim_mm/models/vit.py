@@ -25,6 +25,7 @@ class AEMIMViT(MAEViT):
     Args:
         adapters: Layers that get a second, adversarial set of weights: ``norm``, ``cls_token``, ``()`` for none; see
             ``split_adapters``.
+        in_channels: Channels of an image.
         **kwargs: Arguments of ``MAEViT``. ``img_size`` and ``patch_size`` may be (height, width).
 
     Raises:
@@ -43,11 +44,13 @@ class AEMIMViT(MAEViT):
         img_size: int | tuple[int, int] = 224,
         patch_size: int | tuple[int, int] = 16,
         adapters: str | tuple | list = ('norm', 'cls_token'),
+        in_channels: int = 3,
         **kwargs: Any,
     ):
         patch_grid(img_size, patch_size)
         # mmpretrain annotates both sizes as int, but takes pairs too.
         kwargs.update(img_size=img_size, patch_size=patch_size)
+        kwargs['patch_cfg'] = {'in_channels': in_channels, **kwargs.get('patch_cfg', {})}
         super().__init__(*args, **kwargs)
         self.patch_size = to_2tuple(patch_size)
         make_vit_layers(self.layers)
@@ -71,7 +74,7 @@ class AEMIMViT(MAEViT):
         """Compute the features of the visible patches, or of all patches.
 
         Args:
-            x: Normalised images, (B, 3, H, W). H and W are multiples of the patch size.
+            x: Normalised images, (B, C, H, W). H and W are multiples of the patch size.
             mask: True hides a random share of the patches. None or False hides none.
 
         Returns:
@@ -113,7 +116,7 @@ class AEMIMViT(MAEViT):
         return ids_shuffle[:, :visible], ids_restore, (ids_restore >= visible).float()
 
     def _embed(self, patches: torch.Tensor) -> torch.Tensor:
-        """Embed patches (B, N, 3 * p * p) as tokens (B, N, C) by the patch embedding's convolution."""
+        """Embed patches (B, N, C * p * p) as tokens (B, N, D) by the patch embedding's convolution."""
         projection = self.patch_embed.projection
         tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
         return tokens if self.patch_embed.norm is None else self.patch_embed.norm(tokens)

@@ -55,7 +55,8 @@ class AttackedModel(BaseModel):
         seed: Seed of the random starts. Each batch begins with it, so a result does not depend on what ran before.
 
     Raises:
-        UserError: The config of the attack is wrong, or the data preprocessor does not state its normalisation.
+        UserError: The config of the attack is wrong, the classifier has too few classes for it, or the data
+            preprocessor does not state its normalisation.
     """
 
     def __init__(self, classifier: Any, attack: Any, quantize: bool = False, seed: int = 0):
@@ -64,6 +65,9 @@ class AttackedModel(BaseModel):
         super().__init__(data_preprocessor=classifier.data_preprocessor)
         self.classifier = classifier
         self.attack = build_attack(attack)
+        classes = getattr(getattr(classifier, 'head', None), 'num_classes', None)
+        if classes and isinstance(self.attack, AutoAttack):
+            self.attack.check_classes(classes)
         self.quantize, self.seed = quantize, seed
         self._register_load_state_dict_pre_hook(_into_classifier)
 

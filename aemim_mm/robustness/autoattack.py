@@ -19,6 +19,8 @@ STANDARD = ('apgd-ce', 'apgd-t', 'fab-t', 'square')
 KNOWN = (*STANDARD, 'apgd-dlr', 'fab')
 # The DLR loss compares the true logit with the first, the third and, in its targeted form, the fourth one.
 LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4}
+# Target classes of apgd-t and fab-t in the standard version.
+TARGETS = 9
 NORMS: dict[str, Any] = {'linf': 'Linf', 'l2': 'L2'}
 
 
@@ -67,6 +69,15 @@ class AutoAttack:
         """The names of the attempts in reports."""
         return tuple(self.attacks)
 
+    def check_classes(self, classes: int) -> None:
+        """Raise a UserError if an attack is not defined for this number of classes."""
+        for name in self.attacks:
+            if classes < LEAST_CLASSES.get(name, 0):
+                raise UserError(
+                    f'{name} needs a classifier with at least {LEAST_CLASSES[name]} classes, but got {classes}. Set '
+                    f'attacks={version_for(classes)[0]}.'
+                )
+
     def attempts(self, classifier: PixelClassifier) -> list:
         """Return one function for each of ``names``, which maps images in pixels and labels to perturbed images.
 
@@ -78,12 +89,7 @@ class AutoAttack:
     def _attempt(self, classifier, name):
         def attack(x, labels):
             classes = classifier.logits(x[:1]).shape[1]
-            least = LEAST_CLASSES.get(name, 2)
-            if classes < least:
-                raise UserError(
-                    f'{name} needs a classifier with at least {least} classes, but got {classes}. '
-                    "Leave it out: attacks=('apgd-ce', 'fab', 'square')."
-                )
+            self.check_classes(classes)
             with _quiet():
                 x_adv, _ = self._library(classifier, name, classes, x.device).run_standard_evaluation(
                     x / 255, labels, batch_size=len(x)
@@ -106,8 +112,27 @@ class AutoAttack:
         attack.apgd.n_restarts = attack.fab.n_restarts = 1
         attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = self.steps
         attack.square.n_queries = self.queries
-        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, classes - 1)
         return attack
+
+
+def version_for(classes: int | None) -> tuple[tuple[str, ...], str]:
+    """Return the attacks of the standard version that a classifier allows, and how they differ from it.
+
+    Args:
+        classes: Number of classes; None if it is not known.
+
+    Returns:
+        Names of attacks, and one sentence, which is empty for the standard version.
+    """
+    if classes is None or classes > TARGETS:
+        return STANDARD, ''
+    note = f'AutoAttack on {classes} classes is not the standard version'
+    if classes >= LEAST_CLASSES['apgd-t']:
+        return STANDARD, f'{note}: apgd-t and fab-t have {classes - 1} target classes instead of {TARGETS}.'
+    dlr = ('apgd-dlr',) if classes >= LEAST_CLASSES['apgd-dlr'] else ()
+    attacks = ('apgd-ce', *dlr, 'fab-t', 'square')
+    return attacks, f'{note}: it runs {", ".join(attacks)}, since apgd-t needs {LEAST_CLASSES["apgd-t"]} classes.'
 
 
 def available() -> bool:

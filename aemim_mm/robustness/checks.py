@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmpretrain.registry import DATASETS as CLASSIFICATION
 
 from ..checkpoints.fit import check_checkpoint
+from ..datasets.classes import check_labels
 from ..datasets.shift import ShiftedImageNet
 from ..engine.ranks import on_main
 from ..errors import UserError
+from .conditions import Condition
 from .models_under_test import ModelUnderTest, Setup
 from .run import quiet
 
@@ -59,6 +62,7 @@ def _check_classes(setup: Setup, dataset) -> None:
             f'The classifier tells {setup.classes} classes apart, but the test data have {known}. Take the config that '
             'it was trained with, or name its data folder with --data-root DIR.'
         )
+    check_labels(dataset, model)
 
 
 def _identity(dataset) -> tuple:
@@ -111,6 +115,13 @@ def _missing(models: list[ModelUnderTest]) -> dict[str, str]:
                     'classifier of ImageNet, or leave out this suite.'
                 )
     return missing
+
+
+def say_notes(conditions: Iterable[Condition]) -> None:
+    """Print the notes of conditions, each once."""
+    for note in dict.fromkeys(condition.note for condition in conditions if condition.note):
+        if is_main_process():
+            print(f'note: {note}', flush=True)
 
 
 def say_missing(missing: dict) -> None:

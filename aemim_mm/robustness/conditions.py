@@ -27,6 +27,7 @@ class Condition:
         measure: Name and unit of the figures.
         shown: Names of the figures in the table; empty for all.
         seeded: Whether the pipeline draws random numbers, as in training, so that they must be fixed.
+        note: A sentence that a reader of the figures needs; it is in all reports.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Condition:
     measure: str = 'accuracy, %'
     shown: tuple = ()
     seeded: bool = False
+    note: str = ''
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
-from mmengine.utils import mkdir_or_exist
 
 from ..checkpoints.files import write_whole
 from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import on_all_ranks, on_main
+from ..engine.work_dir import usable
 from ..errors import UserError
-from .checks import check_models, missing_data, say_missing
+from .checks import check_models, missing_data, say_missing, say_notes
 from .conditions import Condition, Measurement, Robustness
 from .models_under_test import ModelUnderTest, build_runners, read_models
 from .report import write_results
@@ -93,11 +93,13 @@ def measure(
         work_dir=out,
         launcher=launcher,
     )
+    usable(out)
     with checkpoint_loading(trust_checkpoint), quick_collection():
         build_runners(models)
         on_all_ranks(lambda: check_models(models, trust_checkpoint))
         missing = missing_data(models)
         say_missing(missing)
+        say_notes(models[0].setup.conditions.values())
         found = Robustness(models[0].setup.conditions, missing=missing)
         for model in models:
             evaluation = _load(model, Path(out), limit)
@@ -106,7 +108,6 @@ def measure(
             if attacked and model.setup.kind == 'classifier' and checks:
                 found.checks[model.label] = _checks(evaluation, model)
     if is_main_process():
-        mkdir_or_exist(out)
         found.table = write_results(Path(out), found)
     return found
 

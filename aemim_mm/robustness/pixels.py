@@ -10,6 +10,7 @@ from torch import nn
 from ..attacks import PixelSpace
 from ..errors import UserError
 from ..models.modes import evaluating
+from ..replay import gpus_in_use
 
 # Normalising and its inverse, in float32, are off by about 1e-5 pixels.
 SNAP = 1e-3
@@ -35,7 +36,7 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool =
         for module in model.modules()
         for name, buffer in module._buffers.items()
     ]
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    devices = gpus_in_use()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())

@@ -28,12 +28,15 @@ def write_results(out: Path, record: Robustness) -> str:
     conditions, measurements, checks, missing = record.conditions, record.measurements, record.checks, record.missing
     rows = _rows(conditions, measurements)
     summary = {label: _summary(conditions, found) for label, found in measurements.items()}
+    notes = {name: condition.note for name, condition in conditions.items() if condition.note}
+    lines = [*_lines(summary), *dict.fromkeys(notes.values())]
     content = dict(
         results={label: {name: _entry(found[name]) for name in found} for label, found in measurements.items()},
         summary=summary,
         differences=_differences(measurements),
         checks={label: [vars(check) for check in found] for label, found in checks.items()},
         missing=missing,
+        notes=notes,
     )
     (out / 'results.json').write_text(json.dumps(content, indent=2))
     header = ['part', *measurements]
@@ -43,8 +46,8 @@ def write_results(out: Path, record: Robustness) -> str:
     for chart in charts:
         name = chart.title.lower().replace(' ', '-').replace(',', '')
         (out / f'{name}.svg').write_text(render_svg(chart), encoding='utf-8')
-    _page(out, header, rows, summary, checks, missing, charts)
-    return _text(header, rows, summary, checks, out) + _mmdets_own(out, conditions, measurements)
+    _page(out, header, rows, lines, checks, missing, charts)
+    return _text(header, rows, lines, checks, out) + _mmdets_own(out, conditions, measurements)
 
 
 def _entry(measured: Measurement) -> dict:
@@ -168,7 +171,7 @@ def _curves(conditions: dict[str, Condition], found: dict) -> dict:
     }
 
 
-def _page(out, header, rows, summary, checks, missing, charts) -> None:
+def _page(out, header, rows, lines, checks, missing, charts) -> None:
     sections = [
         Table(
             'Results',
@@ -188,17 +191,16 @@ def _page(out, header, rows, summary, checks, missing, charts) -> None:
                 [[check.name, 'yes' if check.passed else 'NO', check.explanation] for check in found],
             )
         )
-    lines = _lines(summary)
-    lines += [f'Not measured: {name}. {reason}' for name, reason in missing.items()]
+    lines = [*lines, *(f'Not measured: {name}. {reason}' for name, reason in missing.items())]
     write_report(out / 'report.html', title='Robustness', summary=lines, facts={}, sections=sections, next_steps=[])
 
 
-def _text(header, rows, summary, checks, out) -> str:
+def _text(header, rows, lines, checks, out) -> str:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     text = io.StringIO()
     for row in [header, *rows]:
         print('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip(), file=text)
-    for line in _lines(summary):
+    for line in lines:
         print(line, file=text)
     for label, found in checks.items():
         for check in found:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks import Budget, classification_loss
+from ..attacks import Budget, classification_loss, gradients_of
 from .attacked_classifier import AttackedModel
 from .autoattack import AutoAttack, available
 from .pixels import PixelClassifier, left_as_it_was
@@ -95,7 +95,7 @@ def check_zero_gradients(
     with left_as_it_was(classifier):
         images = pixels.requires_grad_(True)
         value = classification_loss('ce')(in_pixels.logits(images), labels.clone())
-        gradient = torch.autograd.grad(value, images, allow_unused=True)[0] if value.requires_grad else None
+        gradient = gradients_of(value, images, allow_unused=True)[0] if value.requires_grad else None
     zero = 1.0 if gradient is None else (gradient.flatten(1) == 0).all(dim=1).float().mean().item()
     return Check(
         'gradients are not zero',

@@ -12,6 +12,7 @@ from ..datasets.shift_pipelines import corrupted, corrupted_detection, native_si
 from ..errors import UserError, unknown_name
 from .attacked_classifier import build_attack
 from .attacked_encoder import ENCODER_ATTACKS
+from .autoattack import version_for
 from .conditions import Condition
 
 EPS = (1, 2, 4, 8)
@@ -48,8 +49,10 @@ def white_box(cfg: Config) -> list:
 
 
 def auto_attack(cfg: Config) -> list:
-    """The standard version of AutoAttack, by the package pyautoattack."""
-    return _attacked(cfg, 'autoattack', (1, 4), 'AutoAttack', type='autoattack')
+    """The standard version of AutoAttack, by the package pyautoattack, as far as the number of classes allows it."""
+    attacks, note = version_for((cfg.model.get('head') or {}).get('num_classes'))
+    conditions = _attacked(cfg, 'autoattack', (1, 4), type='autoattack', attacks=attacks)
+    return [replace(condition, group='AutoAttack', note=note) for condition in conditions]
 
 
 def _encoder(dataset: dict, kind: str, group: str, measure: str, seeded=False) -> list:

@@ -3,6 +3,9 @@
 Run:       tools/dist_train.sh configs/simmim/aesimmim_vit-b_800e.py 16 --data-root DIR
 Needs:     as aesimmim_swin-b_800e.py
 Expected:  no published figure; SimMIM alone gives 83.8 top-1 after fine-tuning (its authors)
+
+For non-square images, set (height, width) in model.backbone.img_size, in scale of RandomResizedCrop and in input_size
+of BlockMaskGenerator. Both are multiples of mask_patch_size.
 """
 
 _base_ = './aesimmim_swin-b_800e.py'
@@ -17,7 +20,7 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.67, 1.0)),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='SimMIMMaskGenerator', input_size=224, mask_patch_size=32, model_patch_size=16, mask_ratio=0.6),
+    dict(type='BlockMaskGenerator', input_size=224, mask_patch_size=32, model_patch_size=16, mask_ratio=0.6),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

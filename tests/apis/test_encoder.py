@@ -1,5 +1,7 @@
 """load_encoder, and this project's models in mmpretrain.get_model."""
 
+import os
+
 import mmpretrain
 import numpy as np
 import pytest
@@ -146,11 +148,28 @@ def test_grey_images_and_channels_in_the_other_order(tmp_path):
     assert torch.equal(grey.preprocess(grid), grey.preprocess(np.stack([grid] * 3, axis=2)))
 
 
+def test_sixteen_bits_are_shifted_as_in_training(checkpoint, tmp_path):
+    deep = np.random.default_rng(0).integers(65536, size=(32, 32)).astype(np.uint16)
+    image = Image.fromarray(deep)
+    image.save(tmp_path / 'x.png')
+    encoder = load_encoder(checkpoint)
+    expected = encoder.preprocess((deep >> 8).astype(np.uint8))
+    assert torch.equal(encoder.preprocess(tmp_path / 'x.png'), expected)
+    assert torch.equal(encoder.preprocess(image), expected)
+
+
 def test_images_that_are_none(checkpoint, tmp_path):
     encoder = load_encoder(checkpoint)
     (tmp_path / 'x.jpg').write_bytes(b'nothing')
     with pytest.raises(UserError, match=r'Cannot read the image .*x.jpg \(UnidentifiedImageError'):
         encoder.preprocess(tmp_path / 'x.jpg')
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    with pytest.raises(UserError, match=r'Cannot read the image .*pipe.jpg \(OSError: no regular file\)'):
+        encoder.preprocess(tmp_path / 'pipe.jpg')
+    with pytest.raises(UserError, match='of 8 or 16 bits, but got .*mode=F.*32-bit pixels'):
+        encoder.preprocess(photograph(32, 32).convert('F'))
+    with pytest.raises(UserError, match='paths, PIL images and arrays of uint8, but got int'):
+        encoder.preprocess([1])
     with pytest.raises(UserError, match=r'of uint8, 0-255, but got \(32, 32, 3\) of float64'):
         encoder.preprocess(np.zeros((32, 32, 3)))
     with pytest.raises(UserError, match=r'crop_ratio is in \(0, 1\], but got 2'):

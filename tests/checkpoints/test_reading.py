@@ -5,6 +5,7 @@ import functools
 import http.server
 import os
 import pickle
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -19,7 +20,7 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
-from aemim_mm.checkpoints.reading import checkpoint_loading, read_checkpoint
+from aemim_mm.checkpoints.reading import checkpoint_loading, file_hash, read_checkpoint
 from aemim_mm.datasets import demo
 from aemim_mm.errors import UserError
 
@@ -203,6 +204,24 @@ def test_urls_are_downloaded_once(server):
         read_checkpoint(f'{url}/gone.pth')
 
 
+def test_the_hash_in_the_name_of_a_url_is_checked(server):
+    url, folder = server
+    torch.save(dict(weight=torch.ones(1)), folder / 'model.pth')
+    right = file_hash(folder / 'model.pth')[:8]
+    names = [f'{each}/model-{right}.pth' for each in 'ab'] + ['c/model-deadbeef.pth', 'd/model-20241231.pth']
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir()
+        torch.save(dict(weight=torch.full((1,), float(number))), folder / name)
+    shutil.copy(folder / 'model.pth', folder / names[0])
+    assert read_checkpoint(f'{url}/{names[0]}')['weight'] == 1
+    # Another URL of the same name is not taken for the first one.
+    for name in names[1:3]:
+        with pytest.raises(UserError, match='cannot be downloaded .RuntimeError: invalid hash value'):
+            read_checkpoint(f'{url}/{name}')
+    # Digits alone are a date.
+    assert read_checkpoint(f'{url}/{names[3]}')['weight'] == 3
+
+
 def test_a_download_runs_nothing_either(server, marker):
     url, folder = server
     torch.save(attack('system', marker), folder / 'bad.pth')
@@ -278,7 +297,8 @@ def resume(files, path, work, *trust):
 
 def resume_latest(files, path, work, *trust):
     work.mkdir(exist_ok=True)
-    (work / 'last_checkpoint').write_text(str(path))
+    shutil.copy(path, work)
+    (work / 'last_checkpoint').write_text(path.name)
     runs.train(runs.AEMIM, work, '--resume', *trust, epochs=2)
 
 

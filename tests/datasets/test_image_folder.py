@@ -32,7 +32,7 @@ def test_any_depth_in_sorted_order(tmp_path, names):
 
 
 def test_all_kinds_in_both_cases_and_nothing_else(tmp_path):
-    kinds = ['jpg', 'jpeg', 'png', 'bmp', 'tif', 'tiff', 'webp']
+    kinds = ['jpg', 'jpeg', 'png', 'bmp', 'tif', 'tiff', 'webp', 'ppm', 'pgm']
     wanted = [f'a.{kind}' for kind in kinds] + [f'B.{kind.upper()}' for kind in kinds] + ['c.JpEg', 'd.e.jpg']
     touch(tmp_path, *wanted, 'a.txt', 'jpg', 'a.jpg.part', 'a.gif', '.a.jpg', '._a.jpg', '.hidden/a.jpg', 'x/.y/a.jpg')
     assert listed(tmp_path) == sorted(wanted)
@@ -79,13 +79,16 @@ def test_built_from_a_config(tmp_path, write):
 
 @pytest.mark.parametrize(
     'step',
-    [{'type': 'LoadImageFromFile', 'to_float32': True}, LoadImageFromFile(to_float32=True)],
+    [
+        {'type': 'LoadImageFromFile', 'to_float32': True, 'color_type': 'grayscale'},
+        LoadImageFromFile(to_float32=True, color_type='grayscale'),
+    ],
     ids=['config', 'object'],
 )
 def test_opencv_loading_is_replaced(tmp_path, step):
     touch(tmp_path, 'a.jpg')
     (loading,) = UnlabelledFolder(str(tmp_path), pipeline=[step]).pipeline.transforms
-    assert type(loading) is LoadWholeImage and loading.to_float32
+    assert type(loading) is LoadWholeImage and loading.to_float32 and loading.color_type == 'grayscale'
 
 
 def error_of(folder, **kwargs):
@@ -111,5 +114,5 @@ def test_empty_folder(tmp_path):
     touch(tmp_path, 'a.txt', 'x/b.TXT', 'x/c.gif', 'LICENSE', '.d.jpg')
     message = error_of(tmp_path)
     assert f'no image in {tmp_path}' in message
-    assert '.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp (upper case too)' in message
+    assert '.jpg, .jpeg, .png, .bmp, .tif, .tiff, .webp, .ppm, .pgm (upper case too)' in message
     assert 'saw 4 other files (most: 2 .txt' in message

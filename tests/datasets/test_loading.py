@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aemim_mm.datasets import LoadWholeImage, UnreadableImageError
-from aemim_mm.datasets.loading import decode
+from aemim_mm.datasets import LoadWholeImage, UnreadableImageError, loading
 from aemim_mm.errors import UserError
 
 
@@ -17,6 +16,12 @@ def encode(image, kind, **options):
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
+
+
+def decode(content, color_type='color'):
+    """Decode as ``LoadWholeImage`` does: (H, W, 3) in BGR order or (H, W)."""
+    pixels = np.asarray(loading.decode(content, color_type))
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
 
 
 def opencv(content):

@@ -72,7 +72,7 @@ def test_only_the_classes_of_the_subset_compete(kind, classes, tmp_path):
     wnids = [WNIDS[label] for label in classes]
     a, b, outside = classes[3], classes[8], next(label for label in range(1000) if label not in classes)
     paths = [f'{WNIDS[a]}/subset.jpg', f'{WNIDS[a]}/whole.jpg', f'{WNIDS[b]}/wrong.jpg']
-    tree(tmp_path, paths, wnids)
+    tree(tmp_path, [*paths, f'{WNIDS[a]}/.ipynb_checkpoints/subset.jpg'], wnids)
     (tmp_path / 'README.txt').write_text('about')
     scores = {'subset.jpg': {outside: 9, a: 5, b: 4}, 'whole.jpg': {a: 9}, 'wrong.jpg': {outside: 9, a: 5, b: 4}}
     config = dict(type=kind, data_root=str(tmp_path))

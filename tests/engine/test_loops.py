@@ -2,16 +2,17 @@
 
 import itertools
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import Dataset, IterableDataset
 
-from aemim_mm.engine.loops import Batches, prepare
+from aemim_mm.engine.loops import Batches, ResumableEpochLoop, prepare
 from aemim_mm.engine.randomness import data_randomness, folded, seed_step
 from aemim_mm.errors import UserError
 
@@ -150,6 +151,18 @@ def test_ranks_and_iterations_have_different_randomness():
     assert draws[0] == draws[2] and len({*draws[0], *draws[1]}) == 6
     with data_randomness(folded(1, 2, 3)):
         assert len({random.random(), np.random.rand(), torch.rand(()).item()}) == 3
+
+
+def test_each_rank_draws_its_own_numbers_whatever_the_config_says(monkeypatch):
+    """Without ``diff_rank_seed`` in a config, all ranks have the same seed."""
+    runner, draws = SimpleNamespace(seed=5), []
+    monkeypatch.setattr(EpochBasedTrainLoop, 'run_iter', lambda *_: draws.append(torch.rand(()).item()))
+    for rank in (0, 1, 0):
+        monkeypatch.setattr('aemim_mm.engine.loops.dist.get_rank', lambda rank=rank: rank)
+        loop = object.__new__(ResumableEpochLoop)
+        vars(loop).update(_runner=runner, _iter=3)
+        loop.run_iter(0, None)
+    assert draws[0] == draws[2] != draws[1]
 
 
 def test_loading_leaves_the_random_state_of_training_alone():

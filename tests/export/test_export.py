@@ -28,18 +28,18 @@ def exported(checkpoint, to, folder, **kwargs):
 @pytest.mark.parametrize('to', TARGETS)
 @pytest.mark.parametrize('domain', ['clean', 'adv'])
 def test_nothing_of_the_other_domain_leaks(aemim, to, domain, tmp_path):
-    """The adapters of the other domain are set to NaN. None may be exported under any name."""
+    """The adapters of the other domain get a number that no weight has. None may be exported under any name."""
     state = {name: value.clone() for name, value in aemim.state_dict().items()}
     other = 0
     for name in state:
         is_clean_adapter = f'{name}_adv' in state
         if name.endswith('_adv') if domain == 'clean' else is_clean_adapter:
-            state[name].fill_(torch.nan)
+            state[name].fill_(777.0)
             other += 1
     torch.save(state, tmp_path / 'epoch.pth')
     report, written = exported(tmp_path / 'epoch.pth', to, tmp_path, domain=domain, num_heads=3)
     assert other == 13  # Two norms in each of two layers, the final norm, the class token and the prediction layer.
-    assert all(value.isfinite().all() and not name.endswith('_adv') for name, value in written.items())
+    assert not any((value == 777).any() or name.endswith('_adv') for name, value in written.items())
     assert sum('_adv' in name for name in report.left_out) == (13 if domain == 'clean' else 0)
 
 

@@ -1,9 +1,13 @@
 """Which loss reaches which weights, and that an attack changes no state."""
 
+from copy import deepcopy
+
 import pytest
 import torch
+from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
 from torch import nn
 
+from aemim_mm import Domain, use_domain
 from aemim_mm.adapters import SplitLayer
 
 ALGORITHMS = {'aemim': (4, 4), 'aesimmim': (8, 8), 'aesimmim_vit': (4, 4)}
@@ -93,6 +97,25 @@ def test_an_attack_changes_nothing_of_the_model(tiny, model, monkeypatch, attack
     else:
         model.loss(tiny.images(model), None)
     tiny.assert_same_snapshot(after[0], before[0])
+
+
+@pytest.mark.parametrize('convert', [convert_sync_batchnorm, nn.SyncBatchNorm.convert_sync_batchnorm])
+def test_sync_bn_keeps_the_adversarial_weights(tiny, model, convert):
+    """mmengine's Runner converts a model after its construction (``sync_bn='torch'``), and some tools convert back."""
+    tiny.part_domains(model)
+    before, norm = {name: value.clone() for name, value in model.state_dict().items()}, model.backbone.layers[0].ln2
+    x = torch.randn(6, 32)
+    with use_domain(norm.eval(), Domain.ADV):
+        expected = norm(x[:, None])[:, 0]
+    converted = convert(deepcopy(model))
+    assert isinstance(converted.backbone.layers[0].ln2, nn.SyncBatchNorm)
+    for found in (converted, revert_sync_batchnorm(deepcopy(converted))):
+        norm = found.backbone.layers[0].ln2
+        assert norm.split_names == model.backbone.layers[0].ln2.split_names
+        assert found.state_dict().keys() == before.keys()
+        assert all(torch.equal(value, before[name]) for name, value in found.state_dict().items())
+        with use_domain(norm.eval(), Domain.ADV):
+            torch.testing.assert_close(norm(x), expected)
 
 
 def test_a_step_counts_one_batch_in_each_domain(tiny, model):

@@ -1,8 +1,12 @@
 """Mixed precision: the precision of each pass, and losses that agree with float32."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
+import aemim_mm
 from aemim_mm.errors import UserError
 from aemim_mm.models.precision import attack_precision, autocast_dtype
 
@@ -76,6 +80,46 @@ def test_gradients_in_bfloat16_reach_weights_that_the_attack_used_too(tiny):
     model.parse_losses(losses)[0].backward()
     without = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
     assert without == []
+
+
+class SeenInBackward(torch.autograd.Function):
+    """The identity, which notes the precision of each backward pass."""
+
+    seen: list = []
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        SeenInBackward.seen.append(autocast_dtype('cpu'))
+        return gradient
+
+
+def test_no_backward_pass_is_under_autocast(tiny, monkeypatch):
+    """Up to torch 2.4, a backward pass on CUDA would be in float16 there; recomputed activations keep bfloat16."""
+    model, recomputed = tiny.build(tiny.aemim()), []
+    layer = model.backbone.layers[0]
+    forward = layer.forward
+
+    def checkpointed(x):
+        recomputed.append(autocast_dtype('cpu'))
+        return SeenInBackward.apply(forward(x))
+
+    monkeypatch.setattr(SeenInBackward, 'seen', [])
+    layer.forward = lambda x: checkpoint(checkpointed, x, use_reentrant=False)
+    with torch.autocast('cpu', torch.bfloat16):
+        model.parse_losses(model.loss(tiny.images(model), None))
+    # Early gradients of the clean pass, and two steps of the attack.
+    assert SeenInBackward.seen == [None] * 3
+    assert len(recomputed) == 4 + 3 and set(recomputed) == {torch.bfloat16}
+
+
+def test_all_gradients_are_taken_in_one_place():
+    package = Path(aemim_mm.__file__).parent
+    found = [path.name for path in package.rglob('*.py') if 'autograd.grad(' in path.read_text(encoding='utf-8')]
+    assert found == ['gradients.py']
 
 
 def test_an_unknown_precision_lists_the_known_ones():

@@ -9,7 +9,7 @@ from helpers.trained import batch, classifier, images_and_labels, trained_classi
 
 from aemim_mm.errors import UserError
 from aemim_mm.robustness.attacked_classifier import AttackedModel, RobustAccuracy, build_attack
-from aemim_mm.robustness.autoattack import AutoAttack, available
+from aemim_mm.robustness.autoattack import STANDARD, AutoAttack, available, version_for
 from aemim_mm.robustness.pixels import PixelClassifier
 from aemim_mm.robustness.sanity import accuracy_under
 from aemim_mm.robustness.whitebox import WhiteBox
@@ -132,12 +132,30 @@ def test_too_few_classes(model):
     inputs = few.data_preprocessor(dict(inputs=images[keep]))['inputs']
     few.eval()
     labels = few(inputs, mode='tensor').argmax(1)
-    with pytest.raises(UserError, match='apgd-t needs a classifier with at least 4 classes, but got 3. Leave it out'):
-        AttackedModel(few, AutoAttack(4, steps=2)).perturb(inputs, labels)
-    result = AttackedModel(few, AutoAttack(64, attacks=('apgd-ce', 'fab-t', 'square'), steps=5, queries=5)).perturb(
-        inputs, labels
-    )
+    # Before any work, and with the attacks that do work.
+    expected = r"apgd-t needs a classifier with at least 4 classes, but got 3. Set attacks=\('apgd-ce', 'apgd-dlr'"
+    with pytest.raises(UserError, match=expected):
+        AttackedModel(few, AutoAttack(4, steps=2))
+    attacks, _ = version_for(3)
+    result = AttackedModel(few, AutoAttack(64, attacks=attacks, steps=5, queries=5)).perturb(inputs, labels)
     assert result.success.float().mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ('classes', 'attacks', 'note'),
+    [
+        (None, STANDARD, ''),
+        (1000, STANDARD, ''),
+        (10, STANDARD, ''),
+        (9, STANDARD, 'is not the standard version: apgd-t and fab-t have 8 target classes instead of 9.'),
+        (4, STANDARD, 'have 3 target classes instead of 9.'),
+        (3, ('apgd-ce', 'apgd-dlr', 'fab-t', 'square'), 'runs apgd-ce, apgd-dlr, fab-t, square, since apgd-t needs 4'),
+        (2, ('apgd-ce', 'fab-t', 'square'), 'AutoAttack on 2 classes is not the standard version: it runs apgd-ce,'),
+    ],
+)
+def test_the_version_for_a_number_of_classes(classes, attacks, note):
+    got, words = version_for(classes)
+    assert got == attacks and note in words and bool(words) == bool(note)
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):

@@ -109,6 +109,5 @@ def test_poisoned_weights_are_named(error_of, trained, tmp_path):
     state = runs.weights(trained / 'epoch_1.pth')
     state['backbone.layers.1.ln2.weight_adv'][3] = float('nan')
     torch.save(state, tmp_path / 'poisoned.pth')
-    message = error_of(options=[f'load_from={tmp_path}/poisoned.pth'], code=1)
-    assert 'at iteration 1 ' in message and 'loss_adv nan' in message
-    assert 'the weights hold such values, first in backbone.layers.1.ln2.weight_adv.' in message
+    message = error_of(options=[f'load_from={tmp_path}/poisoned.pth'])
+    assert 'poisoned.pth: the tensor backbone.layers.1.ln2.weight_adv has NaN or infinite values.' in message

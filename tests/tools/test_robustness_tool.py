@@ -103,6 +103,7 @@ def test_corruptions_and_missing_data(checkpoint, tmp_path, capsys):
     [
         (['--suite', 'unknown'], (), 'suite'),
         (['--suite', 'corruptions', 'imagenet-c'], (), 'Measure them in separate runs'),
+        (['--out', '/dev/null/results'], (), 'Cannot write to /dev/null/results: Not a directory'),
         (['--limit', '0'], (), '--limit is a number of images, at least 1, but got 0'),
         (
             [],

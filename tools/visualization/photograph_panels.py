@@ -37,11 +37,12 @@ def draw(checkpoint: Path, photographs: list[Path], picture: Path, seed: int) ->
     from PIL import Image
 
     from aemim_mm.apis.pretrained import build_model
+    from aemim_mm.datasets.loading import read_image
     from aemim_mm.visualization.panels import draw_panels, panel_columns, panel_rows
 
     model = build_model(CONFIG, checkpoint)
     size = model.backbone.img_size
-    images = [np.asarray(Image.open(path).resize(size[::-1], Image.Resampling.BICUBIC)) for path in photographs]
+    images = [np.asarray(read_image(path).resize(size[::-1], Image.Resampling.BICUBIC)) for path in photographs]
     # As mmcv reads files: BGR, channels first.
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).flip(1)
     torch.manual_seed(seed)

@@ -2,11 +2,11 @@
 
 from typing import Any, cast
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...replay import gpus_in_use
 from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from ..randomness import data_randomness
 from ..ranks import bare_model
@@ -42,7 +42,7 @@ class PanelHook(Hook):
             with data_randomness(self.seed):
                 items = [loader.dataset[index] for index in range(min(self.num_images, len(loader.dataset)))]
                 self._batch = loader.collate_fn(items)
-        with data_randomness(self.seed, [torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        with data_randomness(self.seed, gpus_in_use()):
             # The preprocessor changes the batch that it is given.
             data = model.data_preprocessor(dict(self._batch), False)
             rows = panel_rows(model, data['inputs'], data['data_samples'])

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...datasets.skipping import SkipsUnreadable
+from ...datasets.skipping import SkipsUnreadable, inner_datasets
 from ...errors import first_of
 
 FILE = 'unreadable_images.txt'
@@ -24,7 +24,7 @@ class UnreadableImagesHook(Hook):
     The hook logs when the number has changed, and then writes all paths to ``unreadable_images.txt`` in the work
     directory. It tells each rank which files the other ranks could not read, so that these are not tried again. In a
     training by iterations, this happens once, at the end. The hook does nothing unless the training data contain an
-    ``UnlabelledFolder`` or ``SkippingCocoDataset``, possibly inside wrappers.
+    ``UnlabelledFolder``, ``LabelledFolder`` or ``SkippingCocoDataset``, possibly inside wrappers.
 
     Args:
         show: Number of paths to log, >= 1.
@@ -66,9 +66,4 @@ class UnreadableImagesHook(Hook):
 
 def skipping_datasets(dataset: object) -> Iterator[SkipsUnreadable]:
     """Yield the data sets that skip unreadable images, also those inside wrappers."""
-    if isinstance(dataset, SkipsUnreadable):
-        yield dataset
-        return
-    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if inner is not None:
-            yield from skipping_datasets(inner)
+    return (inner for inner in inner_datasets(dataset) if isinstance(inner, SkipsUnreadable))

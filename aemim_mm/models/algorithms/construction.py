@@ -1,6 +1,7 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
 from numbers import Real
+from typing import cast
 
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
@@ -25,6 +26,22 @@ class Algorithm(BaseSelfSupervisor):
     backbone: nn.Module
     neck: nn.Module
     data_preprocessor: AdvDataPreprocessor
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.
+
+        The converters of torch and mmengine put stock layers in the place of split ones, and each part back by this
+        method.
+        """
+        split_layers: dict = getattr(module, 'split_layers', {})
+        for path, split in split_layers.items():
+            layer = cast(nn.Module, module).get_submodule(path)
+            if not isinstance(layer, SplitLayer):
+                split_layer(layer, split.split_names)
+                for own in split.split_names:
+                    setattr(layer, f'{own}_adv', getattr(split, f'{own}_adv'))
+                split_layers[path] = layer
+        super().add_module(name, module)
 
 
 def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
@@ -68,6 +85,7 @@ def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> N
     adapters = ('norm', 'cls_token') if adapters is None else adapters
     if adapters and not is_split:
         split_adapters(backbone, adapters)
+    _note_split_layers(backbone)
 
 
 def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
@@ -82,3 +100,9 @@ def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
         split_layer(neck.get_submodule(prediction_layer), ('weight', 'bias'))
     if decoder == 'split_norm':
         split_adapters(neck, 'norm')
+    _note_split_layers(neck)
+
+
+def _note_split_layers(part):
+    """Let ``Algorithm.add_module`` find the split layers of a part after they have been replaced."""
+    part.split_layers = {name: layer for name, layer in part.named_modules() if isinstance(layer, SplitLayer)}

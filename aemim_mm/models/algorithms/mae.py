@@ -8,6 +8,7 @@ from ...replay import RecordedCall
 from ..mae_parts import AEMIMHead
 from ..patches import patch_grid
 from .adversarial_mim import AdversarialMIM
+from .sizes import check_mae
 
 
 @MODELS.register_module()
@@ -19,6 +20,10 @@ class AEMIM(AdversarialMIM, MAE):
 
     prediction_layer = 'decoder_pred'
     head: AEMIMHead
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        check_mae(self.backbone, self.neck, self.head)
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""

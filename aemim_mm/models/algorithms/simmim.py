@@ -6,6 +6,7 @@ from mmpretrain.registry import MODELS
 
 from ...replay import RecordedCall
 from .adversarial_mim import AdversarialMIM
+from .sizes import check_simmim
 
 
 @MODELS.register_module()
@@ -16,6 +17,15 @@ class AESimMIM(AdversarialMIM, SimMIM):
     """
 
     prediction_layer = 'decoder.0'
+    _is_checked = False
+
+    def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
+        """As :meth:`AdversarialMIM.loss`. The first batch has to fit the model, else that is a UserError."""
+        if not self._is_checked:  # Once, because the check waits for the device.
+            masks = torch.stack([sample.mask for sample in data_samples or ()])
+            check_simmim(self.backbone, self.neck, self.head, inputs, masks)
+            self._is_checked = True
+        return super().loss(inputs, data_samples, **kwargs)
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""

@@ -1,0 +1,82 @@
+"""Sizes of images, patches and masks that have to agree between the parts of an algorithm."""
+
+from typing import Any
+
+import torch
+from mmpretrain.models import SimMIMLinearDecoder, SwinTransformer
+from mmpretrain.models.utils import to_2tuple
+
+from ...errors import UserError
+from ..mae_parts import AEMIMDecoder, AEMIMHead
+from ..patches import patch_grid
+from ..vit import AEMIMViT
+
+
+def check_mae(backbone: Any, neck: Any, head: Any) -> None:
+    """Check the sizes of AEMIM's parts on MAE; parts of other types are not checked.
+
+    Raises:
+        UserError: The mask hides all patches or none, or two sizes differ.
+    """
+    if not (isinstance(backbone, AEMIMViT) and isinstance(neck, AEMIMDecoder) and isinstance(head, AEMIMHead)):
+        return
+    patches = backbone.num_patches
+    visible = int(patches * (1 - backbone.mask_ratio))
+    if not 0 < visible < patches:
+        raise UserError(
+            f'model.backbone.mask_ratio is > 0 and <= {1 - 1 / patches:.4g}, so that at least one of the {patches} '
+            f'patches is hidden and one visible, but got {backbone.mask_ratio!r}.'
+        )
+    projection = backbone.patch_embed.projection
+    height, width = backbone.patch_size
+    for field, got, expected in (
+        ('neck.img_size and neck.patch_size, as rows and columns of patches', neck.grid, backbone.patch_resolution),
+        ('head.patch_size', to_2tuple(head.patch_size), backbone.patch_size),
+        ('neck.embed_dim', neck.decoder_embed.in_features, backbone.embed_dims),
+        (
+            'neck.patch_size and neck.in_chans, as values of a patch',
+            neck.decoder_pred.out_features,
+            height * width * projection.in_channels,
+        ),
+    ):
+        if got != expected:
+            raise UserError(f'model.{field}: got {got}, but model.backbone has {expected}. Make them equal.')
+    if head.norm_pix and height * width * projection.in_channels == 1:
+        raise UserError('norm_pix needs patches of 2 values or more: set model.head.norm_pix=False, or a patch_size.')
+
+
+def check_simmim(backbone: Any, neck: Any, head: Any, images: torch.Tensor, masks: torch.Tensor) -> None:
+    """Check that images, masks and the parts of SimMIM fit each other.
+
+    Args:
+        backbone, neck, head: The parts of the algorithm.
+        images: (B, C, H, W).
+        masks: (B, rows, columns), 1 = hidden.
+
+    Raises:
+        UserError: Two sizes differ, or a mask hides all patches or none.
+    """
+    size, patch = tuple(images.shape[-2:]), backbone.patch_embed.projection.kernel_size
+    grid, found = patch_grid(size, patch), tuple(masks.shape[1:])
+    if found != grid:
+        raise UserError(
+            f'The masks have {_times(found)} tokens, but images of {_times(size)} pixels in patches of {_times(patch)} '
+            f'have {_times(grid)}. In the mask generator of the pipeline, set input_size to the size of the crop, and '
+            'model_patch_size to the patch size of the backbone.'
+        )
+    if to_2tuple(head.patch_size) != patch:
+        raise UserError(f'model.head.patch_size is {patch[0]}, as of the backbone, but got {head.patch_size}.')
+    stride = patch[0] * 2 ** min(backbone.out_indices) if isinstance(backbone, SwinTransformer) else patch[0]
+    if isinstance(neck, SimMIMLinearDecoder) and neck.decoder[-1].upscale_factor != stride:
+        got = neck.decoder[-1].upscale_factor
+        raise UserError(f'model.neck.encoder_stride is {stride}, the stride of the backbone, but got {got}.')
+    hidden = masks.flatten(1).sum(1)
+    if not ((hidden > 0) & (hidden < grid[0] * grid[1])).all():
+        raise UserError(
+            f'A mask hides {int(hidden.min())} to {int(hidden.max())} of {grid[0] * grid[1]} patches. At least one has '
+            'to be hidden, and one visible: change mask_ratio or mask_patch_size of the mask generator.'
+        )
+
+
+def _times(size: tuple) -> str:
+    return 'x'.join(map(str, size))
