@@ -61,7 +61,11 @@ class Encoder(nn.Module):
         given = {name.removeprefix('backbone.'): value for name, value in state.items()}
         computed = {name: value for name, value in own.items() if name.endswith('relative_position_index')}
         given = {name: value for name, value in given.items() if name in own}
-        self.backbone.load_state_dict({**computed, **given}, strict=True)
+        try:
+            self.backbone.load_state_dict({**computed, **given}, strict=True)
+        except RuntimeError as error:
+            lines = '; '.join(line.strip() for line in str(error).splitlines()[1:3])
+            raise UserError(f'The checkpoint holds no whole encoder: {lines} Take another one.') from error
         self.requires_grad_(False)
         self.eval()
 

@@ -13,7 +13,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
 from ..errors import UserError
-from .reading import RefusedError, file_hash, read_checkpoint
+from .downloads import file_hash
+from .reading import RefusedError, read_checkpoint
 
 CHECKSUM = '.sha256'
 PART = '.part'

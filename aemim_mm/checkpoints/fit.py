@@ -7,7 +7,8 @@ import torch
 
 from ..errors import UserError, first_of
 from .reading import read_checkpoint
-from .weights import weights_of
+from .tensors import refuse_faulty
+from .weights import OURS, prefixes, several_encoders, weights_of
 
 # Models resize these parameters when they load them. The last axis (width or heads) has to match.
 RESIZED = ('pos_embed', 'relative_position_bias_table', 'rel_pos_h', 'rel_pos_w')
@@ -39,7 +40,6 @@ class LoadReport:
         missing: Other tensors that the checkpoint lacks.
         unused: Other tensors that the model lacks.
         mismatched: Tensors of different shapes; each entry has both shapes.
-        removed: What was removed from the names of the checkpoint.
     """
 
     fitting: list[str] = field(default_factory=list)
@@ -50,11 +50,9 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
-    removed: str = ''
 
     def __str__(self) -> str:
         lines = [f'{len(self.fitting)} tensors fit']
-        lines += [f'{self.removed} removed from the names'] if self.removed else []
         counts = {
             'adversarial adapters start from the clean ones': self.copied,
             'adversarial adapters left out': self.left_out,
@@ -133,21 +131,26 @@ def check_checkpoint(
             'weights, leave out --resume and use --cfg-options load_from=CHECKPOINT resume=False.'
         )
     weights = weights_of(checkpoint, path)
-    state = {name.removeprefix(prefix): value for name, value in weights.state.items() if name.startswith(prefix)}
-    if not state:
-        kind = f'no tensor whose name begins with {prefix!r}' if prefix else 'no weights'
-        raise UserError(
-            f'The checkpoint {path} holds {kind}, only {", ".join(map(repr, list(checkpoint)[:8]))}. '
-            'Expected a file by mmengine, or a dict of names and tensors.'
-        )
+    tensors = weights.tensors
+    state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     report = load_report(model.state_dict(), state)
-    report.removed = weights.removed
+    found = prefixes(tensors, OURS)
+    if not report.fits(need) and len(found) > 1:
+        raise several_encoders(path, found)
+    if not state:
+        raise UserError(
+            f'The checkpoint {path} holds no tensor whose name begins with {prefix!r}, only '
+            f'{first_of(map(repr, tensors), 8)}. {". ".join([*weights.notes, "Expected a file by mmengine"])}.'
+        )
     if not report.fits(need):
         raise UserError(
             f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'
             'Choose a checkpoint and a config (arch, img_size, patch_size, decoder) that belong together.'
             f'{HINTS.get(need, "")}'
         )
+    own = model.state_dict()
+    refuse_faulty({name: value for name, value in state.items() if name in own}, path, model)
+    weights.log(path)
     if report.left_out:
         model.register_load_state_dict_post_hook(_forget_adapters)
     return report

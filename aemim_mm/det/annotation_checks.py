@@ -1,4 +1,4 @@
-"""Check the fields of annotations in COCO's format, and mend what has only one meaning."""
+"""Check the fields of annotations in COCO's format."""
 
 import logging
 import reprlib
@@ -64,11 +64,7 @@ RULES: dict[str, dict[str, tuple[Callable[[object], bool], str]]] = dict(
 
 
 def check_annotations(path: str, content: dict) -> None:
-    """Check each field that mmdet and pycocotools read, except the masks; mend some in place.
-
-    Mended are: a missing ``iscrowd`` (0); ids that are numbers in one place and text in another; whole numbers written
-    as 1.0; ids of annotations that are missing or not positive numbers (numbered anew: nothing refers to them, and
-    pycocotools takes 0 for "no annotation"); backslashes in file names.
+    """Check each field that mmdet and pycocotools read, except the masks, after ``mend`` has mended some in place.
 
     Args:
         path: Name of the file, for messages.

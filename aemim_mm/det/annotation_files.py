@@ -38,7 +38,7 @@ def keep(path: str, content: dict) -> None:
 
 
 def read_annotations(path: str) -> dict:
-    """Read and check an annotation file; mend what has only one meaning (see :func:`check_annotations`).
+    """Read and check an annotation file; mend what has only one meaning (see ``annotation_repairs.mend``).
 
     Args:
         path: A local file, in UTF-8, UTF-16 or UTF-32, with or without byte-order mark.

@@ -43,4 +43,6 @@ def _is_mask(value, size: list) -> bool:
     if not isinstance(value, dict) or value.get('size') != size:
         return False
     counts = value.get('counts')
-    return isinstance(counts, str) or (are_numbers(counts) and sum(counts) == size[0] * size[1])
+    if isinstance(counts, list):
+        return are_numbers(counts) and sum(counts) == size[0] * size[1]
+    return isinstance(counts, str)

@@ -83,13 +83,7 @@ def set_classes(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) 
         if classes:
             raise UserError('--classes is for data sets in the format of COCO; this config has none.')
         return
-    (first, names), *others = found.items()
-    for path, other in others:
-        if other != names:
-            raise UserError(
-                f'{first} and {path} disagree: their categories are {_shown(names)}, and {_shown(other)}. Expected the '
-                'same names in the same order. Make them agree, or name those of both with --classes A,B,C.'
-            )
+    names = _common(found)
     _check_evaluators(cfg, loaders, images)
     if names is not None:
         for dataset in datasets(cfg):
@@ -112,6 +106,18 @@ def _names(content: dict) -> tuple:
     return tuple(category['name'] for category in content['categories'])
 
 
+def _common(found: dict[str, tuple | None]) -> tuple | None:
+    """The classes of all files, which must agree."""
+    (first, names), *others = found.items()
+    for path, other in others:
+        if other != names:
+            raise UserError(
+                f'{first} and {path} disagree: their categories are {_shown(names)}, and {_shown(other)}. Expected the '
+                'same names in the same order. Make them agree, or name those of both with --classes A,B,C.'
+            )
+    return names
+
+
 def _evaluators(cfg: Config, loader: str) -> list:
     """Return the configs of the metrics on a data loader."""
     return as_list(cfg.get(loader.replace('dataloader', 'evaluator')) or [])
@@ -130,7 +136,7 @@ def _uses(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) -> dic
     """Find the annotation files of these data loaders and of their evaluators."""
     uses: dict[str, _Use] = {}
     for loader in loaders:
-        use = None
+        use: _Use | None = None
         for dataset in datasets(cfg, (loader,)):
             kind, path = DATASETS.get(dataset.type), annotation_file(dataset)
             if not (isinstance(kind, type) and issubclass(kind, CocoDataset) and dataset.get('ann_file')):
@@ -141,7 +147,9 @@ def _uses(cfg: Config, classes: list[str] | None, loaders: Iterable[str]) -> dic
                 use.kept |= issubclass(kind.COCOAPI, CocoAnnotations)
                 if any(isinstance(step, dict) and step.get('with_mask') for step in dataset.get('pipeline') or []):
                     use.masks = use.masks or f'the pipeline of {loader} loads masks (with_mask=True)'
-        for evaluator in _coco_metrics(cfg, loader) if use else ():
+        if use is None:
+            continue
+        for evaluator in _coco_metrics(cfg, loader):
             measured = uses.setdefault(evaluator.ann_file, _Use(use.kind, use.wanted))
             measured.measured |= not evaluator.get('format_only')
             if 'segm' in as_list(evaluator.get('metric', 'bbox')):

@@ -107,6 +107,8 @@ def outlive_sigterm(worker: int, *, before: Callable | None = None) -> None:
         before(worker)
     training = multiprocessing.parent_process()
     if not hasattr(signal, 'sigwaitinfo') or training is None:
+        # A forked worker has the handler of the training process, which would only note the signal.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return
     # Not os.getppid(): that is the fork server under the start method "forkserver".
     parent = training.pid

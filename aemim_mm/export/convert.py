@@ -1,5 +1,6 @@
 """Write an encoder for another library. ``tools/export.py`` calls :func:`export`."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from os import PathLike
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
+from ..checkpoints.reading import split_name
 from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .files import refuse_overwriting, write_json, write_weights
@@ -132,8 +134,9 @@ def export(
 
 def _out(path: str, to: str, domain: str, img_size) -> Path:
     # The result of a download goes into the current folder.
+    path, chosen = split_name(path)
     file = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
-    name = f'{file.name if file.is_dir() else file.stem}_{to}'
+    name = '_'.join(filter(None, [file.name if file.is_dir() else file.stem, re.sub(r'[^\w.-]+', '_', chosen), to]))
     name += '_adv' if domain == 'adv' else ''
     if img_size is not None:
         name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'

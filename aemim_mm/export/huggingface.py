@@ -206,7 +206,8 @@ def fields(config: dict, preprocessor: dict) -> dict:
         eps=config.get('layer_norm_eps'),
         norm_pix=config.get('norm_pix_loss'),
     )
-    if preprocessor.get('image_mean'):
-        known['mean'] = [255 * value for value in preprocessor['image_mean']]
-        known['std'] = [255 * value for value in preprocessor['image_std']]
+    for name in ('mean', 'std'):
+        values = preprocessor.get(f'image_{name}')
+        if isinstance(values, list) and all(isinstance(value, (int, float)) for value in values):
+            known[name] = [255 * value for value in values]
     return {name: value for name, value in known.items() if value is not None}

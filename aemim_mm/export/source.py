@@ -1,6 +1,7 @@
 """Read the encoder of a checkpoint of any known layout into our names."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,15 +11,19 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import weights_of
+from ..checkpoints.downloads import local_file, no_checkpoint
+from ..checkpoints.reading import read_checkpoint, split_name
+from ..checkpoints.tensors import refuse_faulty
+from ..checkpoints.weights import outside, prefixes, several_encoders, weights_of
 from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .names import Converted
+from .shapes import check_ranks, check_shapes
 from .spec import EncoderSpec, describe
 from .stored import fields_of_config
 
 METADATA = 'aemim_mm'
+OUR_LAYERS = r'(layers\.\d+\.ln1|stages\.\d+\.blocks\.\d+\.attn\.w_msa)\.'
 DOMAINS = ('clean', 'adv')
 
 
@@ -37,12 +42,8 @@ class Layout(NamedTuple):
 
 
 SOURCES = (
-    Layout('aemim or mmpretrain, whole models (backbone.*)', r'backbone\.', mmpretrain.to_pivot),
-    Layout(
-        'mmpretrain, encoders (layers.0.ln1.*, stages.0.*)',
-        r'(layers\.\d+\.ln1|stages\.\d+)\.',
-        mmpretrain.bare_to_pivot,
-    ),
+    Layout('aemim or mmpretrain, whole models (backbone.*)', rf'backbone\.{OUR_LAYERS}', mmpretrain.to_pivot),
+    Layout('mmpretrain, encoders (layers.0.ln1.*, stages.0.*)', OUR_LAYERS, mmpretrain.bare_to_pivot),
     Layout('facebookresearch/mae and timm ViT (blocks.0.norm1.*)', r'blocks\.\d+\.norm1\.', facebook.to_pivot),
     Layout(
         'Hugging Face ViT and ViTMAE (encoder.layer.0.*)',
@@ -89,19 +90,18 @@ def read_source(
         raise unknown_name('domain', domain, DOMAINS)
     file, stored = (str(path), {}) if '://' in str(path) else _file_of(Path(path))
     checkpoint = read_checkpoint(file, trusted=trusted)
-    state, left_out, _ = weights_of(checkpoint, path)
-    # Users may edit config.json, so it precedes the metadata of the file with the weights.
-    stored = {**_stored(checkpoint, file), **stored}
+    weights = weights_of(checkpoint, path)
+    stored = _metadata(checkpoint, file, stored, path)
     if num_heads:
         stored['num_heads'] = num_heads
-    std = stored.get('std') or ()
-    if isinstance(std, (list, tuple)) and any(isinstance(value, (int, float)) and not value > 0 for value in std):
-        raise UserError(f'{path} states the deviation {std} of its images. Expected numbers > 0; correct its metadata.')
-    state, adapters = _select_domain(state, domain, path)
+    state, adapters = _select_domain(weights.tensors, domain, path)
     layout, prefix = _layout_of(state, path)
+    left_out = weights.left_out | outside(state, prefix)
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    refuse_faulty(state, path)
     if prefix:
-        left_out |= {name: f'its name does not begin with {prefix}' for name in state if not name.startswith(prefix)}
-        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        weights.notes.append(f'{prefix!r} removed from the names')
+    weights.log(path)
     converted = layout.to_pivot(state)
     unknown = [name for name, reason in converted.left_out.items() if reason is None]
     if unknown:
@@ -109,7 +109,9 @@ def read_source(
             f'{path} looks like {layout.title}, but a plain encoder has no {first_of(unknown)}: without '
             f'{"it" if len(unknown) == 1 else "them"}, it would compute something else. {_known()}'
         )
+    check_ranks(converted.state, path)
     spec = describe(converted.state, stored)
+    check_shapes(converted.state, spec, path)
     return Source(converted.state, spec, layout.title, {**left_out, **adapters, **converted.left_out})
 
 
@@ -119,8 +121,8 @@ def _file_of(path: Path) -> tuple:
     files = [path / name for name in ('model.safetensors', 'pytorch_model.bin') if (path / name).is_file()]
     if not files:
         raise UserError(
-            f'The folder {path} has no model.safetensors or pytorch_model.bin. Pass a checkpoint, or a folder that '
-            'save_pretrained of Hugging Face wrote, in one piece.'
+            f'The folder {path} has no model.safetensors or pytorch_model.bin, which save_pretrained of Hugging Face '
+            f'writes. {str(no_checkpoint(path)).format(file=path)}.'
         )
     configs = []
     for name in ('config.json', 'preprocessor_config.json'):
@@ -136,13 +138,29 @@ def _file_of(path: Path) -> tuple:
     return files[0], huggingface.fields(*configs)
 
 
+def _metadata(checkpoint: dict, file, of_folder: dict, path) -> dict:
+    """Read fields of ``EncoderSpec``; refuse a normalization that no image has."""
+    # Users may edit config.json, so it precedes the metadata of the file with the weights.
+    stored = {**_stored(checkpoint, file), **of_folder}
+    for name, lowest in dict(mean=-math.inf, std=0).items():
+        values = stored.get(name)
+        values = values if isinstance(values, (list, tuple)) else ()
+        if any(isinstance(value, (int, float)) and not lowest < value < math.inf for value in values):
+            raise UserError(
+                f'{path} states the {name} {values} of its images. Expected finite numbers'
+                f'{" > 0" if lowest == 0 else ""}; correct its metadata.'
+            )
+    return stored
+
+
 def _stored(checkpoint: dict, file) -> dict:
     """Read fields of ``EncoderSpec`` from our metadata, or from the config of the run."""
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
-    if str(file).endswith('.safetensors'):
+    whole = split_name(file)[0]
+    if whole.endswith('.safetensors'):
         try:
-            with safe_open(file, framework='pt') as opened:
+            with safe_open(local_file(whole), framework='pt') as opened:
                 meta = opened.metadata() or {}
         except (SafetensorError, OSError):
             meta = {}
@@ -177,26 +195,18 @@ def _select_domain(state: dict, domain: str, path) -> tuple:
 
 def _layout_of(state: dict, path) -> tuple[Layout, str]:
     """Return the layout of these names, and the prefix before them, such as ``model.`` of Lightning."""
-    found = [(layout, '') for layout in SOURCES if any(re.match(layout.signature, name) for name in state)]
-    # The names of a whole model are ours, unless they hold an encoder of another library.
-    for layout in SOURCES[1:] if not found or found[0][0] is SOURCES[0] else ():
-        matches = (re.match(rf'(.+?\.)(?={layout.signature})', name) for name in state)
-        prefixes = {match[1] for match in matches if match}
-        if len(prefixes) == 1 and (not found or layout is not SOURCES[1]):
-            found = [(layout, prefixes.pop())]
-            break
-        if len(prefixes) > 1 and all(prefix.count('.') == 1 for prefix in prefixes):
-            raise UserError(
-                f'{path} holds several encoders: {first_of(sorted(prefixes))}. Choose one with CHECKPOINT#NAME, as in '
-                f'{path}#{min(prefixes)[:-1]}.'
-            )
+    prefixed = prefixes(state, '|'.join(layout.signature for layout in SOURCES))
+    if len(prefixed) > 1:
+        raise several_encoders(path, prefixed)
+    prefix = ''.join(prefixed)
+    names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    found = [layout for layout in SOURCES if any(re.match(layout.signature, name) for name in names)]
     if len(found) == 1:
-        return found[0]
+        return found[0], prefix
     if found:
-        titles = ' and of '.join(layout.title for layout, _ in found)
+        titles = ' and of '.join(layout.title for layout in found)
         raise UserError(f'{path} mixes names of {titles}. Expected one layout; take the file of one model. {_known()}')
-    has = f'has {first_of(state)}, and' if state else 'has no tensors, so'
-    raise UserError(f'{path} {has} no names of a layout that is known. {_known()}')
+    raise UserError(f'{path} has {first_of(state)}, and no names of a layout that is known. {_known()}')
 
 
 def _known() -> str:

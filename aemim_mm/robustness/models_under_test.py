@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 
+from ..checkpoints.reading import split_name
 from ..engine.ranks import bare_model
 from ..errors import UserError
 from ..launch import build_runner, load_config
@@ -89,7 +90,8 @@ def parse_model(text: str, config: str) -> tuple[str, str, str]:
         label, rest = '', text
     found = re.fullmatch(r'(.+?\.py):(.+)', rest)
     config, checkpoint = found.groups() if found else (config, rest)
-    label = label or '-'.join([name for name in (Path(checkpoint).parent.name, Path(checkpoint).stem) if name])
+    file, chosen = split_name(checkpoint)
+    label = label or '-'.join([name for name in (Path(file).parent.name, Path(file).stem, chosen) if name])
     return re.sub(r'[^\w.-]+', '_', label), config, checkpoint
 
 

@@ -37,3 +37,11 @@ def test_throughput_of_one_and_two_processes(tmp_path, capsys, monkeypatch):
 def test_a_run_that_fails_is_shown(capsys):
     with pytest.raises(SystemExit, match='There is no config gone.py'):
         runs.run('analysis_tools/processes.py', 'gone.py', '--repetitions', 1)
+
+
+def test_cost_of_checking_annotations(tmp_path):
+    flags = ('--images', 20, '--annotations', 300, '--repetitions', 1, '--record', tmp_path / 'record.json')
+    runs.run('analysis_tools/annotation_checks.py', *flags)
+    values = read_record(tmp_path / 'record.json')['values']
+    assert values['annotations'] == 300 and set(values['seconds']) == {'json_load', 'read_and_check', 'check'}
+    assert values['check_to_json_load'] == pytest.approx(values['seconds']['check'] / values['seconds']['json_load'])

@@ -2,13 +2,11 @@
 
 import argparse
 import functools
-import http.server
 import os
 import pickle
 import shlex
 import shutil
 import tarfile
-import threading
 import zipfile
 
 import numpy as np
@@ -21,7 +19,7 @@ from mmengine.runner import CheckpointLoader
 from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
-from aemim_mm.checkpoints.reading import checkpoint_loading, file_hash, read_checkpoint
+from aemim_mm.checkpoints.reading import checkpoint_loading, read_checkpoint
 from aemim_mm.datasets import demo
 from aemim_mm.errors import UserError
 
@@ -109,7 +107,7 @@ def test_no_disguise_helps(tmp_path, marker, disguise, kind):
 def test_a_torchscript_archive_is_refused(tmp_path):
     path = tmp_path / 'script.pth'
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
-    with pytest.raises(UserError, match='needs code .*TorchScript'):
+    with pytest.raises(UserError, match=f'{path} is a TorchScript archive, which is a program. Save the weights alone'):
         read_checkpoint(path)
 
 
@@ -170,57 +168,6 @@ def test_safetensors_home_and_errors(tmp_path, monkeypatch):
         read_checkpoint('s3://bucket/a.pth')
     with pytest.raises(UserError, match='torchvision://resnet51 is no file'):
         read_checkpoint('torchvision://resnet51')
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A web server: its URL and the folder that it serves. Downloads go to another folder."""
-    (tmp_path / 'served').mkdir()
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path / 'served'))
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f'http://127.0.0.1:{running.server_port}', tmp_path / 'served'
-        running.shutdown()
-        thread.join()
-
-
-def test_urls_are_downloaded_once(server):
-    url, folder = server
-    for name in ('a', 'b'):
-        (folder / name).mkdir()
-        save_file({name: torch.ones(1)}, folder / name / 'model.safetensors')
-    # Two URLs with the same file name are two files.
-    assert list(read_checkpoint(f'{url}/a/model.safetensors')) == ['a']
-    assert list(read_checkpoint(f'{url}/b/model.safetensors')) == ['b']
-    (folder / 'a/model.safetensors').unlink()
-    assert list(read_checkpoint(f'{url}/a/model.safetensors')) == ['a']
-    with pytest.raises(UserError, match='gone.pth cannot be downloaded .HTTPError: .*404'):
-        read_checkpoint(f'{url}/gone.pth')
-
-
-def test_the_hash_in_the_name_of_a_url_is_checked(server):
-    url, folder = server
-    torch.save(dict(weight=torch.ones(1)), folder / 'model.pth')
-    right = file_hash(folder / 'model.pth')[:8]
-    names = [f'{each}/model-{right}.pth' for each in 'ab'] + ['c/model-deadbeef.pth', 'd/model-20241231.pth']
-    for number, name in enumerate(names):
-        (folder / name).parent.mkdir()
-        torch.save(dict(weight=torch.full((1,), float(number))), folder / name)
-    shutil.copy(folder / 'model.pth', folder / names[0])
-    assert read_checkpoint(f'{url}/{names[0]}')['weight'] == 1
-    # Another URL of the same name is not taken for the first one.
-    for name in names[1:3]:
-        with pytest.raises(UserError, match='cannot be downloaded .RuntimeError: invalid hash value'):
-            read_checkpoint(f'{url}/{name}')
-    # Digits alone are a date.
-    assert read_checkpoint(f'{url}/{names[3]}')['weight'] == 3
 
 
 def test_a_download_runs_nothing_either(server, marker):
@@ -339,10 +286,20 @@ def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys,
     assert marker.exists()
 
 
-def test_safetensors_everywhere(files, tmp_path):
+def test_wrapped_safetensors_everywhere(files, tmp_path):
     """mmengine reads them as load_from and as init_cfg."""
     weights = read_checkpoint(files / 'trained.pth')['state_dict']
-    save_file(weights, tmp_path / 'encoder.safetensors')
+    save_file({f'_orig_mod.model.{name}': value for name, value in weights.items()}, tmp_path / 'x.safetensors')
     for tool in (start, initialise):
-        tool(files, tmp_path / 'encoder.safetensors', tmp_path / tool.__name__)
+        tool(files, tmp_path / 'x.safetensors', tmp_path / tool.__name__)
         assert (tmp_path / tool.__name__ / 'epoch_1.pth').is_file()
+
+
+def test_one_of_several_sets_everywhere(files, tmp_path, capsys):
+    weights = read_checkpoint(files / 'tested.pth')['state_dict']
+    torch.save(dict(student=weights, teacher=weights), tmp_path / 'x.pth')
+    for tool in (test_it, measure):
+        tool(files, f'{tmp_path}/x.pth#teacher', tmp_path / tool.__name__)
+        with pytest.raises(SystemExit) as end:
+            tool(files, tmp_path / 'x.pth', tmp_path / 'work')
+        assert end.value.code == 2 and 'sets of weights: student, teacher. Choose one' in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmpretrain.structures import DataSample
 
 from aemim_mm.errors import UserError
 
@@ -27,6 +28,13 @@ def test_simmim(tiny, kind, changes, masks, message):
     model = tiny.build(tiny.merged(getattr(tiny, kind)(), changes))
     with pytest.raises(UserError, match=message):
         model.loss(tiny.images(model), tiny.mask_samples(**masks))
+
+
+def test_simmim_without_masks(tiny):
+    model = tiny.build(tiny.aesimmim())
+    for samples in (None, [DataSample() for _ in range(4)]):
+        with pytest.raises(UserError, match='needs a mask for each image, but got none. Put BlockMaskGenerator'):
+            model.loss(tiny.images(model), samples)
 
 
 def test_simmim_on_images_that_are_no_square(tiny):

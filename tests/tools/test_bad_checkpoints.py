@@ -64,7 +64,8 @@ class TestCheckpoint:
         path = tmp_path / 'bad.pth'
         path.write_bytes(content[kind])
         message = error_of('--resume', path) if resume else error_of(options=[f'load_from={path}'])
-        assert message.startswith(f'The checkpoint {path} cannot be read (') and '\n' not in message
+        words = 'is empty' if kind == 'empty' else 'cannot be read ('
+        assert message.startswith(f'The checkpoint {path} {words}') and '\n' not in message
         assert message.endswith('Expected a whole file made by torch.save; take another one, or copy it again.')
 
     @pytest.mark.parametrize(('content', 'what'), [([1], 'a list'), (dict(model={}), "no weights, only 'model'")])

@@ -129,6 +129,7 @@ def test_bad_input(checkpoint, tmp_path, capsys, argv, options, message):
         ('ours=https://host/x.pth?a=b', ('ours', 'c.py', 'https://host/x.pth?a=b')),
         ('ours=other/d.py:runs/lr=1/x.pth', ('ours', 'other/d.py', 'runs/lr=1/x.pth')),
         ('other/d.py:https://host/b/x.pth', ('b-x', 'other/d.py', 'https://host/b/x.pth')),
+        ('runs/x.pth#model_ema', ('runs-x-model_ema', 'c.py', 'runs/x.pth#model_ema')),
         ('d.py:runs/lr=1/x.pth', ('lr_1-x', 'd.py', 'runs/lr=1/x.pth')),
     ],
 )

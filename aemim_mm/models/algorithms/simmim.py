@@ -4,6 +4,7 @@ import torch
 from mmpretrain.models import SimMIM
 from mmpretrain.registry import MODELS
 
+from ...errors import UserError
 from ...replay import RecordedCall
 from .adversarial_mim import AdversarialMIM
 from .sizes import check_simmim
@@ -22,7 +23,12 @@ class AESimMIM(AdversarialMIM, SimMIM):
     def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
         """As :meth:`AdversarialMIM.loss`. The first batch has to fit the model, else that is a UserError."""
         if not self._is_checked:  # Once, because the check waits for the device.
-            masks = torch.stack([sample.mask for sample in data_samples or ()])
+            if not data_samples or not all('mask' in sample for sample in data_samples):
+                raise UserError(
+                    'SimMIM needs a mask for each image, but got none. Put BlockMaskGenerator into the pipeline, '
+                    'before PackInputs.'
+                )
+            masks = torch.stack([sample.mask for sample in data_samples])
             check_simmim(self.backbone, self.neck, self.head, inputs, masks)
             self._is_checked = True
         return super().loss(inputs, data_samples, **kwargs)

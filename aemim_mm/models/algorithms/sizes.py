@@ -56,7 +56,10 @@ def check_simmim(backbone: Any, neck: Any, head: Any, images: torch.Tensor, mask
     Raises:
         UserError: Two sizes differ, or a mask hides all patches or none.
     """
-    size, patch = tuple(images.shape[-2:]), backbone.patch_embed.projection.kernel_size
+    projection = getattr(getattr(backbone, 'patch_embed', None), 'projection', None)
+    if projection is None:  # A backbone of another kind.
+        return
+    size, patch = tuple(images.shape[-2:]), projection.kernel_size
     grid, found = patch_grid(size, patch), tuple(masks.shape[1:])
     if found != grid:
         raise UserError(
