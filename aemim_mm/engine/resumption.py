@@ -47,11 +47,12 @@ def set_timeout(cfg: Config) -> None:
     Raises:
         UserError: The timeout is no number > 0.
     """
-    settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    env = cfg.get('env_cfg') or {}
+    settings = env.get('dist_cfg') or {}
     timeout = settings.get('timeout', TIMEOUT)
     if not isinstance(timeout, Real) or timeout <= 0:
         raise UserError(f'env_cfg.dist_cfg.timeout is in seconds, > 0, but got {timeout!r}.')
-    cfg.merge_from_dict({'env_cfg.dist_cfg': {'backend': 'nccl', **settings, 'timeout': timeout}})
+    cfg.env_cfg = {**env, 'dist_cfg': {'backend': 'nccl', **settings, 'timeout': timeout}}
 
 
 def choose_checkpoint(runner: Runner, trusted: bool = False) -> None:

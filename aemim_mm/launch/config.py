@@ -23,8 +23,11 @@ from ..engine.resumption import set_timeout
 from ..engine.sharding import check_strategy
 from ..errors import UserError
 from .channels import check_channels
-from .config_errors import reading
+from .config_errors import FIX, reading
 from .options import merge_options
+
+# Parts of a config, beside the data loaders, that have fields.
+PARTS = ('model', 'optim_wrapper', 'train_cfg', 'val_cfg', 'test_cfg', 'default_hooks', 'env_cfg', 'randomness')
 
 
 def load_config(
@@ -51,9 +54,11 @@ def load_config(
     if not osp.isfile(path):
         raise UserError(f'There is no config {path}. configs/metafile.yml lists the configs of this project.')
     cfg = _read_config(path)
+    _check_kinds(cfg)
     paired = paired_evaluators(cfg)
     _one_data_preprocessor(cfg)
     merge_options(cfg, options or ())
+    _check_kinds(cfg)
     cfg.launcher = launcher
     name = osp.splitext(osp.basename(path))[0]
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or osp.join('work_dirs', name))
@@ -104,6 +109,19 @@ def _one_data_preprocessor(cfg: Config) -> None:
                 f'model.data_preprocessor.{name}={values[1]!r}, which are one field. Set it in one of the two places.'
             )
     cfg.model.data_preprocessor = {**outer, **inner}
+
+
+def _check_kinds(cfg: Config) -> None:
+    """Raise a UserError if a part that has fields, or a list of parts, is something else, such as a number."""
+    parts = {name: cfg.get(name) for name in (*LOADERS, *PARTS)}
+    parts |= {f'{name}.dataset': parts[name].get('dataset') for name in LOADERS if isinstance(parts[name], dict)}
+    for name, part in parts.items():
+        absent = part is None and not name.endswith('.dataset')
+        if not absent and not isinstance(part, dict):
+            raise UserError(f'The config {cfg.filename}: {name} is dict(...), but got {part!r}. {FIX}')
+    if not isinstance(cfg.get('custom_hooks') or [], (list, tuple)):
+        hooks = cfg.custom_hooks
+        raise UserError(f'The config {cfg.filename}: custom_hooks is a list of dict(...), but got {hooks!r}. {FIX}')
 
 
 def _complete_loaders(cfg: Config) -> None:

@@ -15,7 +15,7 @@ from mmengine.visualization.vis_backend import BaseVisBackend
 from ..errors import UserError, did_you_mean
 
 # What wrong values of a config raise in the classes that are built from it. Other exceptions are bugs.
-WRONG_VALUE = (KeyError, TypeError, ValueError, AssertionError, ImportError)
+WRONG_VALUE = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
 FIX = 'Correct it in the config or with --cfg-options.'
 
 
@@ -59,7 +59,9 @@ def building(cfg: Config) -> Iterator[None]:
         parts = [part for frame in frames if (part := _part(frame))]
         # Each logging backend has exceptions of its own.
         logging = any(frame.f_code.co_filename == inspect.getfile(BaseVisBackend) for frame in frames)
-        if not parts or not (logging or isinstance(error, WRONG_VALUE)):
+        # Runner itself raises a RuntimeError for fields that exclude each other.
+        by_runner = frames[-1].f_code.co_filename == inspect.getfile(Runner)
+        if not parts or not (logging or by_runner or isinstance(error, WRONG_VALUE)):
             raise
         if logging:
             parts.append(('visualizer.vis_backends', None, None))

@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 from ..errors import UserError, did_you_mean
 
 # Fields that are read outside the Runner's arguments.
-OTHER_FIELDS = ('auto_scale_lr', 'compile', 'custom_imports', 'exact_resume', 'runner_type')
+OTHER_FIELDS = ('auto_scale_lr', 'compile', 'custom_imports', 'exact_resume', 'find_unused_parameters', 'runner_type')
+OTHER_FIELDS += ('activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'sync_bn')
 # Fields that hold a path, in which a comma is a letter as any other.
 PATHS = ('load_from', 'checkpoint', '_root', '_file', '_dir', '_path')
 

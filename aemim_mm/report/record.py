@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELDS = ('command', 'config', 'seed', 'date', 'commit', 'dirty', 'machine', 'versions', 'values')
 # A record names the versions of those that are imported.
 PACKAGES = ('numpy', 'torch', 'mmengine', 'mmpretrain', 'mmdet', 'transformers', 'lightly', 'foolbox', 'pyautoattack')
+HERE = '/<repository>'  # stands for ROOT
 # Absolute paths, also in ``key=/path`` and ``config.py:/path``; not the slashes of a URL or a relative path.
 ABSOLUTE_PATH = re.compile(r'(?<![\w./~-])/(?!/)[^\s\'",:=]+')
 
@@ -113,9 +114,13 @@ def _without_absolute_paths(value: Any) -> Any:
         return [_without_absolute_paths(item) for item in value]
     if isinstance(value, Path):
         value = str(value)
-    return ABSOLUTE_PATH.sub(_short_path, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # The path of the repository may have spaces and commas, at which the pattern would end.
+    value = re.sub(rf'{re.escape(str(ROOT))}(?![\w.-])', HERE, value)
+    return ABSOLUTE_PATH.sub(_short_path, value)
 
 
 def _short_path(match) -> str:
     path = Path(os.path.normpath(match[0]))
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else path.name

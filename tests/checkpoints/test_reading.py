@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 import pickle
+import shlex
 import shutil
 import tarfile
 import zipfile
@@ -43,7 +44,7 @@ def attack(kind, marker) -> Call:
     mean = Call(getattr, HistoryBuffer, 'mean')
     builtins = Call(Call(getattr, Call(getattr, mean, '__globals__'), 'get'), '__builtins__')
     return {
-        'system': Call(os.system, f'touch {marker}'),
+        'system': Call(os.system, f'touch {shlex.quote(str(marker))}'),
         'eval': Call(eval, code),
         'getattr': Call(Call(Call(getattr, builtins, 'get'), 'eval'), code),
         'mkdir': Call(os.mkdir, str(marker)),

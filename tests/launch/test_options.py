@@ -86,6 +86,11 @@ def test_a_loader_without_workers(scope):
     assert not {'persistent_workers', 'prefetch_factor', 'timeout'} & set(loader)
 
 
+def test_settings_that_mmengine_reads_outside_the_runners_arguments():
+    cfg = load_config(IMAGENET, options=['env_cfg.dist_cfg=None', 'model_wrapper_cfg.type=a', 'sync_bn=torch'])
+    assert cfg.env_cfg.dist_cfg.backend == 'nccl' and cfg.model_wrapper_cfg.type == 'a' and cfg.sync_bn == 'torch'
+
+
 ANYWHERE = ('aemim_vit-b_800e', 'benchmarks/coco/mask-rcnn_vitdet-b_1x_coco', 'benchmarks/in1k/vit-base-p16_knn_in1k')
 ANYWHERE += ('demo/vit-tiny-pgd-at_16e_fashion-mnist',)
 

@@ -72,9 +72,11 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
         ('mmpretrain::mae/mae.py', 'mmpretrain::mae/mae.py'),
     ],
 )
-def test_no_absolute_path_gets_into_a_record(tmp_path, monkeypatch, text, kept):
-    monkeypatch.setattr(record, 'ROOT', tmp_path)
-    text = text.format(root=tmp_path)
+@pytest.mark.parametrize('folder', ['project', 'My Projects, new'])
+def test_no_absolute_path_gets_into_a_record(tmp_path, monkeypatch, text, kept, folder):
+    root = tmp_path / folder
+    monkeypatch.setattr(record, 'ROOT', root)
+    text = text.format(root=root)
     monkeypatch.setattr(sys, 'argv', ['x.py', text])
     found = record.write_record(tmp_path / 'out.json', {text: [text]}, config={'a': text})
     assert found['values'] == {kept: [kept]} and found['config'] == {'a': kept}

@@ -86,8 +86,8 @@ class TestCheckpoint:
         ],
     )
     def test_that_initialises_nothing(self, error_of, trained, prefix, options, report):
-        init = [f'type=Pretrained checkpoint={trained}/epoch_1.pth', f'prefix={prefix}' if prefix else '']
-        init = [f'model.backbone.init_cfg.{pair}' for pair in ' '.join(init).split()]
+        init = ['type=Pretrained', f'checkpoint={trained}/epoch_1.pth', *([f'prefix={prefix}'] if prefix else [])]
+        init = [f'model.backbone.init_cfg.{pair}' for pair in init]
         assert report in error_of(options=[*init, *options])
 
 
