@@ -8,6 +8,7 @@ Example:
 """
 
 import argparse
+import re
 import shlex
 import sys
 import tempfile
@@ -70,8 +71,10 @@ def named(candidates: list[str]) -> Sequence[tuple[str, str, Sequence[str]]]:
     """Return the name, the config and the options of each candidate on the command line."""
     if not candidates:
         return DEFAULT
-    words = [shlex.split(candidate) for candidate in candidates]
-    return [(' '.join([Path(config).stem, *options]), config, options) for config, *options in words]
+    # The path of a config may have spaces.
+    found = [re.fullmatch(r'(.+?\.(?:py|json|ya?ml))(\s.*)?|(\S+)(.*)', candidate) for candidate in candidates]
+    words = [(match[1] or match[3], shlex.split(match[2] or match[4] or '')) for match in found if match]
+    return [(' '.join([Path(config).stem, *options]), config, options) for config, options in words]
 
 
 def main():
