@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from uuid import uuid4
 
 
 def main() -> int:
@@ -20,8 +19,6 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    # A restart resumes only from a checkpoint of its own job.
-    os.environ['AEMIM_JOB'] = uuid4().hex
     with tempfile.TemporaryDirectory() as folder:
         # torchrun does not report the exit codes of processes to which it has sent a signal.
         saved = Path(folder, 'saved')

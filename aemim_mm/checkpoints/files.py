@@ -6,6 +6,7 @@ import os
 import os.path as osp
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from glob import escape, glob
 
@@ -153,13 +154,13 @@ def latest_intact(work_dir: str, out_dir: str | None = None, *, trusted: bool = 
     if osp.isfile(osp.join(work_dir, POINTER)):
         named = _text(osp.join(work_dir, POINTER)).strip()
     latest = osp.join(folder, osp.basename(named)) if named else None
-    candidates = ([latest] if latest else []) + _before(folder, latest)
-    if named and not osp.isfile(str(latest)) and osp.isfile(named):
-        foreign = f'{osp.join(work_dir, POINTER)} names {named}, which is not in {folder}'
-        if candidates == [latest]:
-            raise UserError(f'{foreign}, and no checkpoint is there. To resume from that file: --resume {named}')
+    if latest and not osp.isfile(latest) and osp.isfile(named) and not numbered(folder):
+        raise UserError(
+            f'{osp.join(work_dir, POINTER)} names {named}, which is not in {folder}, and no checkpoint is there. To '
+            f'resume from that file: --resume {named}'
+        )
     failures = []
-    for path in candidates:
+    for path in _candidates(folder, latest, trusted):
         wrong = damage(path, trusted=trusted)
         if wrong is None:
             for failure in failures:
@@ -187,15 +188,19 @@ def numbered(folder: str) -> dict[str, tuple[str, int]]:
     return {path: (name[1], int(name[2])) for path, name in names if name and not name[1].startswith('best_')}
 
 
-def _before(folder: str, latest: str | None) -> list[str]:
-    """The checkpoints before ``latest``, or all, newest first. Times say nothing: a clock may be set back."""
+def _candidates(folder: str, latest: str | None, trusted: bool) -> Iterator[str]:
+    """Yield ``latest``, then the checkpoints before it, or all, newest first.
+
+    Times say nothing: a clock may be set back.
+    """
+    if latest:
+        yield latest
     found = numbered(folder)
     kind, number = _kind(latest)
     found = {path: each for path, each in found.items() if path != latest and (each[0] != kind or each[1] < number)}
-    if len({each[0] for each in found.values()}) > 1:
-        # Epochs and iterations: SIGTERM saves iter_N.pth between two epochs.
-        return sorted(found, key=_iteration, reverse=True)
-    return sorted(found, key=lambda path: found[path][1], reverse=True)
+    # Epochs and iterations, if SIGTERM has saved iter_N.pth between two epochs: only the files tell the order.
+    mixed = len({each[0] for each in found.values()}) > 1
+    yield from sorted(found, key=lambda path: _iteration(path, trusted) if mixed else found[path][1], reverse=True)
 
 
 def _kind(path: str | None) -> tuple[str | None, int]:
@@ -203,10 +208,10 @@ def _kind(path: str | None) -> tuple[str | None, int]:
     return (name[1], int(name[2])) if name else (None, 0)
 
 
-def _iteration(path: str) -> int:
+def _iteration(path: str, trusted: bool) -> int:
     """Return the iteration of a checkpoint, and -1 for a file that cannot be read."""
     try:
-        return int(read_checkpoint(path)['meta']['iter'])
+        return int(read_checkpoint(path, trusted=trusted)['meta']['iter'])
     except (UserError, KeyError, TypeError, ValueError):
         return -1
 

@@ -4,22 +4,17 @@ import errno
 import os
 import os.path as osp
 from numbers import Real
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ..checkpoints.files import CHECKSUM, POINTER, damage, latest_intact
+from ..checkpoints.files import CHECKSUM, damage, latest_intact
 from ..errors import UserError
 from .ranks import TIMEOUT, on_main
-from .work_dir import warn_of_earlier_run
+from .work_dir import SAVED_BY_JOB, is_restart, warn_of_earlier_run
 
 LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
-# tools/torchrun.py sets this environment variable to a name of the job, which a restart keeps.
-JOB = 'AEMIM_JOB'
-# The name of the job that has written last_checkpoint.
-JOB_MARKER = f'{POINTER}.job'
 # Parts of the error messages of torch.distributed for a lost process.
 LOST = ('Connection closed by peer', 'Connection reset by peer', 'Timed out waiting', 'Broken pipe', 'NCCL')
 
@@ -65,7 +60,7 @@ def choose_checkpoint(runner: Runner, trusted: bool = False) -> None:
     """
 
     def choose():
-        if _saved_by_this_job(runner.work_dir):
+        if is_restart() and osp.isfile(osp.join(runner.work_dir, SAVED_BY_JOB)):
             return True, latest_intact(runner.work_dir, _out_dir(runner), trusted=trusted)
         path = runner._load_from
         if not runner._resume:
@@ -83,14 +78,6 @@ def choose_checkpoint(runner: Runner, trusted: bool = False) -> None:
     if runner._load_from is None:
         # mmengine would look for last_checkpoint once more.
         runner._resume = False
-
-
-def _saved_by_this_job(work_dir: str) -> bool:
-    """Whether torchrun has restarted this job, and the job has saved a checkpoint."""
-    marker = osp.join(work_dir, JOB_MARKER)
-    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) == 0 or not osp.isfile(marker):
-        return False
-    return Path(marker).read_text(encoding='utf-8', errors='replace') == os.environ.get(JOB)
 
 
 def _out_dir(runner: Runner) -> str:

@@ -6,7 +6,7 @@ import os.path as osp
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mmengine.logging import print_log
 
@@ -19,6 +19,8 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = '.lock'
+# A file that says that the job that torchrun has started here has saved a checkpoint. Restarts keep it.
+SAVED_BY_JOB = '.saved_by_job'
 # Which environment variable holds the rank, by launcher.
 RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 # A job that is told to stop still saves while the next one starts.
@@ -41,13 +43,18 @@ def usable(folder: str | os.PathLike) -> None:
         raise UserError(f'Cannot write to {shown}: Permission denied. Choose another folder.')
 
 
+def is_restart() -> bool:
+    """Return whether torchrun has restarted this job."""
+    return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
+
+
 @contextmanager
 def held(work_dir: str, launcher: str = 'none') -> Iterator[None]:
     """Hold a work directory, so that no other training uses it.
 
     The first process of a job locks ``.lock`` in the folder (POSIX ``fcntl`` lock). The system frees the lock when the
     process ends, however it ends. It holds among machines if the shared disk supports such locks, as NFS and Lustre
-    (mounted with ``flock``) do; on a disk without locks, a warning says so.
+    (mounted with ``flock``) do; on a disk without locks, a warning says so. Windows has no such locks.
 
     Args:
         work_dir: Created if it is missing.
@@ -57,7 +64,7 @@ def held(work_dir: str, launcher: str = 'none') -> Iterator[None]:
         UserError: The folder cannot be written to, or another training has held it for half a minute.
     """
     usable(work_dir)
-    if int(os.environ.get(RANKS.get(launcher, ''), 0)) or fcntl is None:
+    if int(os.environ.get(RANKS.get(launcher, ''), 0)):
         yield
         return
     path = osp.join(work_dir, LOCK)
@@ -66,7 +73,11 @@ def held(work_dir: str, launcher: str = 'none') -> Iterator[None]:
     except OSError as error:
         raise UserError(f'Cannot write to {path}: {error.strerror}. Choose another --work-dir.') from error
     with stream:
-        _lock(stream, work_dir)
+        if fcntl is not None:
+            _lock(stream, work_dir)
+        if not is_restart():
+            with suppress(FileNotFoundError):
+                os.remove(osp.join(work_dir, SAVED_BY_JOB))
         stream.truncate(0)
         stream.write(f'pid {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}')
         stream.flush()

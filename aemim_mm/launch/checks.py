@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.fit import check_checkpoint
 from ..datasets.classes import check_labels
+from ..datasets.of_config import datasets, kind_of
 from ..engine.ranks import bare_model
 from ..errors import UserError
 
@@ -21,6 +22,14 @@ def check_training(cfg: Config) -> None:
             f'The config {cfg.filename} has no {" and no ".join(missing)}, so it cannot train. Inherit a config of a '
             'training with _base_, or add the fields.'
         )
+    if (cfg.get('model') or {}).get('head', '') is None:
+        raise UserError(f'The config {cfg.filename}: model.head is None, but a training needs it to compute the loss.')
+    for dataset in datasets(cfg, ('train_dataloader', 'val_dataloader')):
+        if not dataset.get('pipeline', True):
+            raise UserError(
+                f'The config {cfg.filename}: the pipeline of {kind_of(dataset)} is empty. Expected steps that load, '
+                'change and pack an image.'
+            )
 
 
 def check_start(runner: Runner, need: str, trusted: bool = False) -> None:

@@ -112,7 +112,10 @@ def _one_data_preprocessor(cfg: Config) -> None:
 
 
 def _check_kinds(cfg: Config) -> None:
-    """Raise a UserError if a part that has fields, or a list of parts, is something else, such as a number."""
+    """Raise a UserError if a part that has fields, or a list of parts, is something else, such as a number.
+
+    ``resume`` is a bool: mmengine would take any text for True.
+    """
     parts = {name: cfg.get(name) for name in (*LOADERS, *PARTS)}
     parts |= {f'{name}.dataset': parts[name].get('dataset') for name in LOADERS if isinstance(parts[name], dict)}
     for name, part in parts.items():
@@ -122,6 +125,11 @@ def _check_kinds(cfg: Config) -> None:
     if not isinstance(cfg.get('custom_hooks') or [], (list, tuple)):
         hooks = cfg.custom_hooks
         raise UserError(f'The config {cfg.filename}: custom_hooks is a list of dict(...), but got {hooks!r}. {FIX}')
+    if not isinstance(cfg.get('resume') or False, bool):
+        raise UserError(
+            f'The config {cfg.filename}: resume is True or False, but got {cfg.resume!r}. To resume from a checkpoint, '
+            'use --resume CHECKPOINT.'
+        )
 
 
 def _complete_loaders(cfg: Config) -> None:

@@ -10,8 +10,10 @@ from mmengine.runner import Runner
 from ..errors import UserError, did_you_mean
 
 # Fields that are read outside the Runner's arguments.
-OTHER_FIELDS = ('auto_scale_lr', 'compile', 'custom_imports', 'exact_resume', 'find_unused_parameters', 'runner_type')
+OTHER_FIELDS = ('auto_scale_lr', 'compile', 'exact_resume', 'find_unused_parameters', 'runner_type')
 OTHER_FIELDS += ('activation_checkpointing', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'sync_bn')
+# Fields that are read before options are, or set by a flag, with the way that works.
+WITHOUT_EFFECT = dict(custom_imports='Set it in the config.', launcher='Use the flag --launcher.')
 # Fields that hold a path, in which a comma is a letter as any other.
 PATHS = ('load_from', 'checkpoint', '_root', '_file', '_dir', '_path')
 
@@ -91,8 +93,10 @@ def _items(text: str) -> Iterator[str]:
 
 
 def _check_key(cfg: Config, key: str) -> None:
-    """Refuse a field of the config's top level that nothing reads."""
+    """Refuse a field of the config's top level that nothing reads, or not from an option."""
     name = key.split('.')[0]
+    if name in WITHOUT_EFFECT:
+        raise UserError(f'--cfg-options {key} has no effect. {WITHOUT_EFFECT[name]}')
     known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters, *OTHER_FIELDS} - {'self'}
     if name not in known:
         raise UserError(

@@ -139,6 +139,16 @@ def test_epochs_and_iterations_are_ordered_by_what_they_hold(tmp_path):
     assert latest_intact(str(tmp_path)) == str(tmp_path / 'iter_60.pth')
 
 
+def test_other_checkpoints_are_read_only_if_the_latest_is_damaged(tmp_path, monkeypatch):
+    folder = checkpoints(tmp_path, (1, 2))
+    (folder / 'iter_60.pth').touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, 'read_checkpoint', None)
+        assert latest_intact(str(folder)) == str(folder / 'epoch_2.pth')
+    (folder / 'epoch_2.pth').write_bytes(b'')
+    assert latest_intact(str(folder)) == str(folder / 'epoch_1.pth')
+
+
 def test_a_later_checkpoint_of_another_run_is_not_taken(tmp_path):
     """A run that was started anew in the folder has come to epoch 2."""
     folder = checkpoints(tmp_path, (9, 1, 2))

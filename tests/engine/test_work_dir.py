@@ -56,6 +56,15 @@ def test_other_ranks_leave_the_lock_to_the_first(other, tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize('restarts', [0, 1])
+def test_only_a_restart_knows_what_its_job_has_saved(tmp_path, restarts, monkeypatch):
+    """Whatever started torchrun, and whichever node has the first rank."""
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', str(restarts))
+    (tmp_path / work_dir.SAVED_BY_JOB).touch()
+    with held(str(tmp_path)):
+        assert (tmp_path / work_dir.SAVED_BY_JOB).exists() == bool(restarts)
+
+
 def test_a_disk_without_locks_is_a_warning(tmp_path, monkeypatch):
     def unsupported(*_):
         raise OSError(38, 'Function not implemented')

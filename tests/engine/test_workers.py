@@ -17,7 +17,7 @@ def started(method):
     return worker
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
+@pytest.mark.parametrize('method', ['fork', 'forkserver'])
 def test_only_the_training_process_can_end_its_workers(method):
     """Under ``forkserver``, the default from Python 3.14 on, the worker's parent in the system is the fork server."""
     worker = started(method)

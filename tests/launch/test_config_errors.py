@@ -52,6 +52,11 @@ def error_of(capsys, config, tmp_path, options=()):
         ('custom_hooks=3', r'custom_hooks is a list of dict\(...\), but got 3'),
         ('optim_wrapper=None', 'has no optim_wrapper, so it cannot train'),
         ('train_cfg=None', 'has no train_cfg, so it cannot train'),
+        ('model.head=None', 'model.head is None, but a training needs it'),
+        ('train_dataloader.dataset.pipeline=[]', 'the pipeline of DemoFashionMNIST is empty'),
+        ('resume=maybe', "resume is True or False, but got 'maybe'"),
+        ('custom_imports.imports=[nope]', 'has no effect. Set it in the config'),
+        ('launcher=pytorch', 'has no effect. Use the flag --launcher'),
         ('model=None', 'has no model'),
     ],
 )

@@ -183,13 +183,14 @@ def test_a_full_disk_ends_all_ranks_with_one_line(tmp_path):
 
 def test_a_restart_by_torchrun_goes_on_from_what_this_job_saved(undisturbed, tmp_path):
     work = copied(undisturbed, tmp_path, latest=2)
-    (work / 'last_checkpoint.job').write_text('this')
-    for job, resumed in (('another', False), ('this', True)):
-        copy = shutil.copytree(work, tmp_path / job)
-        training = faults.train(copy, TORCHELASTIC_RESTART_COUNT='1', AEMIM_JOB=job)
-        assert ('resumed epoch: 2, iter: 8' in training.output()) == resumed
-        assert ('has checkpoints of an earlier run, such as epoch_2.pth' in training.output()) != resumed
-        assert (copy / 'last_checkpoint.job').read_text() == job
+    for saved in (False, True):
+        copy = shutil.copytree(work, tmp_path / f'saved {saved}')
+        if saved:
+            (copy / '.saved_by_job').touch()
+        training = faults.train(copy, TORCHELASTIC_RESTART_COUNT='1')
+        assert ('resumed epoch: 2, iter: 8' in training.output()) == saved
+        assert ('has checkpoints of an earlier run, such as epoch_2.pth' in training.output()) != saved
+        assert (copy / '.saved_by_job').exists()
     work = copy
     faults.assert_same_training(work / 'epoch_3.pth', undisturbed[0] / 'epoch_3.pth')
 

@@ -18,8 +18,8 @@ from mmengine.runner import FlexibleRunner, Runner
 from ...checkpoints.files import POINTER, WholeFilesBackend, remove_parts, write_whole
 from ...errors import UserError
 from ..ranks import TIMEOUT, StopSignal, on_main
-from ..resumption import JOB, JOB_MARKER
 from ..sharding import FLEXIBLE, drop_second_copy, gathered_state, refusal
+from ..work_dir import SAVED_BY_JOB
 
 # EX_TEMPFAIL of sysexits.h: try again later.
 PREEMPTED = 75
@@ -185,8 +185,8 @@ class SafeCheckpointHook(CheckpointHook):
                 **self.args,
             )
             write_whole(osp.join(runner.work_dir, POINTER), str(self.last_ckpt).encode())
-            if JOB in os.environ:
-                write_whole(osp.join(runner.work_dir, JOB_MARKER), os.environ[JOB].encode())
+            if 'TORCHELASTIC_RESTART_COUNT' in os.environ:
+                Path(runner.work_dir, SAVED_BY_JOB).touch()
 
         try:
             on_main(save)
