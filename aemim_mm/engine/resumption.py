@@ -17,6 +17,8 @@ from .work_dir import SAVED_BY_JOB, is_restart, warn_of_earlier_run
 LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
 # Parts of the error messages of torch.distributed for a lost process.
 LOST = ('Connection closed by peer', 'Connection reset by peer', 'Timed out waiting', 'Broken pipe', 'NCCL')
+# gloo's message if another operation on the same connection has found the timeout first.
+LOST += ('Application timeout caused pair closure',)
 
 
 def make_resumable(cfg: Config) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from aemim_mm import launch
 from aemim_mm.datasets import of_config
+from aemim_mm.engine.resumption import known_failure
 from aemim_mm.errors import UserError
 from aemim_mm.launch import load_config
 from aemim_mm.models import NonFiniteLossError
@@ -121,6 +122,17 @@ def test_several_processes_say_who_speaks(capsys, monkeypatch):
     with pytest.raises(SystemExit), launch.one_clear_error():
         raise UserError('Wrong.')
     assert capsys.readouterr().err == 'error: rank 3: Wrong.\n'
+
+
+@pytest.mark.parametrize(
+    'message', ['Application timeout caused pair closure', '[x.cc:1] Timed out waiting 3000ms for recv', 'NCCL error']
+)
+def test_a_lost_process_is_told_by_each_message_of_its_backend(message, monkeypatch):
+    assert known_failure(RuntimeError(message)) is None
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+    line, code = known_failure(RuntimeError(message))
+    assert code == 1 and 'rank 1: another process ended, or did not answer' in line and message in line
 
 
 def test_other_errors_keep_their_traceback():

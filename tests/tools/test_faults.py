@@ -161,7 +161,10 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_iteration(two_undisturbed, t
 
 @pytest.mark.parametrize(
     ('sent', 'seconds', 'reason'),
-    [(signal.SIGKILL, 30, 'Connection (closed|reset) by peer'), (signal.SIGSTOP, 3, 'Timed out waiting 3000ms')],
+    [
+        (signal.SIGKILL, 30, 'Connection (closed|reset) by peer'),
+        (signal.SIGSTOP, 3, 'Timed out waiting 3000ms|Application timeout'),
+    ],
 )
 def test_a_rank_that_is_killed_or_hangs_ends_the_other_with_one_line(tmp_path, sent, seconds, reason):
     first, second = faults.two_processes(tmp_path, options=[f'env_cfg.dist_cfg.timeout={seconds}'])
