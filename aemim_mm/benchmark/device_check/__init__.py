@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from .agreement import agreement
+from .devices import agreement
 from .autocast import early_backward, weight_cache
 from .costs import compiled, step_costs, waits
 from .processes import resumption, two_processes

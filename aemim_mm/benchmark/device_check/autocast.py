@@ -7,7 +7,7 @@ import torch
 
 from ...models.precision import autocast_dtype
 from ..candidates import Candidate
-from .agreement import TOLERANCES
+from .devices import TOLERANCES
 from .rows import Row, at_most, equal
 from .steps import Setup, distance, take_step
 

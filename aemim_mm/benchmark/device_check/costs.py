@@ -13,7 +13,7 @@ from ..candidates import Candidate
 from ..comparison import compare
 from ..machine import Machine
 from ..table import figures
-from .agreement import TOLERANCES
+from .devices import TOLERANCES
 from .rows import Needed, Row, at_most
 from .steps import Setup, distance, take_step
 

@@ -15,7 +15,7 @@ from torch import multiprocessing as processes
 
 from ...launch import train
 from ..candidates import WRAPPERS
-from .agreement import exact_products
+from .devices import exact_products
 from .rows import Needed, Row, at_least, at_most, equal
 from .steps import CPURandomNumbers, Setup, distance, take_step
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from ...engine.randomness import data_randomness
 from ...replay import recorded_calls
 from ..candidates import Candidate, from_config
 from .rows import Needed
@@ -90,7 +91,8 @@ class Setup:
         candidate = from_config(name, config, changes, **settings)
         # One batch for all steps: loading would take longer than a step of the device.
         if count not in self._batches:
-            self._batches[count] = next(candidate.batches)
+            with data_randomness(seed=0):
+                self._batches[count] = next(candidate.batches)
         candidate.batches = repeat(self._batches[count])
         return candidate
 
