@@ -93,7 +93,9 @@ def main():
         )
         write_record(args.record, values, config=[str(chosen['config']), *args.cfg_options], seed=0)
     bad = sum(row.verdict == 'differs' or row.verdict.startswith('failed') for row in rows)
-    print(f'\n{bad or "no"} faults. Send {args.record} as an issue of the project: docs/performance.md, "Check your GPU".')
+    print(
+        f'\n{bad or "no"} faults. Send {args.record} in an issue of the project. docs/performance.md explains the rows.'
+    )
     return 1 if bad else 0
 
 

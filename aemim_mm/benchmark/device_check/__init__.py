@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from .devices import agreement
 from .autocast import early_backward, weight_cache
 from .costs import compiled, step_costs, waits
+from .devices import agreement
 from .processes import resumption, two_processes
 from .rows import COLUMNS, Row, as_json, rows_of
 from .steps import Setup

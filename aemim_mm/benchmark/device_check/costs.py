@@ -58,7 +58,7 @@ def waits(setup: Setup) -> Iterator[Row]:
     if setup.device.type != 'cuda':
         raise Needed('a GPU: a CPU has nothing to wait for')
     for name, config in {MAE: setup.baseline, AEMIM: setup.config}.items():
-        candidate = setup.candidate(config)
+        candidate = setup.candidate(config, batch_size=setup.batch_size)
         step = training_step(candidate)
         step()  # The first step allocates and chooses kernels.
         with torch.cuda.device(setup.device):

@@ -16,22 +16,26 @@ class Tolerance:
 
     Attributes:
         loss: Relative difference of a loss.
-        gain: Relative difference of the attack's objective at its end, and of its gain.
-        gradient: Norm of the difference of all gradients, over their norm.
-        same: Least share of the attacked values that the attack moves to the same place. The attack follows the sign
+        attack: Relative difference of the attack's objective at its end.
+        gain: Relative difference of the objective at the end over the objective at the start. At the start, features
+            hardly differ, so rounding is a large part of their distance.
+        moved: Least share of the attacked values that the attack moves to the same place. The attack follows the sign
             of a gradient, and rounding changes the sign of small ones.
+        gradient: Norm of the difference of all gradients, over their norm.
     """
 
     loss: float
+    attack: float
     gain: float
+    moved: float
     gradient: float
-    same: float
 
 
+# Several times the differences that rounding makes on a CPU. In float16, the attack computes in float32.
 TOLERANCES = {
-    'float32': Tolerance(loss=1e-4, gain=1e-2, gradient=1e-2, same=0.99),
-    'bfloat16': Tolerance(loss=1e-2, gain=0.1, gradient=0.1, same=0.8),
-    'float16': Tolerance(loss=1e-2, gain=0.1, gradient=0.1, same=0.8),
+    'float32': Tolerance(loss=1e-4, attack=1e-3, gain=1e-3, moved=0.99, gradient=1e-3),
+    'float16': Tolerance(loss=5e-3, attack=0.05, gain=0.05, moved=0.9, gradient=0.01),
+    'bfloat16': Tolerance(loss=5e-3, attack=0.2, gain=0.6, moved=0.7, gradient=0.03),
 }
 
 
@@ -54,20 +58,17 @@ def agreement(setup: Setup, precision: str) -> Iterator[Row]:
 def compared(got: Step, expected: Step, allowed: Tolerance) -> Iterator[Row]:
     """Yield the rows that compare two steps."""
     yield equal('mask: patches that differ', int((got.mask != expected.mask).sum()), 0)
-    for name in ('loss_clean', 'loss_adv'):
-        yield at_most(f'{name}: relative difference', _relative(got.log[name], expected.log[name]), allowed.loss)
-    for name in ('attack_end', 'attack_gain'):
-        yield at_most(f'{name}: relative difference', _relative(got.log[name], expected.log[name]), allowed.gain)
-    yield at_least('x_adv: share of visible values moved alike', moved_alike(got, expected), allowed.same)
+    limits = dict(loss_clean=allowed.loss, loss_adv=allowed.loss, attack_end=allowed.attack, attack_gain=allowed.gain)
+    for name, limit in limits.items():
+        yield at_most(f'{name}: relative difference', relative(got.log[name], expected.log[name]), limit)
+    yield at_least('x_adv: share of visible values moved alike', moved_alike(got, expected), allowed.moved)
     yield equal('gradients: missing', len(got.missing), len(expected.missing))
     yield at_most('gradients: relative difference', distance(got.gradients, expected.gradients), allowed.gradient)
 
 
 def moved_alike(got: Step, expected: Step) -> float:
     """Return the share of the values in visible patches that two attacks moved to the same place, to 0.01 pixels."""
-    height, width = (
-        pixels // patches for pixels, patches in zip(expected.pixels.shape[-2:], expected.mask.shape[-2:])
-    )
+    height, width = (pixels // patches for pixels, patches in zip(expected.pixels.shape[-2:], expected.mask.shape[-2:]))
     visible = expected.mask.repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None] == 0
     same = (got.attacked - expected.attacked).abs() < 0.01
     return float(same[visible.expand_as(same)].float().mean())
@@ -84,5 +85,6 @@ def exact_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _relative(got: float, expected: float) -> float:
+def relative(got: float, expected: float) -> float:
+    """Return the difference of two numbers, over the expected one."""
     return abs(got - expected) / abs(expected)

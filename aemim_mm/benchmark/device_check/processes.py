@@ -15,7 +15,7 @@ from torch import multiprocessing as processes
 
 from ...launch import train
 from ..candidates import WRAPPERS
-from .devices import exact_products
+from .devices import TOLERANCES, exact_products, relative
 from .rows import Needed, Row, at_least, at_most, equal
 from .steps import CPURandomNumbers, Setup, distance, take_step
 
@@ -62,11 +62,12 @@ def two_processes(setup: Setup) -> Iterator[Row]:
     first, second = (torch.load(_result(setup, rank), weights_only=True) for rank in range(RANKS))
     with CPURandomNumbers(), exact_products():
         expected = take_step(setup.candidate(setup.config, precision='float32'))
+    allowed = TOLERANCES['float32']
     for name in ('loss_clean', 'loss_adv'):
         mean = (first['log'][name] + second['log'][name]) / RANKS
-        yield at_most(f'{name}: relative difference', abs(mean - expected.log[name]) / expected.log[name], 1e-4)
+        yield at_most(f'{name}: relative difference', relative(mean, expected.log[name]), allowed.loss)
     apart = distance(first['gradients'], expected.gradients)
-    yield at_most('gradients: relative difference', apart, 1e-2)
+    yield at_most('gradients: relative difference', apart, allowed.gradient)
     differ = [name for name, value in first['weights'].items() if not torch.equal(value, second['weights'][name])]
     yield equal('weights after an update: tensors that differ', len(differ), 0)
 
@@ -86,7 +87,7 @@ def _ddp_step(rank: int, setup: Setup) -> None:
         timeout=TIMEOUT,
     )
     candidate = setup.candidate(setup.config, device=device, precision='float32')
-    ddp = MMDistributedDataParallel(candidate.model, [rank] if cuda else None, broadcast_buffers=False)
+    ddp = MMDistributedDataParallel(candidate.model, device_ids=[rank] if cuda else None, broadcast_buffers=False)
     half = setup.images // RANKS
     batch = {name: value[rank * half :][:half] for name, value in next(candidate.batches).items()}
     with CPURandomNumbers(rank, RANKS), exact_products():

@@ -182,7 +182,9 @@ class CPURandomNumbers(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in self.LIKE:
-            return self._draw(self.LIKE[func], args[0].shape, **{'device': args[0].device, **kwargs})
+            return self._draw(
+                self.LIKE[func], args[0].shape, **{'device': args[0].device, 'dtype': args[0].dtype, **kwargs}
+            )
         if func in self.FACTORIES:
             shape = args[0] if isinstance(args[0], (tuple, list)) else args
             return self._draw(func, shape, **kwargs)
