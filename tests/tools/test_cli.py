@@ -20,6 +20,7 @@ SCRIPTS = (
     'robustness.py',
     'demo.py',
     'doctor.py',
+    'analysis_tools/gpu_check.py',
     'analysis_tools/print_config.py',
 )
 

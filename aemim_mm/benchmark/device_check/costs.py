@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -112,7 +113,8 @@ def compiled(setup: Setup) -> Iterator[Row]:
     if not CAN_COMPILE:
         raise Needed('a newer torch, such as 2.9')
     plain, fast = (setup.candidate(setup.config, batch_size=setup.batch_size) for _ in range(2))
-    for layer in [*fast.model.backbone.layers, *fast.model.neck.decoder_blocks]:
+    model: Any = fast.model
+    for layer in [*model.backbone.layers, *model.neck.decoder_blocks]:
         layer.compile(backend=setup.compiler)
     got, expected = take_step(fast), take_step(plain)
     limit = TOLERANCES[setup.precision].gradient

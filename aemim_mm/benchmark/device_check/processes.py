@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from torch import distributed
 from torch import multiprocessing as processes
@@ -42,7 +43,7 @@ def on_ranks(function: Callable, *args: Any, ranks: int) -> None:
         TimeoutError: A process did not end.
     """
     # A new process has no state of CUDA, of mmengine and of deterministic kernels.
-    started = processes.start_processes(function, args, ranks, join=False, start_method='forkserver')
+    started: Any = processes.start_processes(_quiet, (function, *args), ranks, join=False, start_method='forkserver')
     deadline = time.monotonic() + TIMEOUT.total_seconds()
     try:
         while not started.join(timeout=1):
@@ -51,6 +52,11 @@ def on_ranks(function: Callable, *args: Any, ranks: int) -> None:
     finally:
         for process in started.processes:
             process.kill()
+
+
+def _quiet(rank: int, function: Callable, *args: Any) -> None:
+    MMLogger.get_current_instance().setLevel('ERROR')
+    function(rank, *args)
 
 
 def two_processes(setup: Setup) -> Iterator[Row]:

@@ -132,7 +132,8 @@ def take_step(candidate: Candidate, wrapped: Any = None, batch: dict | None = No
         batch: Training data. Default: the candidate's.
         seed: Seed of the random numbers.
     """
-    model, optim_wrapper = candidate.model, candidate.optim_wrapper
+    optim_wrapper: Any = candidate.optim_wrapper
+    model: Any = candidate.model
     model.zero_grad(set_to_none=True)
     torch.manual_seed(seed)
     with recorded_calls(model.backbone) as calls, without_update(optim_wrapper):
@@ -182,9 +183,8 @@ class CPURandomNumbers(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in self.LIKE:
-            return self._draw(
-                self.LIKE[func], args[0].shape, **{'device': args[0].device, 'dtype': args[0].dtype, **kwargs}
-            )
+            like = dict(device=args[0].device, dtype=args[0].dtype)
+            return self._draw(self.LIKE[func], args[0].shape, **{**like, **kwargs})
         if func in self.FACTORIES:
             shape = args[0] if isinstance(args[0], (tuple, list)) else args
             return self._draw(func, shape, **kwargs)
