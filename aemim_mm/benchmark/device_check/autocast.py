@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 
@@ -47,7 +48,7 @@ def early_backward(setup: Setup) -> Iterator[Row]:
         candidate = setup.candidate(setup.config, precision=precision)
         with backward_types(candidate) as types:
             early = take_step(candidate)
-        candidate.model.early_backward = False
+        cast(Any, candidate.model).early_backward = False
         joint = take_step(candidate)
         limit = TOLERANCES[precision].gradient
         apart = distance(early.gradients, joint.gradients)
@@ -59,15 +60,15 @@ def early_backward(setup: Setup) -> Iterator[Row]:
 @contextmanager
 def backward_types(candidate: Candidate) -> Iterator[list]:
     """Yield a list that grows by the type of autocast, or None, whenever a gradient arrives at the encoder's output."""
-    found = []
+    found, model = [], cast(Any, candidate.model)
 
     def watch(_module, _args, output):
-        features = candidate.model.features(output)
+        features = model.features(output)
         if features.requires_grad:
             kind = features.device.type
             features.register_hook(lambda _gradient: found.append(autocast_dtype(kind)))
 
-    handle = candidate.model.backbone.register_forward_hook(watch)
+    handle = model.backbone.register_forward_hook(watch)
     try:
         yield found
     finally:
