@@ -9,4 +9,4 @@ _base_ = './aemim_vit-b_800e.py'
 
 # A single step must be longer than each of two.
 data_preprocessor = dict(steps=1, step_size=2.5)
-model = dict(adv_share=0.25)
+model = dict(adv_share=0.25, neck=dict(decode_share=0.25))

@@ -36,7 +36,7 @@ def check_channels(cfg: Config, loaders: Sequence[str]) -> None:
 def _numbers(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield what a part of the config says of channels, as words, and the number."""
     neck, head = (cfg.model.get(name) or {} for name in ('neck', 'head'))
-    if kind_of(neck) in ('AEMIMDecoder', 'MAEPretrainDecoder'):
+    if kind_of(neck) in ('AEMIMDecoder', 'AEMIMCrossDecoder', 'MAEPretrainDecoder'):
         yield f'model.neck.in_chans is {neck.get("in_chans", 3)}', neck.get('in_chans', 3)
     if kind_of(neck) == 'SimMIMLinearDecoder':
         yield "model.neck, mmpretrain's SimMIMLinearDecoder, predicts 3", 3

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from mmpretrain.registry import MODELS
 from ..errors import UserError
 from .layers import make_vit_layers
 from .partial_decoding import DecodedPatches
-from .patches import patch_grid, patchify, sincos_positions, take_tokens
+from .patches import patch_grid, patchify, put_tokens, sincos_positions, take_tokens
 
 
 @MODELS.register_module()
@@ -32,6 +33,8 @@ class AEMIMDecoder(MAEPretrainDecoder):
     Raises:
         UserError: A decoder without layers, an unknown name, or a share out of its range.
     """
+
+    encoder_options = MappingProxyType({})  # Further arguments of the encoder, whose further outputs come here.
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class AEMIMDecoder(MAEPretrainDecoder):
             'predict_feature_dim': height * width * in_chans,
         }
         super().__init__(*args, **kwargs)
-        self.predict_visible = predict_visible
+        self.predict_visible, self.embed_dim = predict_visible, self.decoder_embed.in_features
         self.decoded_patches = DecodedPatches(decode_share, self.grid, pattern, adv_patches)
         if not self.decoder_blocks:
             raise UserError('The decoder needs a layer: set decoder_depth to 1 or more.')
@@ -111,8 +114,7 @@ class AEMIMDecoder(MAEPretrainDecoder):
             return pred
         if predict_visible:
             return take_tokens(pred[:, 1:], ids_restore)
-        ids_hidden = ids_hidden.unsqueeze(-1).expand_as(pred)
-        return pred.new_zeros(len(pred), self.num_patches, pred.shape[-1]).scatter(1, ids_hidden, pred)
+        return put_tokens(pred, ids_hidden, self.num_patches)
 
 
 @MODELS.register_module()

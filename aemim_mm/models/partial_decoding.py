@@ -43,10 +43,32 @@ class DecodedPatches(DomainModule):
             raise unknown_name('pattern', pattern, PATTERNS)
         if adv_patches not in ADV_PATCHES:
             raise unknown_name('adv_patches', adv_patches, ADV_PATCHES)
-        self.share, self.pattern, self.adv_patches = float(share), pattern, adv_patches
+        self.share, self.grid, self.pattern, self.adv_patches = float(share), grid, pattern, adv_patches
         self.register_buffer('members', cell_members(grid), persistent=False)
 
-    def forward(self, ids_restore: torch.Tensor, visible: int) -> torch.Tensor:
+    def check(self, ids_restore: torch.Tensor, decoded: torch.Tensor | None) -> None:
+        """Check what a decoder was given.
+
+        Args:
+            ids_restore: As in :meth:`forward`.
+            decoded: The ids to decode, or None for all.
+
+        Raises:
+            UserError: Another number of patches than ``grid``, or all patches in training where the share is below 1.
+        """
+        rows, columns = self.grid
+        if ids_restore.shape[1] != rows * columns:
+            raise UserError(
+                f'The decoder was built for {rows}x{columns} patches, but the images have {ids_restore.shape[1]}. Set '
+                'img_size of backbone and neck to the size that the pipeline gives.'
+            )
+        if decoded is None and self.training and self.share < 1:
+            raise UserError(
+                f'model.neck.decode_share is {self.share}, but this algorithm decodes all patches. Set model.type='
+                "'PartialMAE' or 'AEMIM', or decode_share=1."
+            )
+
+    def forward(self, ids_restore: torch.Tensor, visible: int) -> torch.Tensor | None:
         """Choose patches.
 
         Args:
@@ -54,8 +76,11 @@ class DecodedPatches(DomainModule):
             visible: Number of visible patches, which come first among the shuffled ones.
 
         Returns:
-            Ids of the chosen patches, (B, round(share * (L - visible))), each a hidden one.
+            Ids of the chosen patches, (B, round(share * (L - visible))), each a hidden one. None stands for all hidden
+            patches: with ``share=1``, and in eval mode.
         """
+        if self.share == 1 or not self.training:
+            return None
         length = ids_restore.shape[1]
         order = ids_restore - visible
         if self.domain is Domain.ADV and self.adv_patches == 'own':

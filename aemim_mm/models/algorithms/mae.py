@@ -18,7 +18,7 @@ from .sizes import check_mae
 class PartialMAE(MAE):
     """mmpretrain's ``MAE``. In training, it decodes the share of the hidden patches that its neck states.
 
-    With ``AEMIMDecoder(decode_share=1)``, and with necks that state no share, it is ``MAE``.
+    With ``AEMIMDecoder(decode_share=1)``, and with mmpretrain's own necks, it is ``MAE``.
 
     Source: MAE, arXiv 2111.06377; CrossMAE, arXiv 2401.14391, section 3.3.
     """
@@ -29,13 +29,13 @@ class PartialMAE(MAE):
 
     def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
         """Reconstruct hidden patches of images (B, C, H, W), and return the loss."""
-        decoded_patches = getattr(self.neck, 'decoded_patches', None)
-        if decoded_patches is None or decoded_patches.share == 1 or not self.training:
+        if not hasattr(self.neck, 'decoded_patches'):
             return super().loss(inputs, data_samples, **kwargs)
-        latent, mask, ids_restore = self.backbone(inputs)
-        decoded = decoded_patches(ids_restore, latent.shape[1] - 1)
-        pred = self.neck(latent, ids_restore, decoded)
-        return dict(loss=self.head.loss(pred, inputs, mask, decoded))
+        latent, mask, ids_restore, *layers = self.backbone(inputs, **self.neck.encoder_options)
+        decoded = self.neck.decoded_patches(ids_restore, latent.shape[1] - 1)
+        chosen = {} if decoded is None else dict(decoded=decoded)
+        pred = self.neck(latent, ids_restore, *layers, **chosen)
+        return dict(loss=self.head.loss(pred, inputs, mask, **chosen))
 
 
 @MODELS.register_module()
