@@ -111,6 +111,9 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
         assert losses['attack_gain'] > 1.5
         cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 1 if cheaper else 2)
+    share = {'balanced': 0.25, 'fast': 0.25, 'partial': 0.25, 'cross': 1 / 3}
+    decodes = [share[preset] for preset in share if preset in name] or [1.0]
+    assert getattr(model.neck, 'decoded_patches', None) is None or model.neck.decoded_patches.share == decodes[0]
 
 
 @pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])
