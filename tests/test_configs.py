@@ -34,6 +34,9 @@ KNN = [name for name in TRANSFER if '_knn_' in name]
 ADVERSARIAL = [name for name in PRETRAINING if 'aemim' in name or 'aesimmim' in name]
 PAIRS = {
     'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
+    'aemim-balanced_vit-b_800e.py': 'baselines/mae-partial_vit-b_800e.py',
+    'aemim-fast_vit-b_800e.py': 'baselines/mae-partial_vit-b_800e.py',
+    'aemim-cross_vit-b_800e.py': 'baselines/mae-cross_vit-b_800e.py',
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
@@ -63,6 +66,8 @@ def build(cfg, layers=1):
         model.backbone.frozen_stages = model.backbone.arch['num_layers']
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
+    if model.get('neck', {}).get('type') == 'AEMIMCrossDecoder':
+        model.neck.update(decoder_depth=layers, encoder_depth=layers)
     model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
@@ -218,8 +223,9 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     ours, theirs = (plain(Config.fromfile(runs.CONFIGS / path).to_dict()) for path in (name, baseline))
     for key in sorted({*ours, *theirs} - {'model', 'data_preprocessor', 'custom_hooks'}):
         assert ours.get(key) == theirs.get(key), key
-    # Types of the components, and fields that state their size.
-    model, stock = (plain(config['model'], 'type', 'img_size', 'num_patches') for config in (ours, theirs))
+    # Types of the components, fields that state their size, and the method's own.
+    own = 'type', 'img_size', 'num_patches', 'adapters', 'adv_share'
+    model, stock = (plain(config['model'], *own) for config in (ours, theirs))
     for config, parts in ((ours, model), (theirs, stock)):
         settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')
         parts['pixels'] = {key: settings.get(key) for key in ('mean', 'std', 'to_rgb')}
@@ -227,7 +233,7 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     for parts in (model, stock):
         parts['pixels'].pop('type', None)
     assert model == stock
-    assert ours['model']['type'] in ('AEMIM', 'AESimMIM') and theirs['model']['type'] in ('MAE', 'SimMIM')
+    assert ours['model']['type'] in ('AEMIM', 'AESimMIM') and theirs['model']['type'] in ('MAE', 'PartialMAE', 'SimMIM')
 
 
 def test_epochs_and_sizes():

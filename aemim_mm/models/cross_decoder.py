@@ -132,7 +132,7 @@ class CrossLayer(BaseModule):
         """Transform tokens (B, K, C), which attend to ``memory``, (B, N, C_memory)."""
         query = self.query(self.ln1(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(self.ln_memory(memory)).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
-        key, value = key.transpose(1, 2), value.transpose(1, 2)
-        attended = F.scaled_dot_product_attention(*fast_on_cpu(query, key, value)).transpose(1, 2).flatten(2)
+        query, key, value = fast_on_cpu(query, key.transpose(1, 2), value.transpose(1, 2))
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x + self.proj(attended)
         return self.ffn(self.ln2(x), identity=x)

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from aemim_mm import Domain, use_domain
+from aemim_mm.attacks import PGD
 from aemim_mm.errors import UserError
 from aemim_mm.models.partial_decoding import DecodedPatches
 from aemim_mm.replay import recorded_calls
+from aemim_mm.robustness.encoder_attacks import reconstruction_attack
 from aemim_mm.visualization.reconstruction import reconstruct
 
 
@@ -160,6 +162,15 @@ def test_pictures_show_all_hidden_patches(tiny):
         assert torch.equal(reconstruct(model, images)[domain].pred, expected)
         assert pictures.pred.shape == images.shape
     assert model.neck.training
+
+
+def test_the_robustness_tool_attacks_the_reconstruction_of_all_hidden_patches(tiny):
+    model = partial_aemim(tiny)
+    images, attack = tiny.images(model), PGD(4, steps=2)
+    part, whole = (
+        reconstruction_attack(each, images, None, attack) for each in (model, tiny.matched(tiny.aemim(), model))
+    )
+    assert torch.equal(part.x_adv, whole.x_adv) and (part.before, part.after) == (whole.before, whole.after)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ class PartialMAE(MAE):
     neck: Any
     head: Any
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        check_mae(self.backbone, self.neck, self.head)
+
     def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
         """Reconstruct hidden patches of images (B, C, H, W), and return the loss."""
         if not hasattr(self.neck, 'decoded_patches'):
@@ -47,10 +51,6 @@ class AEMIM(AdversarialMIM, PartialMAE):
 
     prediction_layer = 'decoder_pred'
     head: AEMIMHead
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        check_mae(self.backbone, self.neck, self.head)
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
