@@ -31,7 +31,7 @@ class PartialMAE(MAE):
         super().__init__(*args, **kwargs)
         check_mae(self.backbone, self.neck, self.head)
 
-    def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
+    def loss(self, inputs: torch.Tensor, data_samples: Any, **kwargs) -> dict:
         """Reconstruct hidden patches of images (B, C, H, W), and return the loss."""
         if not hasattr(self.neck, 'decoded_patches'):
             return super().loss(inputs, data_samples, **kwargs)
