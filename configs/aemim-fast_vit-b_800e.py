@@ -1,4 +1,4 @@
-"""AEMIM on MAE, ViT-B/16, 800 epochs, cheaper: one attack step on a quarter of each batch, a quarter of patches decoded.
+"""AEMIM on MAE, ViT-B/16, 800 epochs, cheaper: one attack step on a quarter of the batch, a quarter of patches decoded.
 
 Run:       tools/dist_train.sh configs/aemim-fast_vit-b_800e.py 8 --data-root DIR
 Needs:     as aemim_vit-b_800e.py, in less time: see docs/performance.md
