@@ -1,5 +1,5 @@
 from .adversarial_training import AdversarialClassifier
-from .algorithms import AEMIM, AdversarialMIM, AESimMIM
+from .algorithms import AEMIM, AdversarialMIM, AESimMIM, PartialMAE
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead
 from .simmim_vit import SimMIMViT
@@ -14,5 +14,6 @@ __all__ = [
     'AdversarialClassifier',
     'AdversarialMIM',
     'NonFiniteLossError',
+    'PartialMAE',
     'SimMIMViT',
 ]

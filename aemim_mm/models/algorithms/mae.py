@@ -1,8 +1,11 @@
-"""AEMIM on MAE."""
+"""MAE with a decoder for a part of the hidden patches, and AEMIM on it."""
+
+from typing import Any
 
 import torch
 from mmpretrain.models import MAE
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from ...replay import RecordedCall
 from ..mae_parts import AEMIMHead
@@ -12,7 +15,31 @@ from .sizes import check_mae
 
 
 @MODELS.register_module()
-class AEMIM(AdversarialMIM, MAE):
+class PartialMAE(MAE):
+    """mmpretrain's ``MAE``. In training, it decodes the share of the hidden patches that its neck states.
+
+    With ``AEMIMDecoder(decode_share=1)``, and with necks that state no share, it is ``MAE``.
+
+    Source: MAE, arXiv 2111.06377; CrossMAE, arXiv 2401.14391, section 3.3.
+    """
+
+    backbone: nn.Module
+    neck: Any
+    head: Any
+
+    def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
+        """Reconstruct hidden patches of images (B, C, H, W), and return the loss."""
+        decoded_patches = getattr(self.neck, 'decoded_patches', None)
+        if decoded_patches is None or decoded_patches.share == 1 or not self.training:
+            return super().loss(inputs, data_samples, **kwargs)
+        latent, mask, ids_restore = self.backbone(inputs)
+        decoded = decoded_patches(ids_restore, latent.shape[1] - 1)
+        pred = self.neck(latent, ids_restore, decoded)
+        return dict(loss=self.head.loss(pred, inputs, mask, decoded))
+
+
+@MODELS.register_module()
+class AEMIM(AdversarialMIM, PartialMAE):
     """AEMIM on MAE.
 
     Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
