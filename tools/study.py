@@ -6,6 +6,7 @@ Example:
 
 import argparse
 import asyncio
+import math
 import signal
 import sys
 import time
@@ -66,8 +67,15 @@ def run_study(args: argparse.Namespace) -> None:
         return
     todo = [run for run in runs if run.name not in done]
     print(f'{len(done)} of {len(runs)} runs are done, {len(todo)} are left.', flush=True)
+    deadline = math.inf if args.budget_minutes is None else time.monotonic() + 60 * args.budget_minutes
     lanes = LANES if args.lanes is None else args.lanes
-    failed = asyncio.run(_run_all(todo, args, lanes))
+    if lanes:
+        # A scheduler ends the study by SIGTERM: then the runs end too, and go on with the next call.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        failed = asyncio.run(_run_in_lanes(todo, args, lanes, deadline))
+    else:
+        failed = []
+        _run_here(todo, args, deadline)
     left = sum(finished(run, args.out) is None for run in todo)
     print(f'{len(runs) - left} of {len(runs)} runs are done. Records: {args.out}')
     if failed:
@@ -80,44 +88,38 @@ def _state(record: dict | None) -> str:
     return f'done in {sum(record["values"]["seconds"].values()):.0f} s, commit {str(record["commit"])[:8]}'
 
 
-async def _run_all(runs: list, args: argparse.Namespace, lanes: int) -> list[str]:
-    """Run what the budget allows; return a message for each run that failed."""
-    from aemim_mm.study.lanes import CommandFailed, run_in_lanes
-
-    begin, failed = time.monotonic(), []
-
-    async def run(each):
-        started = time.monotonic()
-        if args.budget_minutes is not None and started - begin >= 60 * args.budget_minutes:
-            return
-        print(f'{each.name}: started', flush=True)
-        try:
-            await _run(each, args, lanes)
-        except CommandFailed as error:  # The other runs do not depend on it.
-            failed.append(str(error))
-            print(error, flush=True)
-        else:
-            print(f'{each.name}: done in {time.monotonic() - started:.0f} s', flush=True)
-
-    # A scheduler ends the study by SIGTERM: then the runs end too, and go on with the next call.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    await run_in_lanes([lambda each=each: run(each) for each in runs], max(lanes, 1))
-    return failed
-
-
-async def _run(run, args: argparse.Namespace, lanes: int) -> None:
-    """Carry out one run, here or in a process of its own."""
-    from aemim_mm.study.lanes import run_command
+def _run_here(runs: list, args: argparse.Namespace, deadline: float) -> None:
+    """Carry out runs one after the other, in this process. Any error ends the study."""
     from aemim_mm.study.perform import perform
 
-    if not lanes:
-        perform(run, args.out, args.work_dir)
-        return
-    folder = args.work_dir / 'logs'
-    folder.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        if time.monotonic() < deadline:
+            perform(run, args.out, args.work_dir)
+
+
+async def _run_in_lanes(runs: list, args: argparse.Namespace, lanes: int, deadline: float) -> list[str]:
+    """Carry out runs, each in a process of its own; return a message for each run that failed."""
+    from aemim_mm.study.lanes import CommandFailed, run_command, run_in_lanes
+
+    logs, failed = args.work_dir / 'logs', []
+    logs.mkdir(parents=True, exist_ok=True)
     places = ['--out', args.out, '--work-dir', args.work_dir]
-    command = [sys.executable, __file__, args.study, '--only', run.name, '--lanes', 0, *places]
-    await run_command(run.name, [str(part) for part in command], folder / f'{run.name}.txt', lanes=lanes)
+
+    async def run_one(run):
+        started = time.monotonic()
+        if started >= deadline:
+            return
+        print(f'{run.name}: started', flush=True)
+        command = [sys.executable, __file__, args.study, '--only', run.name, '--lanes', 0, *places]
+        try:
+            await run_command(run.name, [str(part) for part in command], logs / f'{run.name}.txt', lanes=lanes)
+            print(f'{run.name}: done in {time.monotonic() - started:.0f} s', flush=True)
+        except CommandFailed as error:  # The other runs do not depend on this one.
+            failed.append(str(error))
+            print(error, flush=True)
+
+    await run_in_lanes([lambda run=run: run_one(run) for run in runs], lanes)
+    return failed
 
 
 if __name__ == '__main__':

@@ -113,7 +113,7 @@ def read_study(path: str | PathLike) -> Study:
         wrong = ', '.join(sorted(set(declared) ^ set(FIELDS)))
         raise UserError(f'A study has the fields {", ".join(FIELDS)}, but {path} differs in {wrong}.')
     methods = {
-        name: _training(path, [*declared['options'], *method.pop('options', ())], **method)
+        name: _training(path, f'method {name}', method, declared['options'])
         for name, method in declared['methods'].items()
     }
     if declared['baseline'] not in methods:
@@ -125,14 +125,18 @@ def read_study(path: str | PathLike) -> Study:
         methods=methods,
         baseline=declared['baseline'],
         seeds=tuple(declared['seeds']),
-        fine_tuning=_training(path, **declared['fine_tuning']),
+        fine_tuning=_training(path, 'fine_tuning', declared['fine_tuning']),
         attacked_images=declared['attacked_images'],
         primary=declared['primary'],
     )
 
 
-def _training(path: Path, options: Sequence[str] = (), *, config: str) -> Training:
-    return Training((path.parent / config).resolve(), tuple(options))
+def _training(path: Path, name: str, declared: dict, options: Sequence[str] = ()) -> Training:
+    if 'config' not in declared or set(declared) - {'config', 'options'}:
+        raise UserError(
+            f'The {name} of {path} has the fields config and, perhaps, options, but got {", ".join(declared)}.'
+        )
+    return Training((path.parent / declared['config']).resolve(), (*options, *declared.get('options', ())))
 
 
 def chosen(runs: list[Run], names: Sequence[str]) -> list[Run]:

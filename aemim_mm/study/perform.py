@@ -124,7 +124,9 @@ def _make_ready(folder: Path, config_hash: str) -> bool:
 
 def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[Any, str]:
     """Train, or go on with it; return the Runner and the path of its last checkpoint."""
-    options = (*training.options, *options, f'randomness.seed={run.seed}')
+    # mmengine finds loggers by this name.
+    name = f'experiment_name={run.name}-{folder.name}'
+    options = (*training.options, *options, name, f'randomness.seed={run.seed}')
     runner = train(training.config, options=options, work_dir=folder, resume='auto')
     return runner, find_latest_checkpoint(str(folder))
 
