@@ -55,6 +55,7 @@ def main():
 
 
 def run_study(args: argparse.Namespace) -> None:
+    from aemim_mm.engine.ranks import sigterm_restored
     from aemim_mm.study.declaration import chosen, read_study
     from aemim_mm.study.lanes import LANES
     from aemim_mm.study.perform import finished
@@ -70,9 +71,10 @@ def run_study(args: argparse.Namespace) -> None:
     deadline = math.inf if args.budget_minutes is None else time.monotonic() + 60 * args.budget_minutes
     lanes = LANES if args.lanes is None else args.lanes
     if lanes:
-        # A scheduler ends the study by SIGTERM: then the runs end too, and go on with the next call.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        failed = asyncio.run(_run_in_lanes(todo, args, lanes, deadline))
+        with sigterm_restored():
+            # A scheduler ends the study by SIGTERM: then the runs end too, and go on with the next call.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            failed = asyncio.run(_run_in_lanes(todo, args, lanes, deadline))
     else:
         failed = []
         _run_here(todo, args, deadline)

@@ -140,13 +140,11 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         patched.setattr(perform, '_probe', lambda runner: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.run('study.py', *argv, '--only', 'exact-seed0')
     trained = runs.scalars(work / 'exact-seed0/pretrained')
-    runs.run('study.py', *argv)
-    assert '4 of 4 runs are done. Records' in capsys.readouterr().out
+    runs.run('study.py', *argv, '--only', 'exact-seed0', 'mae-seed0')
+    assert '2 of 2 runs are done. Records' in capsys.readouterr().out
     assert runs.scalars(work / 'exact-seed0/pretrained') == trained and len(trained) == 4
     records = [read_record(path) for path in sorted(out.glob('*.json'))]
-    assert [(record['values']['method'], record['seed']) for record in records] == [
-        *[('exact', 0), ('exact', 1), ('mae', 0), ('mae', 1)]
-    ]
+    assert [(record['values']['method'], record['seed']) for record in records] == [('exact', 0), ('mae', 0)]
     hashes = {run.name: run.config_hash for run in read_study(SMOKE).runs()}
     for record in records:
         values = record['values']

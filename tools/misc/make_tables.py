@@ -182,8 +182,7 @@ def _table(name: str, page: Path, results: Path) -> str:
     wanted = TABLES[name]
     path = results / wanted.record
     if path.is_dir():
-        records = [read_record(each) for each in sorted(path.glob('*.json'))]
-        values = records
+        values = records = [read_record(each) for each in sorted(path.glob('*.json'))]
     else:
         path = path.with_name(f'{path.name}.json')
         records = [read_record(path)]
@@ -192,22 +191,17 @@ def _table(name: str, page: Path, results: Path) -> str:
 
 
 def _caption(records: list[dict], path: Path, page: Path) -> str:
-    """Say how and where the records were measured."""
-
     def where(record):
         machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
         threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
-        device = ', '.join(machine['gpus']) or f'{machine["processor"]}, {threads}'
-        return f'{device}; torch {torch}'
-
-    def every(values):
-        return ', '.join(dict.fromkeys(values))
+        return f'{", ".join(machine["gpus"] or [machine["processor"], threads])}; torch {torch}'
 
     # A run of a study has the command of the study, with --only.
-    commands = every(f'`{record["command"].split(" --only ")[0]}`' for record in records)
-    dates = sorted({record['date'] for record in records})
+    commands = dict.fromkeys(f'`{record["command"].split(" --only ")[0]}`' for record in records)
+    dates = [choose(record['date'] for record in records) for choose in (min, max)]
     link = f'[record{"s" if path.is_dir() else ""}]({relpath(path, page.parent)})'
-    return f'*{commands}; {every(map(where, records))}; {" to ".join(dates[:1] + dates[1:][-1:])}; {link}.*'
+    parts = ', '.join(commands), ', '.join(dict.fromkeys(map(where, records))), ' to '.join(dict.fromkeys(dates)), link
+    return f'*{"; ".join(parts)}.*'
 
 
 def _figure(name: str, results: Path) -> str:
