@@ -22,11 +22,11 @@ from PIL import Image
 from aemim_mm.datasets.of_config import check_data
 from aemim_mm.launch import load_config
 
-# tests/det tests the configs for COCO.
+# tests/det tests the configs for COCO, tests/study the studies.
 NAMES = sorted(
     str(path.relative_to(runs.CONFIGS))
     for path in runs.CONFIGS.rglob('*.py')
-    if not {'_base_', 'coco'} & set(path.relative_to(runs.CONFIGS).parts)
+    if not {'_base_', 'coco', 'studies'} & set(path.relative_to(runs.CONFIGS).parts)
 )
 TRANSFER = [name for name in NAMES if name.startswith(('benchmarks/in1k/', 'demo/vit-'))]
 PRETRAINING = [name for name in NAMES if name not in TRANSFER]

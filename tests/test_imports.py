@@ -13,6 +13,7 @@ import aemim_mm
 PACKAGE = Path(aemim_mm.__file__).parent
 # Imports go down only: a room imports rooms that stand below it here.
 ROOMS = (
+    'study',
     *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
     *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'report', 'checkpoints', 'domain', 'stack'),
     *('quiet', 'errors', 'version'),

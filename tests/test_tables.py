@@ -1,5 +1,6 @@
 """The tables and figures of README and docs equal the records in results/."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from helpers import runs
 
 from aemim_mm.report import record
 
-RECORDS = sorted((runs.REPO / 'results').glob('*.json'))
+RECORDS = sorted((runs.REPO / 'results').rglob('*.json'))
 
 
 @pytest.fixture(scope='module')
@@ -101,6 +102,28 @@ def test_tables_and_figures_are_filled(project, capsys):
     run('--check')
     run()
     assert page.read_text() == text
+
+
+def test_a_table_of_a_folder_names_all_machines_and_dates(make_tables, tmp_path, monkeypatch):
+    folder, page = tmp_path / 'results/studies/some', tmp_path / 'docs/page.md'
+    for number, (date, processor) in enumerate([('2026-01-02', 'A'), ('2026-01-03', 'B'), ('2026-01-01', 'A')]):
+        found = record.write_record(folder / f'exact-seed{number}.json', dict(seconds=number))
+        command = f'python tools/study.py some.py --only exact-seed{number} --lanes 0'
+        found.update(command=command, date=date, machine=dict(processor=processor, threads=1, gpus=[]))
+        (folder / f'exact-seed{number}.json').write_text(json.dumps(found))
+
+    def rows(records):
+        return {'all': dict(seconds=sum(each['values']['seconds'] for each in records))}
+
+    table = make_tables.Table('studies/some', {'runs': '{name}', 's': '{seconds}'}, rows)
+    monkeypatch.setattr(make_tables, 'TABLES', {'some': table})
+    lines = make_tables.filled('<!-- table: some --><!-- end -->', page, tmp_path / 'results').splitlines()
+    torch = found['versions']['torch'].split('+')[0]
+    assert lines[4] == '| all  | 3   |'
+    assert lines[6] == (
+        f'*`python tools/study.py some.py`; A, 1 thread; torch {torch}, B, 1 thread; torch {torch}; '
+        '2026-01-01 to 2026-01-03; [records](../results/studies/some).*'
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from aemim_mm.benchmark import table
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, MEAN_COLUMNS, differences, means
 
 REPO = Path(__file__).resolve().parents[2]
 BEGIN = re.compile(r'<!-- (?:table|figure): ')
@@ -37,9 +38,9 @@ class Table:
     """A table that is made from a record.
 
     Attributes:
-        record: Name of the file in results/, without ``.json``.
+        record: Name of the file in results/, without ``.json``; or of a folder there, with a record for each run.
         columns: As for ``markdown_table``.
-        rows: Maps the values of the record to the rows of ``markdown_table``.
+        rows: Maps the values of the record, or the list of the folder's records, to the rows of ``markdown_table``.
     """
 
     record: str
@@ -146,6 +147,8 @@ TABLES = {
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
+    'presets means': Table('studies/presets', MEAN_COLUMNS, means),
+    'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 
@@ -177,14 +180,28 @@ def _table(name: str, page: Path, results: Path) -> str:
     if name not in TABLES:
         raise unknown_name('table', name, TABLES)
     wanted = TABLES[name]
-    path = results / f'{wanted.record}.json'
-    record = read_record(path)
-    machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
-    threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
-    where = ', '.join(machine['gpus']) or f'{machine["processor"]}, {threads}'
-    link = f'[record]({relpath(path, page.parent)})'
-    caption = f'*`{record["command"]}`; {where}; torch {torch}; {record["date"]}; {link}.*'
-    return f'\n\n{markdown_table(wanted.rows(record["values"]), wanted.columns)}\n\n{caption}\n\n'
+    path = results / wanted.record
+    if path.is_dir():
+        values = records = [read_record(each) for each in sorted(path.glob('*.json'))]
+    else:
+        path = path.with_name(f'{path.name}.json')
+        records = [read_record(path)]
+        values = records[0]['values']
+    return f'\n\n{markdown_table(wanted.rows(values), wanted.columns)}\n\n{_caption(records, path, page)}\n\n'
+
+
+def _caption(records: list[dict], path: Path, page: Path) -> str:
+    def where(record):
+        machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
+        threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
+        return f'{", ".join(machine["gpus"] or [machine["processor"], threads])}; torch {torch}'
+
+    # A run of a study has the command of the study, with --only.
+    commands = dict.fromkeys(f'`{record["command"].split(" --only ")[0]}`' for record in records)
+    dates = [choose(record['date'] for record in records) for choose in (min, max)]
+    link = f'[record{"s" if path.is_dir() else ""}]({relpath(path, page.parent)})'
+    parts = ', '.join(commands), ', '.join(dict.fromkeys(map(where, records))), ' to '.join(dict.fromkeys(dates)), link
+    return f'*{"; ".join(parts)}.*'
 
 
 def _figure(name: str, results: Path) -> str:
