@@ -38,7 +38,8 @@ class AdversarialClassifier(ImageClassifier):
         start: ``uniform`` in the ball, ``gaussian`` or, for ``pgd_at``, ``zero``.
         attack_mode: The mode of the model during the attack: ``eval`` (running statistics, no dropout) or ``train``.
             Neither changes running statistics.
-        attack_precision: ``float32``, ``bfloat16`` or ``auto`` (the training's precision, but float32 if that is float16).
+        attack_precision: ``float32``, ``bfloat16`` or ``auto``: the training's precision, but float32 if that is
+            float16.
         **kwargs: Arguments of ``ImageClassifier``. Its data preprocessor must normalise, not the pipeline.
 
     Raises:

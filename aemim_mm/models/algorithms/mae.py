@@ -19,6 +19,7 @@ class AEMIM(AdversarialMIM, MAE):
     """
 
     prediction_layer = 'decoder_pred'
+    sample_fields = ()
     head: AEMIMHead
 
     def __init__(self, *args, **kwargs):
