@@ -229,6 +229,8 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     for config, parts in ((ours, model), (theirs, stock)):
         settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')
         parts['pixels'] = {key: settings.get(key) for key in ('mean', 'std', 'to_rgb')}
+        if config is theirs:  # Both copy the same fields to the device.
+            assert list(settings['sample_fields']) == list(MODELS.get(ours['model']['type']).sample_fields)
     model.pop('data_preprocessor', None), stock.pop('data_preprocessor', None)
     for parts in (model, stock):
         parts['pixels'].pop('type', None)

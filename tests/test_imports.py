@@ -25,7 +25,7 @@ MAY_IMPORT = {
     'adapters': {'domain', 'errors'},
     'attacks': {'errors'},
     'replay': {'errors'},
-    'data_preprocessor': {'attacks', 'errors'},
+    'data_preprocessor': {'attacks', 'datasets', 'errors'},
     'models': {'adapters', 'attacks', 'data_preprocessor', 'domain', 'errors', 'replay'},
 }
 

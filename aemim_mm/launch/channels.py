@@ -10,6 +10,7 @@ from ..errors import UserError
 
 # Backbones that take in_channels, by default 3.
 BACKBONES = ('AEMIMViT', 'MAEViT', 'VisionTransformer', 'SimMIMViT', 'SwinTransformer', 'SimMIMSwinTransformer')
+SELF_SUPERVISED = ('AdvDataPreprocessor', 'BatchDataPreprocessor', 'SelfSupDataPreprocessor')
 
 
 def check_channels(cfg: Config, loaders: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ def _numbers(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, int]]:
     # One value is for all channels.
     if values > 1:
         yield f'data_preprocessor.mean has {values} values', values
-    if kind_of(preprocessor) in ('AdvDataPreprocessor', 'SelfSupDataPreprocessor') and preprocessor.get('to_rgb'):
+    if kind_of(preprocessor) in SELF_SUPERVISED and preprocessor.get('to_rgb'):
         yield 'data_preprocessor.to_rgb swaps 3 (for grey images, set it to False)', 3
     for name in loaders:
         for dataset in datasets(cfg, (name,)):

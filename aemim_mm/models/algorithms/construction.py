@@ -21,11 +21,23 @@ CHOICES = {
 
 
 class Algorithm(BaseSelfSupervisor):
-    """mmpretrain's base class, with its parts declared as the modules that they are after construction."""
+    """mmpretrain's base class, with its parts declared as the modules that they are after construction.
+
+    Attributes:
+        sample_fields: The fields of the data samples that the loss reads. A class sets it, so that no other field is
+            copied to the device. None: all are.
+    """
+
+    sample_fields: tuple[str, ...] | None = None
 
     backbone: nn.Module
     neck: nn.Module
     data_preprocessor: AdvDataPreprocessor
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if getattr(self.data_preprocessor, 'sample_fields', ()) is None:
+            self.data_preprocessor.sample_fields = self.sample_fields
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.

@@ -50,6 +50,7 @@ class AEMIM(AdversarialMIM, PartialMAE):
     """
 
     prediction_layer = 'decoder_pred'
+    sample_fields = ()
     head: AEMIMHead
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
