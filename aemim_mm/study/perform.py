@@ -128,7 +128,7 @@ def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[A
     name = f'experiment_name={run.name}-{folder.name}'
     options = (*training.options, *options, name, f'randomness.seed={run.seed}')
     runner = train(training.config, options=options, work_dir=folder, resume='auto')
-    return runner, find_latest_checkpoint(str(folder))
+    return runner, str(find_latest_checkpoint(str(folder)))
 
 
 def _probe(runner: Any) -> dict:

@@ -1,7 +1,7 @@
 """Study: what the presets cost in accuracy against the method of the paper, and MAE at the same epochs.
 
 Run:       python tools/study.py configs/studies/presets.py
-Needs:     a CPU, and about an hour on 2 cores
+Needs:     a CPU, and about 100 minutes on 2 cores
 Expected:  as in docs/performance.md
 
 The network, the 4,000 images and the 16 epochs are the demo's. After each pre-training: linear probe and 20-NN of the
