@@ -88,9 +88,9 @@ def compare_attacks(candidate: Candidate, layers: list[int], *, repetitions: int
 
     base = 'all layers, 2 steps'
     chosen = {base: Variant(2), 'random directions': Variant(2, perturb=noise), 'all layers, 1 step': Variant(1)}
-    chosen['the first row, under another mask'] = Variant(2, perturb=reused, seed=1)
+    chosen['all layers, reused under another mask'] = Variant(2, perturb=reused, seed=1)
     for number, steps in product(layers, (2, 1)):
-        chosen[f'{number} layers, {steps} step{"s"[: steps - 1]}'] = Variant(steps, number)
+        chosen[f'layer {number}, {steps} step{"s"[: steps - 1]}'] = Variant(steps, number)
     found: dict[str, dict] = {name: dict(flops=0, seconds=[], distances=[]) for name in chosen}
     for repetition in range(repetitions):
         data = model.data_preprocessor(next(candidate.batches), training=True)
