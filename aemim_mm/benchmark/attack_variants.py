@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from ..domain import Domain, use_domain
 from ..errors import UserError
 from ..models.algorithms.construction import name_of_layer
+from ..replay import Pass
 from .candidates import Candidate
 from .counting import Flops
 
@@ -72,8 +74,8 @@ def compare_attacks(candidate: Candidate, layers: list[int], *, repetitions: int
 
     Returns:
         Name of an attack to the figures of ``COLUMNS``. FLOPs, time and distance are ratios to two steps on the whole
-        encoder; the time is the median over batches. The distance is measured between the encoder's final features of
-        attacked images, in the ADV domain, and of clean images.
+        encoder; the time is the median over batches. The distance is that of the encoder's final features of attacked
+        and of clean images, both in the ADV domain: it leaves out how far the domains are apart.
 
     Raises:
         UserError: Another model, or it has fewer layers.
@@ -99,15 +101,20 @@ def compare_attacks(candidate: Candidate, layers: list[int], *, repetitions: int
                 torch.manual_seed(2 * repetition + variant.seed)
                 with candidate.clock.step(model):
                     passes = model.two_passes(**data)
-                with torch.no_grad():
-                    ends = (model.features(one.call.output) for one in (passes.adv, passes.clean))
-                    found[name]['distances'].append(model.distance(*ends).item())
+                found[name]['distances'].append(_distance(model, passes.adv, data['inputs']))
                 found[name]['seconds'].append(candidate.clock.seconds['attack'])
                 if name == base:
                     kept['x_adv'] = passes.attack.x_adv
                 if repetition == 0:
                     found[name]['flops'] = _flops(model, data)
     return _figures(found, base)
+
+
+@torch.no_grad()
+def _distance(model, adv: Pass, images) -> float:
+    with use_domain(model, Domain.ADV):
+        same_mask = adv.again(images)
+    return model.distance(*(model.features(one.call.output) for one in (adv, same_mask))).item()
 
 
 def _flops(model, data) -> int:

@@ -81,7 +81,7 @@ def name_of_layer(backbone: nn.Module, number: int | None) -> str:
         return ''
     try:
         stages = [f'stages.{stage}.blocks' for stage in range(len(getattr(backbone, 'stages', ())))] or ['layers']
-        paths = [f'{stage}.{layer}' for stage in stages for layer in range(len(backbone.get_submodule(stage)))]
+        paths = [f'{stage}.{layer}' for stage in stages for layer, _ in backbone.get_submodule(stage).named_children()]
     except (AttributeError, TypeError):
         raise UserError(
             f'attack_layers needs an encoder with layers, a ViT or a Swin Transformer, but got a '
