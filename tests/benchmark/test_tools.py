@@ -17,6 +17,29 @@ def test_costs_of_an_image(tmp_path, capsys):
     assert costs['gflop_per_image'] > 0 and costs['activations_mb_per_image'] > 0
 
 
+def test_cheaper_attacks_are_compared(tmp_path, capsys):
+    flags = ('--layers', 1, '--batch-size', 8, '--repetitions', 1, '--record', tmp_path / 'record.json')
+    runs.run('analysis_tools/attack_variants.py', runs.AEMIM, *flags)
+    rows = read_record(tmp_path / 'record.json')['values']
+    assert list(rows) == [
+        *('all layers, 2 steps', 'random directions', 'all layers, 1 step', 'all layers, reused under another mask'),
+        *('layer 1, 2 steps', 'layer 1, 1 step'),
+    ]
+    whole, noise, one_step, reused, first, _ = rows.values()
+    assert whole['attack_flops'] == whole['step_flops'] == whole['distance'] == whole['attack_time'] == 1
+    assert noise['attack_flops'] == reused['attack_flops'] == 0 and noise['over_noise'] == 1 < whole['over_noise']
+    assert one_step['attack_flops'] == 0.5 and noise['distance'] < first['distance'] < 1
+    # A quarter of the layers, and the patch embedding.
+    assert 0.25 < first['attack_flops'] < 0.3
+    assert first['step_flops'] < one_step['step_flops'] < 1 and 'layer 1, 2 steps' in capsys.readouterr().out
+
+
+def test_attacks_of_a_model_without_any_are_a_clear_error(capsys):
+    with pytest.raises(SystemExit):
+        runs.run('analysis_tools/attack_variants.py', runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py')
+    assert 'MAE makes no adversarial examples' in capsys.readouterr().err
+
+
 def test_gains_in_throughput_are_taken_in_each_run():
     rows = runs.tool('analysis_tools/processes.py').figures({1: [1.0, 2.0, 1.0], 4: [2.0, 2.0, 1.0]})
     assert rows['1'] == dict(seconds=1.0, gain=1, least_gain=1, greatest_gain=1, of_linear=1)

@@ -117,14 +117,14 @@ def test_with_zero_each_process_holds_half_of_the_state(tmp_path):
     assert 0.45 * whole < first[0] < 0.55 * whole
 
 
-def fsdp(rank):
+def fsdp(rank, changes):
     from mmengine.model.wrappers import MMFullyShardedDataParallel
     from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
     layers = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={TransformerEncoderLayer})
-    reference = MMDistributedDataParallel(module=parted())
-    sharded = MMFullyShardedDataParallel(parted(), auto_wrap_policy=layers, device_id=torch.device('cpu'))
+    reference = MMDistributedDataParallel(module=parted(changes))
+    sharded = MMFullyShardedDataParallel(parted(changes), auto_wrap_policy=layers, device_id=torch.device('cpu'))
     count = sum(parameter.numel() for parameter in reference.parameters())
     assert sum(parameter.numel() for parameter in sharded.parameters()) < 0.51 * count
     logs = [steps(model, rank) for model in (reference, sharded)]
@@ -136,8 +136,8 @@ def fsdp(rank):
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=0, msg=name)
 
 
-def parted():
-    model = tiny.build(tiny.aemim())
+def parted(changes):
+    model = tiny.build(tiny.aemim(**changes))
     tiny.part_domains(model)
     return model
 
@@ -153,9 +153,10 @@ def steps(model, rank):
 
 
 @pytest.mark.skipif(torch.__version__ < '2.3', reason='the FSDP of torch 2.1 needs a GPU')
-def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes():
+@pytest.mark.parametrize('changes', [{}, dict(attack_layers=1, adv_share=0.5)])
+def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes(changes):
     """FSDP works in a user's own loop. Saving and resuming do not."""
-    processes.on_ranks(fsdp)
+    processes.on_ranks(fsdp, changes)
 
 
 @pytest.mark.parametrize(

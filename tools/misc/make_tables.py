@@ -22,7 +22,7 @@ from operator import getitem
 from os.path import relpath
 from pathlib import Path
 
-from aemim_mm.benchmark import table
+from aemim_mm.benchmark import attack_variants, table
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
@@ -140,6 +140,8 @@ TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
     'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
+    'attacks': Table('attacks_vit-tiny', attack_variants.COLUMNS),
+    'attacks vit-b': Table('attacks_vit-b', attack_variants.COLUMNS),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
