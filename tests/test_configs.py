@@ -34,8 +34,8 @@ KNN = [name for name in TRANSFER if '_knn_' in name]
 ADVERSARIAL = [name for name in PRETRAINING if 'aemim' in name or 'aesimmim' in name]
 PAIRS = {
     'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
-    'aemim-balanced_vit-b_800e.py': 'baselines/mae-partial_vit-b_800e.py',
-    'aemim-fast_vit-b_800e.py': 'baselines/mae-partial_vit-b_800e.py',
+    'aemim-balanced_vit-b_800e.py': 'baselines/mae-balanced_vit-b_800e.py',
+    'aemim-fast_vit-b_800e.py': 'baselines/mae-fast_vit-b_800e.py',
     'aemim-cross_vit-b_800e.py': 'baselines/mae-cross_vit-b_800e.py',
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
@@ -64,6 +64,8 @@ def build(cfg, layers=1):
         model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
     if 'frozen_stages' in model.backbone:  # All layers.
         model.backbone.frozen_stages = model.backbone.arch['num_layers']
+    if model.get('attack_layers'):
+        model.attack_layers = layers
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
     if model.get('neck', {}).get('type') == 'AEMIMCrossDecoder':
@@ -116,7 +118,7 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
         assert losses['attack_gain'] > 1.5
         cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 1 if cheaper else 2)
-    share = {'balanced': 0.25, 'fast': 0.25, 'partial': 0.25, 'cross': 1 / 3}
+    share = {'balanced': 0.5, 'fast': 1 / 3, 'cross': 1 / 3}
     decodes = [share[preset] for preset in share if preset in name] or [1.0]
     assert getattr(model.neck, 'decoded_patches', None) is None or model.neck.decoded_patches.share == decodes[0]
 
@@ -224,7 +226,7 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     for key in sorted({*ours, *theirs} - {'model', 'data_preprocessor', 'custom_hooks'}):
         assert ours.get(key) == theirs.get(key), key
     # Types of the components, fields that state their size, and the method's own.
-    own = 'type', 'img_size', 'num_patches', 'adapters', 'adv_share'
+    own = 'type', 'img_size', 'num_patches', 'adapters', 'adv_share', 'attack_layers'
     model, stock = (plain(config['model'], *own) for config in (ours, theirs))
     for config, parts in ((ours, model), (theirs, stock)):
         settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')

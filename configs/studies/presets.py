@@ -20,14 +20,17 @@ _our_parts = [
     'model.head.type=AEMIMHead',
 ]
 _one_step = ['model.data_preprocessor.steps=1', 'model.data_preprocessor.step_size=2.5']
-_thrifty = 'model.neck.decode_share=0.25'
+_half, _third = 'model.neck.decode_share=0.5', f'model.neck.decode_share={1 / 3}'
+_partial = [*_our_parts, 'model.type=PartialMAE']
 
+# This encoder has 4 layers, and the presets' has 12.
 methods = {
     'exact': dict(config=_aemim),
-    'balanced': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.5', _thrifty]),
-    'fast': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.25', _thrifty]),
+    'balanced': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.5', 'model.attack_layers=2', _half]),
+    'fast': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.25', 'model.attack_layers=1', _third]),
     'mae': dict(config=_mae, options=_our_parts),
-    'mae-thrifty': dict(config=_mae, options=[*_our_parts, 'model.type=PartialMAE', _thrifty]),
+    'mae-balanced': dict(config=_mae, options=[*_partial, _half]),
+    'mae-fast': dict(config=_mae, options=[*_partial, _third]),
 }
 baseline = 'exact'
 seeds = list(range(8))

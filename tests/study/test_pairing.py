@@ -18,7 +18,7 @@ def clean_losses(method, work_dir, seed):
     return [row.get('loss_clean', row['loss']) for row in runs.scalars(work_dir)]
 
 
-@pytest.mark.parametrize('methods', [('mae', 'exact'), ('mae-thrifty', 'balanced', 'fast')])
+@pytest.mark.parametrize('methods', [('mae', 'exact'), ('mae-balanced', 'balanced'), ('mae-fast', 'fast')])
 def test_equal_seeds_give_equal_weights_images_and_masks(methods, tmp_path):
     baseline, *others = (clean_losses(method, tmp_path / method, seed=3) for method in methods)
     assert len(baseline) == 8 and len(set(baseline)) == 8

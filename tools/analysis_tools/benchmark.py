@@ -22,7 +22,8 @@ OURS = ('model.backbone.type=AEMIMViT', 'model.neck.type=AEMIMDecoder', 'model.h
 DEFAULT = [
     ('MAE of mmpretrain', MAE, ('optim_wrapper.optimizer.type=AdamW',)),
     ('MAE on our backbone', MAE, OURS),
-    ('MAE, partial', CONFIGS / 'baselines/mae-partial_vit-b_800e.py', ()),
+    ('MAE balanced', CONFIGS / 'baselines/mae-balanced_vit-b_800e.py', ()),
+    ('MAE fast', CONFIGS / 'baselines/mae-fast_vit-b_800e.py', ()),
     ('MAE, cross decoder', CONFIGS / 'baselines/mae-cross_vit-b_800e.py', ()),
     ('AEMIM', AEMIM, ()),
     ('AEMIM, attack in bfloat16', AEMIM, ('model.attack_precision=bfloat16',)),
@@ -35,8 +36,8 @@ MATCHED = {
     'AEMIM': 'MAE on our backbone',
     'AEMIM, attack in bfloat16': 'MAE on our backbone',
     'AEMIM, cross decoder': 'MAE, cross decoder',
-    'AEMIM balanced': 'MAE, partial',
-    'AEMIM fast': 'MAE, partial',
+    'AEMIM balanced': 'MAE balanced',
+    'AEMIM fast': 'MAE fast',
 }
 
 
