@@ -20,6 +20,8 @@ from .stages import StageClock
 
 # The configs warm their learning rate up; a benchmark makes too few steps for that, and would diverge at the full rate.
 LEARNING_RATE = 1e-6
+# Precision to the optimizer wrapper that trains in it.
+WRAPPERS = dict(float32='OptimWrapper', bfloat16='Bfloat16OptimWrapper')
 
 
 @dataclass
@@ -95,8 +97,7 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
         loader.num_workers, loader.persistent_workers = 0, False
     cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
     if precision != 'config':
-        types = dict(float32='OptimWrapper', bfloat16='Bfloat16OptimWrapper')
-        cfg.optim_wrapper.type = types[precision]
+        cfg.optim_wrapper.type = WRAPPERS[precision]
         for name in ('loss_scale', 'dtype'):
             cfg.optim_wrapper.pop(name, None)
     return cfg

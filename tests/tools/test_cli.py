@@ -21,6 +21,7 @@ SCRIPTS = (
     'demo.py',
     'study.py',
     'doctor.py',
+    'analysis_tools/gpu_check.py',
     'analysis_tools/print_config.py',
 )
 
