@@ -94,17 +94,18 @@ def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]
     return Cost(flops.total, sum(kept.values()))
 
 
-def largest_share(sizes: Iterable[int], ranks: int) -> int:
+def largest_share(groups: Iterable[Iterable[int]], ranks: int) -> int:
     """Return the size of the largest share when parameters are divided among processes.
 
-    Each parameter in turn goes to the process with the least so far. torch's ``ZeroRedundancyOptimizer`` does so if
-    each parameter is a group of its own, as in mmengine.
+    Each parameter in turn, of each group the largest first, goes to the process with the least so far. torch's
+    ``ZeroRedundancyOptimizer`` does so.
 
     Args:
-        sizes: Sizes of the parameters, in any unit.
+        groups: Sizes of the parameters of each group of the optimizer, in any unit.
         ranks: Number of processes.
     """
     held = [0] * ranks
-    for size in sizes:
-        held[held.index(min(held))] += size
+    for sizes in groups:
+        for size in sorted(sizes, reverse=True):
+            held[held.index(min(held))] += size
     return max(held)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import tiny
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from aemim_mm.benchmark.counting import cost_of, largest_share
@@ -40,6 +41,15 @@ def test_a_stock_model_counts_as_torch_counts_it():
     assert ours.flops == counter.get_total_flops()
 
 
-@pytest.mark.parametrize(('sizes', 'ranks', 'most'), [([4, 1, 1, 1, 1], 2, 4), ([1, 1, 4], 2, 5), ([7], 8, 7)])
-def test_the_largest_share_of_a_process(sizes, ranks, most):
-    assert largest_share(sizes, ranks) == most
+@pytest.mark.parametrize(
+    ('groups', 'ranks', 'most'),
+    [([[4, 1, 1, 1, 1]], 2, 4), ([[1, 1, 4]], 2, 4), ([[1], [1], [4]], 2, 5), ([[7]], 8, 7), ([[3, 5], [2, 9]], 2, 12)],
+)
+def test_the_largest_share_of_a_process_is_that_of_zero_1(groups, ranks, most):
+    zero = ZeroRedundancyOptimizer.__new__(ZeroRedundancyOptimizer)
+    zero.world_size, zero._partition_parameters_cache = ranks, []
+    zero.param_groups = [dict(params=[torch.empty(size) for size in sizes]) for sizes in groups]
+    shares = [
+        sum(value.numel() for group in rank for value in group['params']) for rank in zero._partition_parameters()
+    ]
+    assert largest_share(groups, ranks) == max(shares) == most

@@ -31,6 +31,7 @@ def main():
 def count_costs(path: str, size: int) -> dict:
     """Return the figures of ``COST_COLUMNS``: activations in bfloat16, and AdamW's states in float32."""
     import torch
+    from mmengine.optim import build_optim_wrapper
     from mmpretrain.registry import MODELS
 
     from aemim_mm.benchmark.counting import cost_of, largest_share
@@ -47,12 +48,14 @@ def count_costs(path: str, size: int) -> dict:
 
     # The difference of three images and one leaves out what a step keeps once, such as the weights in bfloat16.
     one, three = cost(1), cost(3)
-    sizes = [value.numel() for value in model.parameters() if value.requires_grad]
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    sizes = [[value.numel() for value in group['params']] for group in groups]
+    count = sum(map(sum, sizes))
     return dict(
-        parameters_m=sum(sizes) / 1e6,
+        parameters_m=count / 1e6,
         gflop_per_image=(three.flops - one.flops) / 2e9,
         activations_mb_per_image=(three.kept - one.kept) / 2e6,
-        optimizer_mb=8 * sum(sizes) / 1e6,
+        optimizer_mb=8 * count / 1e6,
         zero1_mb=8 * largest_share(sizes, 8) / 1e6,
     )
 
