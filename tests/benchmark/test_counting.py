@@ -6,7 +6,7 @@ from helpers import tiny
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from aemim_mm.benchmark.counting import cost_of, largest_share
+from aemim_mm.benchmark.counting import Flops, cost_of, largest_share
 
 
 def test_a_linear_layer_with_an_attack_in_its_loss():
@@ -24,6 +24,22 @@ def test_a_linear_layer_with_an_attack_in_its_loss():
     cost = cost_of(loss, layer.parameters())
     # The attack takes no gradient of the weights. Autograd keeps only the second pass's inputs, in bfloat16.
     assert cost.flops == 4 * 2 * 4 * 6 * 10 and cost.kept == 2 * 4 * 6
+
+
+def test_the_traffic_of_elementwise_operations():
+    """Products, views and empty tensors move nothing; each input is read and each output written once."""
+    a, b = torch.rand(4, 8), torch.rand(4, 8)
+    bias = torch.rand(1, 8)
+    with Flops() as flops:
+        (a.view(8, 4) @ b).t()
+        torch.empty(100)
+    assert flops.moved == 0
+    with Flops() as flops:
+        a + b  # 3 x 32 numbers of 4 bytes
+        a + bias.expand(4, 8)  # The bias is read once: 32 + 8 + 32 numbers.
+        a.to(torch.bfloat16)  # 32 numbers of 4 bytes read, 32 of 2 bytes written
+        a.add_(b)  # 3 x 32 numbers
+    assert flops.moved == 4 * 96 + 4 * 72 + (128 + 64) + 4 * 96
 
 
 @pytest.mark.skipif(torch.__version__ < '2.3', reason='sdpa_kernel came with torch 2.3')
