@@ -25,6 +25,7 @@ COST_COLUMNS = {
     'config': '{name}',
     'parameters, M': '{parameters_m:.1f}',
     'GFLOP/image': '{gflop_per_image:.1f}',
+    'other traffic, MB/image': '{moved_mb_per_image:.0f}',
     'activations, MB/image': '{activations_mb_per_image:.0f}',
     'optimizer states, MB': '{optimizer_mb:.0f}',
     'ZeRO-1, fullest of 8, MB': '{zero1_mb:.0f}',

@@ -7,14 +7,17 @@ from aemim_mm.report.record import read_record
 
 
 def test_costs_of_an_image(tmp_path, capsys):
-    path = runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py'
-    runs.run('analysis_tools/count_costs.py', path, '--size', 28, '--record', tmp_path / 'costs.json')
-    (name, costs), *_ = read_record(tmp_path / 'costs.json')['values'].items()
-    assert name == path.stem and name in capsys.readouterr().out
+    runs.run('analysis_tools/count_costs.py', runs.MAE, runs.AEMIM, '--size', 28, '--record', tmp_path / 'costs.json')
+    (name, costs), (_, ours) = read_record(tmp_path / 'costs.json')['values'].items()
+    assert name == runs.MAE.stem and name in capsys.readouterr().out
     # AdamW keeps two float32 values for each parameter, and no process holds less than an eighth of them.
     assert costs['optimizer_mb'] == pytest.approx(8 * costs['parameters_m'])
     assert costs['optimizer_mb'] / 8 <= costs['zero1_mb'] < costs['optimizer_mb']
     assert costs['gflop_per_image'] > 0 and costs['activations_mb_per_image'] > 0
+    for kind in ('gflop_per_image', 'moved_mb_per_image'):
+        assert costs[f'attack_{kind}'] == 0
+        # The two other passes of AEMIM's step are MAE's.
+        assert ours[kind] - ours[f'attack_{kind}'] == pytest.approx(2 * costs[kind], rel=0.15)
 
 
 def test_cheaper_attacks_are_compared(tmp_path, capsys):

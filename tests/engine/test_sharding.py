@@ -66,9 +66,17 @@ def test_zero_saves_what_plain_ddp_saves_bit_for_bit(plain, zero):
     assert {group['weight_decay'] for group in groups} == {0.0, 0.05}
 
 
-@pytest.mark.parametrize(('saved_by', 'options'), [('zero', ZERO), ('plain', ZERO), ('zero', ())])
-def test_zero_resumes_exactly_and_from_plain_and_back(saved_by, options, plain, zero, tmp_path):
-    work_dir = plain if saved_by == 'plain' else zero
+@pytest.fixture(scope='module')
+def unmerged(tmp_path_factory):
+    """As before MergedOptimWrapperConstructor: each parameter is a group."""
+    work_dir = tmp_path_factory.mktemp('unmerged')
+    two(work_dir, options=['optim_wrapper.constructor=DefaultOptimWrapperConstructor'])
+    return work_dir
+
+
+@pytest.mark.parametrize(('saved_by', 'options'), [('zero', ZERO), ('plain', ZERO), ('unmerged', ZERO), ('zero', ())])
+def test_zero_resumes_exactly_and_from_plain_and_back(saved_by, options, plain, request, tmp_path):
+    work_dir = request.getfixturevalue(saved_by)
     resumed = two(tmp_path, '--resume', str(work_dir / 'epoch_2.pth'), options=options)
     assert 'resumed epoch: 2, iter: 8' in resumed.output()
     assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')

@@ -23,6 +23,7 @@ from os.path import relpath
 from pathlib import Path
 
 from aemim_mm.benchmark import attack_variants, table
+from aemim_mm.benchmark.estimate import GPUS, step_time
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
@@ -48,11 +49,8 @@ class Table:
     rows: Callable = dict
 
 
-# Published peaks of dense bfloat16 products (V100: float16), TFLOP/s.
-GPUS = {'V100': 125, 'RTX 4090': 165, 'A100': 312, 'H100 SXM': 989}
-# The largest and the smallest share of the peak that a training is assumed to reach.
-SHARES = (0.4, 0.3)
 IMAGENET_IMAGES, EPOCHS = 1_281_167, 800
+STEP_GPUS = ('A100', 'H100 SXM')
 
 
 def memory(costs: dict) -> dict:
@@ -68,18 +66,20 @@ def memory(costs: dict) -> dict:
 
 
 def gpu_hours(costs: dict) -> dict:
-    """Hours of a pre-training on ImageNet-1K, by GPU."""
+    """Estimated hours of a pre-training on ImageNet-1K, by GPU."""
     return {
-        gpu: dict(peak=peak)
+        name: vars(gpu)
         | {
-            name: ' to '.join(
-                f'{EPOCHS * IMAGENET_IMAGES * cost["gflop_per_image"] / (1e3 * peak * share) / 3600:.0f}'
-                for share in SHARES
-            )
-            for name, cost in costs.items()
+            model: EPOCHS * IMAGENET_IMAGES / step_time(cost, gpu)['images_per_second'] / 3600
+            for model, cost in costs.items()
         }
-        for gpu, peak in GPUS.items()
+        for name, gpu in GPUS.items()
     }
+
+
+def gpu_steps(costs: dict) -> dict:
+    """Parts of the estimated time of a step, by GPU and model."""
+    return {f'{name}, {model}': step_time(cost, GPUS[name]) for name in STEP_GPUS for model, cost in costs.items()}
 
 
 def largest_batches(costs: dict) -> dict:
@@ -129,6 +129,20 @@ ATTACK_COLUMNS = {
     'PGD, eps 8': '{pgd/8:.1f}',
     'corrupted': '{corrupted:.1f}',
 }
+GPU_COLUMNS = {
+    'GPU': '{name}',
+    'products, TFLOP/s': '{peak}',
+    'memory, TB/s': '{bandwidth}',
+    **{title: f'{field[:-1]}:.0f}}' for title, field in BY_MODEL.items()},
+}
+GPU_STEP_COLUMNS = {
+    'GPU, config': '{name}',
+    'products, ms': '{products:.0f}',
+    'other kernels, ms': '{kernels:.0f}',
+    'host, ms': '{host:.0f}',
+    'step of 512, ms': '{step:.0f}',
+    'images/s': '{images_per_second:.0f}',
+}
 MEMORY_COLUMNS = {
     'config': '{name}',
     'optimizer states, DDP': '{optimizer_mb:.0f} MB',
@@ -148,7 +162,8 @@ TABLES = {
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
-    'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
+    'gpu hours': Table('costs', GPU_COLUMNS, gpu_hours),
+    'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
     'presets means': Table('studies/presets', MEAN_COLUMNS, means),
     'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
