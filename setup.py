@@ -25,6 +25,7 @@ EXTRAS = {
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
     'robustness': ['imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
+    'study': ['imagecorruptions-imaug>=1.1.5', 'scipy>=1.10'],
     # A test builds the package without isolation, hence setuptools and wheel.
     'dev': [
         'basedpyright==1.40.2',
@@ -42,6 +43,7 @@ EXTRAS = {
         'ruff==0.17.6',
         # It contains photographs.
         'scikit-image',
+        'scipy>=1.10',
         'setuptools>=64',
         # Tests compare exported weights with these libraries. The example uses timm.
         'timm',

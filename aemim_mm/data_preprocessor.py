@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 import torch
-from mmpretrain.models import SelfSupDataPreprocessor
 from mmpretrain.registry import MODELS
 
 from .attacks import PGD, PIXEL_RANGE, PixelSpace
+from .datasets.moving import BatchDataPreprocessor
 
 
 @MODELS.register_module()
-class AdvDataPreprocessor(SelfSupDataPreprocessor):
-    """mmpretrain's ``SelfSupDataPreprocessor``, which can also perturb the images that it has normalised.
+class AdvDataPreprocessor(BatchDataPreprocessor):
+    """A ``BatchDataPreprocessor``, which can also perturb the images that it has normalised.
 
     Args:
         eps: Radius of the L-inf ball in pixels, 0-255. The paper uses 2.
@@ -19,7 +19,7 @@ class AdvDataPreprocessor(SelfSupDataPreprocessor):
         step_size: Step in pixels, 0-255. Default: eps / steps.
         start: Where in the ball the attack starts: ``uniform``, ``gaussian`` or ``zero``.
         pixel_range: The valid range of a pixel, in pixels.
-        **kwargs: Arguments of ``SelfSupDataPreprocessor``: ``mean``, ``std``, ``to_rgb``, ...
+        **kwargs: Arguments of ``BatchDataPreprocessor``: ``sample_fields``, ``mean``, ``std``, ``to_rgb``, ...
 
     Raises:
         UserError: A value out of its range, or an eps that is evidently a fraction of 255.

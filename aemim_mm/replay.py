@@ -37,7 +37,7 @@ class RecordedRandomness:
 
 @dataclass
 class RecordedCall:
-    """One call of a module: its arguments, its output, and the state of the random numbers before it."""
+    """One call of a module: its arguments, its output (None if it did not end), and the random numbers before it."""
 
     module: nn.Module
     args: tuple
@@ -72,13 +72,14 @@ def recorded_calls(module: nn.Module) -> Iterator[list[RecordedCall]]:
     """Yield a list that grows by a :class:`RecordedCall` whenever ``module`` is called inside."""
     calls, begun = [], []
 
-    def begin(_module, _args):
-        begun.append(RecordedRandomness())
+    def begin(module, args, kwargs):
+        begun.append(RecordedCall(module, args, kwargs, None, RecordedRandomness()))
+        calls.append(begun[-1])
 
-    def end(module, args, kwargs, output):
-        calls.append(RecordedCall(module, args, kwargs, output, begun.pop()))
+    def end(_module, _args, output):
+        begun.pop().output = output
 
-    handles = module.register_forward_pre_hook(begin), module.register_forward_hook(end, with_kwargs=True)
+    handles = module.register_forward_pre_hook(begin, with_kwargs=True), module.register_forward_hook(end)
     try:
         yield calls
     finally:
@@ -90,22 +91,23 @@ class _Reached(Exception):
     pass
 
 
-def run_until_call(module: nn.Module, run: Callable[[], object], number: int) -> RecordedCall:
-    """Run ``run()`` until ``module`` has been called ``number`` times, stop there, and return that call."""
+@contextmanager
+def recorded_outputs(module: nn.Module, number: int | None = None) -> Iterator[list]:
+    """Yield a list of the outputs of ``module``. The ``with`` block ends as soon as there are ``number`` of them."""
+    outputs = []
 
-    def stop(*_):
-        if len(calls) == number:
+    def note(_module, _args, output):
+        outputs.append(output)
+        if len(outputs) == number:
             raise _Reached
 
-    with recorded_calls(module) as calls:
-        handle = module.register_forward_hook(stop)
-        try:
-            run()
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-    return calls[number - 1]
+    handle = module.register_forward_hook(note)
+    try:
+        yield outputs
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
 
 
 class Pass:
@@ -116,10 +118,12 @@ class Pass:
         encoder: The module whose last call is recorded.
         images: (B, C, H, W).
         data_samples: One for each image, or None.
+        layer: The path inside the encoder of the module whose output are the features. Default: the encoder itself.
 
     Attributes:
         loss: The sum of the losses, a scalar.
         call: The recorded call of the encoder.
+        features: The output of the layer in that call.
         randomness: The state of the random number generators before the run.
     """
 
@@ -131,14 +135,15 @@ class Pass:
         encoder: nn.Module,
         images: torch.Tensor,
         data_samples: list | None,
+        layer: str = '',
         **kwargs,
     ):
-        self.algorithm_loss, self.encoder = algorithm_loss, encoder
+        self.algorithm_loss, self.encoder, self.layer = algorithm_loss, encoder, layer
         self.images, self.data_samples, self.kwargs = images, data_samples, kwargs
         self.randomness = RecordedRandomness()
-        with recorded_calls(encoder) as calls:
+        with recorded_calls(encoder) as calls, recorded_outputs(encoder.get_submodule(layer)) as outputs:
             self.loss = self._run()
-        self.call, self._number = calls[-1], len(calls)
+        self.call, self.features, self._number = calls[-1], outputs[-1], len(outputs)
 
     def _run(self) -> torch.Tensor:
         losses = self.algorithm_loss(self.images, self.data_samples, **self.kwargs)
@@ -147,14 +152,22 @@ class Pass:
     def again(self, images: torch.Tensor) -> 'Pass':
         """Run the loss of other images with the same random numbers, hence the same mask."""
         with self.randomness.replayed():
-            return Pass(self.algorithm_loss, self.encoder, images, self.data_samples, **self.kwargs)
+            return Pass(self.algorithm_loss, self.encoder, images, self.data_samples, self.layer, **self.kwargs)
+
+    def encode(self, run: Callable[[], Any], number: int = 1) -> Any:
+        """Run ``run()`` until the layer has been called ``number`` times, stop there, and return that call's output."""
+        with recorded_outputs(self.encoder.get_submodule(self.layer), number) as outputs:
+            run()
+        return outputs[-1]
 
     def first(self, count: int) -> 'Pass':
-        """Run the first ``count`` images up to the encoder call, with new random numbers; there is no loss."""
+        """Run the first ``count`` images up to the layer, with new random numbers; there is no loss."""
         part = copy(self)
         part.images, part.data_samples = self.images[:count], self.data_samples and self.data_samples[:count]
         part.randomness = RecordedRandomness()
-        part.call = run_until_call(self.encoder, part._run, self._number)
+        with recorded_calls(self.encoder) as calls:
+            part.features = self.encode(part._run, self._number)
+        part.call = calls[-1]
         del part.loss
         return part
 

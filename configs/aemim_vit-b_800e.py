@@ -19,7 +19,10 @@ data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
 # A collate_fn inherited from `mmpretrain::` has a field `_scope_`, which the function does not accept.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
-optim_wrapper = dict(type='Bfloat16OptimWrapper', optimizer=dict(type='FusedAdamW'))
+# One parameter group for each weight decay, not for each parameter: less work for the host.
+optim_wrapper = dict(
+    type='Bfloat16OptimWrapper', constructor='MergedOptimWrapperConstructor', optimizer=dict(type='FusedAdamW')
+)
 
 # Exact resume and safe checkpoints: see docs/scaling.md.
 train_cfg = dict(type='ResumableEpochLoop')

@@ -22,11 +22,11 @@ from PIL import Image
 from aemim_mm.datasets.of_config import check_data
 from aemim_mm.launch import load_config
 
-# tests/det tests the configs for COCO.
+# tests/det tests the configs for COCO, tests/study the studies.
 NAMES = sorted(
     str(path.relative_to(runs.CONFIGS))
     for path in runs.CONFIGS.rglob('*.py')
-    if not {'_base_', 'coco'} & set(path.relative_to(runs.CONFIGS).parts)
+    if not {'_base_', 'coco', 'studies'} & set(path.relative_to(runs.CONFIGS).parts)
 )
 TRANSFER = [name for name in NAMES if name.startswith(('benchmarks/in1k/', 'demo/vit-'))]
 PRETRAINING = [name for name in NAMES if name not in TRANSFER]
@@ -34,6 +34,9 @@ KNN = [name for name in TRANSFER if '_knn_' in name]
 ADVERSARIAL = [name for name in PRETRAINING if 'aemim' in name or 'aesimmim' in name]
 PAIRS = {
     'aemim_vit-b_800e.py': 'baselines/mae_vit-b_800e.py',
+    'aemim-balanced_vit-b_800e.py': 'baselines/mae-balanced_vit-b_800e.py',
+    'aemim-fast_vit-b_800e.py': 'baselines/mae-fast_vit-b_800e.py',
+    'aemim-cross_vit-b_800e.py': 'baselines/mae-cross_vit-b_800e.py',
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
@@ -61,8 +64,12 @@ def build(cfg, layers=1):
         model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
     if 'frozen_stages' in model.backbone:  # All layers.
         model.backbone.frozen_stages = model.backbone.arch['num_layers']
+    if model.get('attack_layers'):
+        model.attack_layers = layers
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
+    if model.get('neck', {}).get('type') == 'AEMIMCrossDecoder':
+        model.neck.update(decoder_depth=layers, encoder_depth=layers)
     model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
@@ -111,6 +118,9 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
         assert losses['attack_gain'] > 1.5
         cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 1 if cheaper else 2)
+    share = {'balanced': 0.5, 'fast': 1 / 3, 'cross': 1 / 3}
+    decodes = [share[preset] for preset in share if preset in name] or [1.0]
+    assert getattr(model.neck, 'decoded_patches', None) is None or model.neck.decoded_patches.share == decodes[0]
 
 
 @pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])
@@ -215,16 +225,19 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     ours, theirs = (plain(Config.fromfile(runs.CONFIGS / path).to_dict()) for path in (name, baseline))
     for key in sorted({*ours, *theirs} - {'model', 'data_preprocessor', 'custom_hooks'}):
         assert ours.get(key) == theirs.get(key), key
-    # Types of the components, and fields that state their size.
-    model, stock = (plain(config['model'], 'type', 'img_size', 'num_patches') for config in (ours, theirs))
+    # Types of the components, fields that state their size, and the method's own.
+    own = 'type', 'img_size', 'num_patches', 'adapters', 'adv_share', 'attack_layers'
+    model, stock = (plain(config['model'], *own) for config in (ours, theirs))
     for config, parts in ((ours, model), (theirs, stock)):
         settings = config.get('data_preprocessor') or parts.pop('data_preprocessor')
         parts['pixels'] = {key: settings.get(key) for key in ('mean', 'std', 'to_rgb')}
+        if config is theirs:  # Both copy the same fields to the device.
+            assert list(settings['sample_fields']) == list(MODELS.get(ours['model']['type']).sample_fields)
     model.pop('data_preprocessor', None), stock.pop('data_preprocessor', None)
     for parts in (model, stock):
         parts['pixels'].pop('type', None)
     assert model == stock
-    assert ours['model']['type'] in ('AEMIM', 'AESimMIM') and theirs['model']['type'] in ('MAE', 'SimMIM')
+    assert ours['model']['type'] in ('AEMIM', 'AESimMIM') and theirs['model']['type'] in ('MAE', 'PartialMAE', 'SimMIM')
 
 
 def test_epochs_and_sizes():

@@ -13,6 +13,7 @@ import aemim_mm
 PACKAGE = Path(aemim_mm.__file__).parent
 # Imports go down only: a room imports rooms that stand below it here.
 ROOMS = (
+    'study',
     *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
     *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'report', 'checkpoints', 'domain', 'stack'),
     *('quiet', 'errors', 'version'),
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     'adapters': {'domain', 'errors'},
     'attacks': {'errors'},
     'replay': {'errors'},
-    'data_preprocessor': {'attacks', 'errors'},
+    'data_preprocessor': {'attacks', 'datasets', 'errors'},
     'models': {'adapters', 'attacks', 'data_preprocessor', 'domain', 'errors', 'replay'},
 }
 

@@ -10,7 +10,7 @@ from aemim_mm.replay import (
     Pass,
     RecordedRandomness,
     recorded_calls,
-    run_until_call,
+    recorded_outputs,
     substituted_argument,
 )
 
@@ -182,17 +182,14 @@ def test_a_pass_repeats_a_loss_with_other_images_and_the_same_mask():
     assert torch.equal(part.again(other[:2]).call.output[1], part.call.output[1])
 
 
-def test_a_run_ends_at_the_call_that_was_asked_for():
+def test_a_block_ends_with_the_output_that_was_asked_for():
     layer, done = torch.nn.Linear(2, 2), []
-
-    def run():
+    with recorded_outputs(layer, 2) as outputs:
         for value in range(3):
             layer(torch.full((1, 2), float(value)))
             done.append(value)
-
-    call = run_until_call(layer, run, 2)
-    assert call.args[0].tolist() == [[1.0, 1.0]] and torch.equal(call.output, layer(call.args[0]))
-    assert done == [0] and not layer._forward_hooks and not layer._forward_pre_hooks
-    with pytest.raises(ZeroDivisionError):
-        run_until_call(layer, lambda: 1 / 0, 1)
+    assert done == [0] and len(outputs) == 2 and torch.equal(outputs[1], layer(torch.ones(1, 2)))
+    assert not layer._forward_hooks
+    with pytest.raises(ZeroDivisionError), recorded_outputs(layer, 1):
+        raise ZeroDivisionError
     assert not layer._forward_hooks

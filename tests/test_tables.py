@@ -1,5 +1,6 @@
 """The tables and figures of README and docs equal the records in results/."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from helpers import runs
 
 from aemim_mm.report import record
 
-RECORDS = sorted((runs.REPO / 'results').glob('*.json'))
+RECORDS = sorted((runs.REPO / 'results').rglob('*.json'))
 
 
 @pytest.fixture(scope='module')
@@ -31,11 +32,18 @@ def test_a_record_is_whole_and_names_no_folder_of_a_machine(path):
 def test_arithmetic_on_costs(make_tables):
     """Round numbers: 100 M parameters, of which an eighth is 100 MB; 1 TFLOP and 10 MB for an image."""
     cost = dict(parameters_m=100, gflop_per_image=1000, activations_mb_per_image=10, optimizer_mb=800, zero1_mb=100)
+    cost |= dict(attack_gflop_per_image=200, moved_mb_per_image=2000)
     costs = {'mae_vit-b_800e': cost, 'aemim_vit-b_800e': cost}
     mae, aemim = make_tables.memory(costs).values()
     assert (mae['fixed_gb'], aemim['fixed_gb']) == (2.2, 2.6) and mae['saved_images'] == pytest.approx(70)
-    # 800 x 1,281,167 TFLOP at 40 % and 30 % of 312 TFLOP/s take 8.2 and 10.9 million seconds.
-    assert make_tables.gpu_hours(costs)['A100']['aemim_vit-b_800e'] == '2281 to 3042'
+    # An image takes 1 TFLOP at 60 % of 312 TFLOP/s, 2 GB at 67 % of 2.04 TB/s, and 1/512 of 10 ms.
+    seconds = 1 / (0.6 * 312) + 2e-3 / (0.67 * 2.04) + 10e-3 / 512
+    hours = make_tables.gpu_hours(costs)
+    assert hours['A100']['aemim_vit-b_800e'] == pytest.approx(800 * 1_281_167 * seconds / 3600)
+    assert make_tables.gpu_steps(costs)['A100, aemim_vit-b_800e']['step'] == pytest.approx(512e3 * seconds)
+    # On a V100, the attack's 0.2 TFLOP are in float32, at 60 % of 15.7 TFLOP/s.
+    seconds = 0.8 / (0.6 * 125) + 0.2 / (0.6 * 15.7) + 2e-3 / (0.67 * 0.9) + 10e-3 / 512
+    assert hours['V100']['aemim_vit-b_800e'] == pytest.approx(800 * 1_281_167 * seconds / 3600)
     # 90 % of 40 GB are 36 GB.
     assert make_tables.largest_batches(costs)['40'] == {'mae_vit-b_800e': 3380, 'aemim_vit-b_800e': 3340}
 
@@ -101,6 +109,28 @@ def test_tables_and_figures_are_filled(project, capsys):
     run('--check')
     run()
     assert page.read_text() == text
+
+
+def test_a_table_of_a_folder_names_all_machines_and_dates(make_tables, tmp_path, monkeypatch):
+    folder, page = tmp_path / 'results/studies/some', tmp_path / 'docs/page.md'
+    for number, (date, processor) in enumerate([('2026-01-02', 'A'), ('2026-01-03', 'B'), ('2026-01-01', 'A')]):
+        found = record.write_record(folder / f'exact-seed{number}.json', dict(seconds=number))
+        command = f'python tools/study.py some.py --only exact-seed{number} --lanes 0'
+        found.update(command=command, date=date, machine=dict(processor=processor, threads=1, gpus=[]))
+        (folder / f'exact-seed{number}.json').write_text(json.dumps(found))
+
+    def rows(records):
+        return {'all': dict(seconds=sum(each['values']['seconds'] for each in records))}
+
+    table = make_tables.Table('studies/some', {'runs': '{name}', 's': '{seconds}'}, rows)
+    monkeypatch.setattr(make_tables, 'TABLES', {'some': table})
+    lines = make_tables.filled('<!-- table: some --><!-- end -->', page, tmp_path / 'results').splitlines()
+    torch = found['versions']['torch'].split('+')[0]
+    assert lines[4] == '| all  | 3   |'
+    assert lines[6] == (
+        f'*`python tools/study.py some.py`; A, 1 thread; torch {torch}, B, 1 thread; torch {torch}; '
+        '2026-01-01 to 2026-01-03; [records](../results/studies/some).*'
+    )
 
 
 @pytest.mark.parametrize(

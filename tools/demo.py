@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -29,12 +29,6 @@ EPOCHS = 16  # of every config
 ATTACKED = 300  # test images in the robustness table
 PARTS = 22  # measurements in the suite `demo`
 RESULTS = dict(train=f'epoch_{EPOCHS}.pth', probe='probe.json', attack='results.json')
-# Two jobs with half of the cores each are faster than two in sequence with all cores: the tensors are small.
-LANES = min(os.cpu_count() or 1, 2)
-
-
-class JobFailed(Exception):
-    """A job ended with an error."""
 
 
 class Job(NamedTuple):
@@ -146,8 +140,10 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
     """Run one job: its output goes to ``log.txt``, its progress to the screen.
 
     Raises:
-        JobFailed: The process ended with an error; the message holds the last lines of the log.
+        CommandFailed: The process ended with an error; the message holds the last lines of the log.
     """
+    from aemim_mm.study.lanes import run_command  # after --help: the import takes seconds
+
     started, log, bar = time.time(), job.folder / 'log.txt', bars.add_task(job.name, total=1, words='')
 
     def show(fraction, words):
@@ -155,24 +151,13 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
         bars.update(bar, completed=fraction, visible=fraction < 1, **(dict(words=words) if words else {}))
 
     print(f'{job.name}: started, log in {os.path.relpath(log)}', flush=True)
-    # On small tensors, more threads than cores mostly wait for each other.
-    env = {'OMP_NUM_THREADS': str(max((os.cpu_count() or 1) // LANES, 1)), **os.environ, 'PYTHONUNBUFFERED': '1'}
-    output: dict[str, Any] = dict(stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24)
-    process = await asyncio.create_subprocess_exec(*job.command(), **output, cwd=REPOSITORY, env=env)
-    try:
-        assert process.stdout is not None  # It is a pipe.
-        with log.open('wb', buffering=0) as file:
-            async for line in process.stdout:
-                file.write(line)
-                show(*job.progress(line.decode(errors='replace').strip(), bars.tasks[bar].completed))
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    if code:
-        last = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-5:])
-        raise JobFailed(f'{job.name} failed with exit code {code}. The log, {log}, ends with:\n{last}')
+    await run_command(
+        job.name,
+        job.command(),
+        log,
+        cwd=REPOSITORY,
+        see=lambda line: show(*job.progress(line, bars.tasks[bar].completed)),
+    )
     seconds = time.time() - started
     (job.folder / 'done.json').write_text(json.dumps(dict(fingerprint=job.fingerprint(), seconds=seconds)))
     show(1, '')
@@ -181,6 +166,8 @@ async def run(job: Job, bars: Progress, total: TaskID) -> None:
 
 async def run_in_lanes(jobs: list[Job], bars: Progress) -> None:
     """Run jobs, ``LANES`` at a time, each after the jobs that it needs."""
+    from aemim_mm.study.lanes import LANES
+
     lanes, tasks = asyncio.Semaphore(LANES), {}
     total = bars.add_task('all', total=sum(job.share for job in jobs), words='')
 
@@ -196,11 +183,13 @@ async def run_in_lanes(jobs: list[Job], bars: Progress) -> None:
 
 def run_all(jobs: list[Job]) -> None:
     """Run jobs with progress bars. If one fails, end the others, and exit with the last lines of its log."""
+    from aemim_mm.study.lanes import CommandFailed
+
     columns = TextColumn('{task.description}'), BarColumn(16), TimeRemainingColumn(), TextColumn('{task.fields[words]}')
     try:
         with Progress(*columns, transient=True, speed_estimate_period=120) as bars:
             asyncio.run(run_in_lanes(jobs, bars))
-    except JobFailed as error:
+    except CommandFailed as error:
         sys.exit(str(error))
 
 

@@ -14,6 +14,7 @@ from aemim_mm.apis.pretrained import build_model
 from aemim_mm.datasets.demo import embedded_data
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
 from aemim_mm.report.machine import processor_name
+from aemim_mm.report.scalars import read_scalars
 from aemim_mm.version import __version__
 from aemim_mm.visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 
@@ -69,26 +70,6 @@ def demo_figures(out: Path, robust: bool = False) -> dict:
 
 def _read(path: Path):
     return json.loads(path.read_text())
-
-
-def read_scalars(work_dir: Path, having: str = 'loss') -> dict:
-    """Return what a training logged, over all its runs if it was resumed.
-
-    Args:
-        work_dir: The work directory.
-        having: Use only the records with this name.
-
-    Returns:
-        Name to (steps, values), in the order of the steps.
-    """
-    rows = {}
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        found = [json.loads(line) for line in file.read_text().splitlines()]
-        rows |= {row['step']: row for row in found if having in row}
-    names = {name for row in rows.values() for name in row}
-    return {
-        name: tuple(zip(*[(step, row[name]) for step, row in sorted(rows.items()) if name in row])) for name in names
-    }
 
 
 def _tables(figures: dict, config: Config) -> list[Table]:

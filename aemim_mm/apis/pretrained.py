@@ -33,7 +33,20 @@ def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None
     model = MODELS.build(cfg.model)
     model.init_weights()
     if checkpoint is not None:
-        with checkpoint_loading(trusted):
-            check_checkpoint(model, str(checkpoint), 'all', trusted=trusted)
-            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
+        load_weights(model, checkpoint, trusted)
     return model.eval()
+
+
+def load_weights(model: Any, checkpoint: str | PathLike, trusted: bool = False) -> None:
+    """Load a checkpoint into a pre-training model.
+
+    Args:
+        model: The model.
+        checkpoint, trusted: As in :func:`build_model`.
+
+    Raises:
+        UserError: The checkpoint does not fit the model.
+    """
+    with checkpoint_loading(trusted):
+        check_checkpoint(model, str(checkpoint), 'all', trusted=trusted)
+        load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')

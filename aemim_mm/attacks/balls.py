@@ -4,6 +4,8 @@ import torch
 
 from ..errors import unknown_name
 
+Bound = torch.Tensor | float
+
 STARTS = {
     'uniform': lambda x, eps: (torch.rand_like(x) * 2 - 1) * eps,
     'gaussian': lambda x, eps: torch.randn_like(x) * eps / 2,
@@ -21,10 +23,11 @@ class LInfBall:
             them, may keep its value, but not move further out.
     """
 
-    def __init__(self, x: torch.Tensor, eps: torch.Tensor | float, lower: torch.Tensor, upper: torch.Tensor):
+    def __init__(self, x: torch.Tensor, eps: Bound, lower: Bound, upper: Bound):
         self.x, self.eps = x, eps
-        self.low = torch.maximum(x - eps, torch.minimum(lower, x))
-        self.high = torch.minimum(x + eps, torch.maximum(upper, x))
+        # ``clamp`` takes numbers as they are; as tensors, they would be copied to the device at each step.
+        self.low = torch.maximum(x - eps, x.clamp(max=lower))
+        self.high = torch.minimum(x + eps, x.clamp(min=upper))
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
         """Return the nearest images in the ball."""
@@ -42,9 +45,9 @@ class LInfBall:
 class L2Ball:
     """All images whose L2 distance from those of ``x`` is at most ``eps``; arguments as in :class:`LInfBall`."""
 
-    def __init__(self, x: torch.Tensor, eps: torch.Tensor | float, lower: torch.Tensor, upper: torch.Tensor):
+    def __init__(self, x: torch.Tensor, eps: Bound, lower: Bound, upper: Bound):
         self.x, self.eps = x, eps
-        self.low, self.high = torch.minimum(lower, x), torch.maximum(upper, x)
+        self.low, self.high = x.clamp(max=lower), x.clamp(min=upper)
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
         """Project to the ball, then clip to the valid range, which contains ``x`` and so does not leave the ball."""
@@ -72,9 +75,7 @@ class L2Ball:
 BALLS = {'linf': LInfBall, 'l2': L2Ball}
 
 
-def ball_around(
-    x: torch.Tensor, *, norm: str, eps: torch.Tensor | float, lower: torch.Tensor | float, upper: torch.Tensor | float
-) -> LInfBall | L2Ball:
+def ball_around(x: torch.Tensor, *, norm: str, eps: Bound, lower: Bound, upper: Bound) -> LInfBall | L2Ball:
     """Return an :class:`LInfBall` or :class:`L2Ball`.
 
     Args:
@@ -88,7 +89,6 @@ def ball_around(
     """
     if norm not in BALLS:
         raise unknown_name('norm', norm, BALLS)
-    lower, upper = (bound if isinstance(bound, torch.Tensor) else x.new_tensor(bound) for bound in (lower, upper))
     return BALLS[norm](x, eps, lower, upper)
 
 

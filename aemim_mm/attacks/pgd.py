@@ -139,7 +139,7 @@ class PGD:
         if self.eps == 0 or (self.steps == 0 and self.start == 'zero'):
             return images.detach()
         space, budget = space or PixelSpace(), self.budget
-        lower, upper = (space.normalize(images.new_tensor(bound)) for bound in pixel_range)
+        lower, upper = map(space.normalize, pixel_range)
         return pgd(
             objective,
             images,

@@ -55,8 +55,8 @@ class PixelSpace:
         if len(ends) != 2 or not all(map(is_number, ends)) or not 0 <= ends[0] < ends[1] <= 255:
             raise UserError(f'pixel_range is (low, high) with 0 <= low < high <= 255, but got {pixel_range!r}.')
 
-    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map pixels, 0-255, to what the model sees."""
+    def normalize(self, pixels: Any) -> Any:
+        """Map pixels, 0-255, a tensor or a number, to what the model sees."""
         return (pixels - self.mean) / self.std
 
     def denormalize(self, images: torch.Tensor) -> torch.Tensor:

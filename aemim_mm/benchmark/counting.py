@@ -1,4 +1,4 @@
-"""Costs of a training step that can be counted on a CPU: floating-point operations and kept activations."""
+"""Costs of a training step that can be counted on a CPU: floating-point operations, memory traffic and activations."""
 
 import weakref
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 # Before torch 2.2, the registry had another name, and its formulas took shapes.
 REGISTRY = getattr(flop_counter, 'flop_registry', None)
@@ -15,18 +15,19 @@ FORMULAS = REGISTRY or flop_counter.flop_mapping
 
 
 class Flops(TorchDispatchMode):
-    """Counts the floating-point operations of matrix products and attention.
+    """Counts the floating-point operations of products, matrix products and attention, and the traffic of the rest.
 
     A multiplication and an addition count as two operations. The formulas are torch's. torch's own
     ``FlopCounterMode`` raises an error for ``torch.autograd.grad``, which an attack needs.
 
     Attributes:
         total: Operations so far.
+        moved: Bytes that all other operations, which are bound by memory, have read and written so far.
     """
 
     def __init__(self):
         super().__init__()
-        self.total = 0
+        self.total = self.moved = 0
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -41,7 +42,22 @@ class Flops(TorchDispatchMode):
             self.total += flop_counter.sdpa_backward_flop_count(*map(_shape, args[:4]))
         elif 'attention_for_cpu' in str(op):
             self.total += flop_counter.sdpa_flop_count(*map(_shape, args[:3]))
+        else:
+            self.moved += _traffic(op, (args, kwargs), out)
         return out
+
+
+def _traffic(op, arguments, out) -> int:
+    """Count the bytes that an operation reads and writes; a view moves nothing."""
+    read, written = (
+        [value for value in tree_flatten(part)[0] if isinstance(value, torch.Tensor)] for part in (arguments, out)
+    )
+    storages = [{value.untyped_storage().data_ptr() for value in part} for part in (read, written)]
+    is_view = bool(storages[0] & storages[1]) and not op._schema.is_mutable
+    if is_view or 'empty' in op._schema.name:
+        return 0
+    # An expanded tensor is read once.
+    return sum(min(value.nbytes, value.untyped_storage().nbytes()) for value in read + written)
 
 
 def _shape(value):
@@ -58,11 +74,13 @@ class Cost:
     """The costs of one training step.
 
     Attributes:
-        flops: Floating-point operations of the forward and backward passes.
+        flops: Floating-point operations of products in the forward and backward passes.
+        moved: Bytes that the other operations read and write.
         kept: Bytes that autograd keeps from the forward to the backward pass, without parameters.
     """
 
     flops: int
+    moved: int
     kept: int
 
 
@@ -71,7 +89,7 @@ def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]
 
     Args:
         loss: A function that runs the forward pass and returns the loss, a scalar. An attack inside adds to
-            ``flops``, but not to ``kept``: its activations are freed when it ends.
+            ``flops`` and ``moved``, but not to ``kept``: its activations are freed when it ends.
         parameters: The parameters of the model.
     """
     boxes, owned = weakref.WeakSet(), {value.untyped_storage().data_ptr() for value in parameters}
@@ -91,20 +109,21 @@ def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]
         kept = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in owned}
         del storages
         total.backward()
-    return Cost(flops.total, sum(kept.values()))
+    return Cost(flops.total, flops.moved, sum(kept.values()))
 
 
-def largest_share(sizes: Iterable[int], ranks: int) -> int:
+def largest_share(groups: Iterable[Iterable[int]], ranks: int) -> int:
     """Return the size of the largest share when parameters are divided among processes.
 
-    Each parameter in turn goes to the process with the least so far. torch's ``ZeroRedundancyOptimizer`` does so if
-    each parameter is a group of its own, as in mmengine.
+    Each parameter in turn, of each group the largest first, goes to the process with the least so far. torch's
+    ``ZeroRedundancyOptimizer`` does so.
 
     Args:
-        sizes: Sizes of the parameters, in any unit.
+        groups: Sizes of the parameters of each group of the optimizer, in any unit.
         ranks: Number of processes.
     """
     held = [0] * ranks
-    for size in sizes:
-        held[held.index(min(held))] += size
+    for sizes in groups:
+        for size in sorted(sizes, reverse=True):
+            held[held.index(min(held))] += size
     return max(held)

@@ -74,9 +74,10 @@ class DemoFashionMNIST(FashionMNIST):
             )
 
 
-def embedded_data(config: str | PathLike, split: str) -> BaseDataset:
+def embedded_data(config: str | PathLike | Config, split: str) -> BaseDataset:
     """Build the training data set of a config with another split, all its images and no augmentation."""
-    dataset = Config.fromfile(os.fspath(config)).train_dataloader.dataset
+    cfg = config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+    dataset = cfg.train_dataloader.dataset
     return DATASETS.build(
         {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
     )

@@ -1,5 +1,5 @@
 """Loops, optimizers and hooks for mmengine's Runner, and the modules that they need."""
 
-from . import hooks, loops, optim
+from . import hooks, loops, optim, param_groups
 
-__all__ = ['hooks', 'loops', 'optim']
+__all__ = ['hooks', 'loops', 'optim', 'param_groups']

@@ -56,8 +56,12 @@ def to_pivot(state: dict) -> Converted:
 
 
 def to_mae(state: dict, spec: EncoderSpec) -> Converted:
-    """Convert our names of encoder, decoder and classifier to those of facebookresearch/mae."""
-    return rename(state, MAE.to_theirs, lambda name: 'facebookresearch/mae has no place for it')
+    """Convert our names of encoder, decoder and classifier to those of facebookresearch/mae.
+
+    A decoder of another kind, such as CrossMAE's, shares some names with MAE's; it is left out as a whole.
+    """
+    table = MAE if 'neck.decoder_embed.weight' in state else TIMM
+    return rename(state, table.to_theirs, lambda name: 'facebookresearch/mae has no place for it')
 
 
 def to_timm(state: dict, spec: EncoderSpec) -> Converted:

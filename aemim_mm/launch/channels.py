@@ -10,6 +10,7 @@ from ..errors import UserError
 
 # Backbones that take in_channels, by default 3.
 BACKBONES = ('AEMIMViT', 'MAEViT', 'VisionTransformer', 'SimMIMViT', 'SwinTransformer', 'SimMIMSwinTransformer')
+SELF_SUPERVISED = ('AdvDataPreprocessor', 'BatchDataPreprocessor', 'SelfSupDataPreprocessor')
 
 
 def check_channels(cfg: Config, loaders: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ def check_channels(cfg: Config, loaders: Sequence[str]) -> None:
 def _numbers(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield what a part of the config says of channels, as words, and the number."""
     neck, head = (cfg.model.get(name) or {} for name in ('neck', 'head'))
-    if kind_of(neck) in ('AEMIMDecoder', 'MAEPretrainDecoder'):
+    if kind_of(neck) in ('AEMIMDecoder', 'AEMIMCrossDecoder', 'MAEPretrainDecoder'):
         yield f'model.neck.in_chans is {neck.get("in_chans", 3)}', neck.get('in_chans', 3)
     if kind_of(neck) == 'SimMIMLinearDecoder':
         yield "model.neck, mmpretrain's SimMIMLinearDecoder, predicts 3", 3
@@ -47,7 +48,7 @@ def _numbers(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, int]]:
     # One value is for all channels.
     if values > 1:
         yield f'data_preprocessor.mean has {values} values', values
-    if kind_of(preprocessor) in ('AdvDataPreprocessor', 'SelfSupDataPreprocessor') and preprocessor.get('to_rgb'):
+    if kind_of(preprocessor) in SELF_SUPERVISED and preprocessor.get('to_rgb'):
         yield 'data_preprocessor.to_rgb swaps 3 (for grey images, set it to False)', 3
     for name in loaders:
         for dataset in datasets(cfg, (name,)):

@@ -1,5 +1,6 @@
 from .adversarial_training import AdversarialClassifier
-from .algorithms import AEMIM, AdversarialMIM, AESimMIM
+from .algorithms import AEMIM, AdversarialMIM, AESimMIM, PartialMAE
+from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead
 from .simmim_vit import SimMIMViT
@@ -7,6 +8,7 @@ from .vit import AEMIMViT
 
 __all__ = [
     'AEMIM',
+    'AEMIMCrossDecoder',
     'AEMIMDecoder',
     'AEMIMHead',
     'AEMIMViT',
@@ -14,5 +16,6 @@ __all__ = [
     'AdversarialClassifier',
     'AdversarialMIM',
     'NonFiniteLossError',
+    'PartialMAE',
     'SimMIMViT',
 ]

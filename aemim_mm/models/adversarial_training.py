@@ -14,9 +14,9 @@ from ..attacks import PGD, PixelSpace, check_whole, classification_loss
 from ..attacks.pixels import is_number
 from ..errors import UserError, unknown_name
 from .modes import evaluating, only_inputs_need_gradients
-from .precision import attack_precision
+from .precision import PRECISIONS, attack_precision
 
-TRAINING_LOSSES = ('pgd_at', 'trades')
+CHOICES = dict(loss=('pgd_at', 'trades'), attack_mode=('eval', 'train'), attack_precision=('auto', *PRECISIONS))
 
 
 @MODELS.register_module()
@@ -26,8 +26,8 @@ class AdversarialClassifier(ImageClassifier):
     ``pgd_at`` minimises the head's loss on images for which PGD maximises the cross-entropy. ``trades`` minimises the
     head's loss on clean images, plus ``beta`` times KL(p(x) || p(x_adv)), which PGD maximises over x_adv.
 
-    The attack runs in float32 and takes gradients with respect to the images alone. A training step therefore has one
-    backward pass through the weights, as DistributedDataParallel requires.
+    The attack takes gradients with respect to the images alone. A training step therefore has one backward pass through
+    the weights, as DistributedDataParallel requires.
 
     Args:
         loss: ``pgd_at`` or ``trades``.
@@ -38,6 +38,8 @@ class AdversarialClassifier(ImageClassifier):
         start: ``uniform`` in the ball, ``gaussian`` or, for ``pgd_at``, ``zero``.
         attack_mode: The mode of the model during the attack: ``eval`` (running statistics, no dropout) or ``train``.
             Neither changes running statistics.
+        attack_precision: ``float32``, ``bfloat16`` or ``auto``: the training's precision, but float32 if that is
+            float16.
         **kwargs: Arguments of ``ImageClassifier``. Its data preprocessor must normalise, not the pipeline.
 
     Raises:
@@ -58,12 +60,14 @@ class AdversarialClassifier(ImageClassifier):
         beta: float = 6.0,
         start: str = 'uniform',
         attack_mode: str = 'eval',
+        attack_precision: str = 'float32',
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        for name, got, known in (('loss', loss, TRAINING_LOSSES), ('attack_mode', attack_mode, ('eval', 'train'))):
-            if got not in known:
-                raise unknown_name(name, got, known)
+        chosen = dict(loss=loss, attack_mode=attack_mode, attack_precision=attack_precision)
+        for name, got in chosen.items():
+            if got not in CHOICES[name]:
+                raise unknown_name(name, got, CHOICES[name])
         check_whole('steps', steps, 1)
         self.attack = PGD(eps, steps=steps, step_size=step_size, start=start)
         if loss == 'trades' and start == 'zero':
@@ -71,7 +75,8 @@ class AdversarialClassifier(ImageClassifier):
         if not is_number(beta) or not 0 <= beta < inf:
             raise UserError(f'beta is >= 0, but got {beta!r}.')
         PixelSpace.of(self.data_preprocessor).check()
-        self.beta, self.training_loss, self.attack_mode = beta, loss, attack_mode
+        self.beta, self.training_loss = beta, loss
+        self.attack_mode, self.attack_precision = attack_mode, attack_precision
 
     def loss(self, inputs: torch.Tensor, data_samples: list) -> dict:
         """Compute the loss of adversarial training.
@@ -112,9 +117,10 @@ class AdversarialClassifier(ImageClassifier):
 
     @contextmanager
     def _attacked(self, inputs):
-        """Inside, the model is in the attack's mode and in float32, and nothing in it changes."""
+        """Inside, the model is in the attack's mode and precision, and nothing in it changes."""
         mode = evaluating(self) if self.attack_mode == 'eval' else nullcontext()
-        with mode, only_inputs_need_gradients(self), attack_precision('float32', inputs.device.type):
+        precision = attack_precision(self.attack_precision, inputs.device.type)
+        with mode, only_inputs_need_gradients(self), precision:
             yield
 
 

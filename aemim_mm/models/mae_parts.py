@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,8 @@ from mmpretrain.registry import MODELS
 
 from ..errors import UserError
 from .layers import make_vit_layers
-from .patches import patch_grid, patchify, sincos_positions, take_tokens
+from .partial_decoding import DecodedPatches
+from .patches import patch_grid, patchify, put_tokens, sincos_positions, take_tokens
 
 
 @MODELS.register_module()
@@ -22,11 +24,17 @@ class AEMIMDecoder(MAEPretrainDecoder):
         img_size, patch_size: In pixels, a number or (height, width). They replace ``num_patches``.
         in_chans: Number of channels of an image.
         predict_visible: Predict the visible patches too. MAE's loss does not use them, so by default they are zeros.
+        decode_share: Share of the hidden patches that is decoded in training, in (0, 1]; the loss is taken over them.
+            In eval mode, all are decoded. Only ``PartialMAE`` and ``AEMIM`` decode a part.
+        pattern: Which patches: ``random`` or ``cells``; see ``DecodedPatches``.
+        adv_patches: Which patches the adversarial pass decodes: the ``same`` or its ``own``; see ``DecodedPatches``.
         **kwargs: Arguments of ``MAEPretrainDecoder``.
 
     Raises:
-        UserError: A decoder without layers.
+        UserError: A decoder without layers, an unknown name, or a share out of its range.
     """
+
+    encoder_options = MappingProxyType({})  # Further arguments of the encoder, whose further outputs come here.
 
     def __init__(
         self,
@@ -35,6 +43,9 @@ class AEMIMDecoder(MAEPretrainDecoder):
         patch_size: int | tuple[int, int] = 16,
         in_chans: int = 3,
         predict_visible: bool = False,
+        decode_share: float = 1.0,
+        pattern: str = 'random',
+        adv_patches: str = 'same',
         **kwargs,
     ):
         self.grid = patch_grid(img_size, patch_size)
@@ -46,7 +57,8 @@ class AEMIMDecoder(MAEPretrainDecoder):
             'predict_feature_dim': height * width * in_chans,
         }
         super().__init__(*args, **kwargs)
-        self.predict_visible = predict_visible
+        self.predict_visible, self.embed_dim = predict_visible, self.decoder_embed.in_features
+        self.decoded_patches = DecodedPatches(decode_share, self.grid, pattern, adv_patches)
         if not self.decoder_blocks:
             raise UserError('The decoder needs a layer: set decoder_depth to 1 or more.')
         make_vit_layers(self.decoder_blocks)
@@ -58,39 +70,51 @@ class AEMIMDecoder(MAEPretrainDecoder):
         self.decoder_pos_embed.data.copy_(sincos_positions(self.grid, self.decoder_pos_embed.shape[-1]))
         torch.nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, ids_restore: torch.Tensor, decoded: torch.Tensor | None = None) -> torch.Tensor:
         """Predict patches from the tokens of the visible ones.
 
         Args:
             x: Tokens of the class and the visible patches, (B, 1 + L_visible, C).
             ids_restore: Position of each patch among the shuffled patches, (B, L).
+            decoded: Ids of the hidden patches to decode, (B, K). Default: all.
 
         Returns:
-            Predictions, (B, L, p * p * 3). Visible patches have zeros, unless ``predict_visible``.
+            Predictions: of the patches ``decoded``, in their order, (B, K, p * p * 3); or of all, (B, L, p * p * 3).
+            There, visible patches have zeros, unless ``predict_visible``.
 
         Raises:
-            UserError: The images have another number of patches than the decoder was built for.
+            UserError: The images have another number of patches than the decoder was built for, or the algorithm trains
+                on all patches where the decoder is to decode a part.
         """
         if ids_restore.shape[1] != self.num_patches:
             raise UserError(
                 f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
                 f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.'
             )
+        if decoded is None and self.training and self.decoded_patches.share < 1:
+            raise UserError(
+                f'model.neck.decode_share is {self.decoded_patches.share}, but this algorithm decodes all patches. Set '
+                "model.type='PartialMAE' or 'AEMIM', or decode_share=1."
+            )
         # Attention does not depend on the order of tokens, so visible tokens come first. Only the result is sorted.
         visible = x.shape[1] - 1
         ids_keep, ids_hidden = ids_restore.argsort(1).tensor_split((visible,), 1)
+        if decoded is not None:
+            ids_hidden = decoded
+        predict_visible = self.predict_visible and decoded is None
         cls_position, positions = self.decoder_pos_embed[0].tensor_split((1,))
         x = self.decoder_embed(x)
         x = x + torch.cat((cls_position.expand(len(x), 1, -1), F.embedding(ids_keep, positions)), 1)
         mask_tokens = self.mask_token[0] + positions
         for number, block in enumerate(self.decoder_blocks, 1):
-            skip_outputs = 0 if self.predict_visible or number < len(self.decoder_blocks) else 1 + visible
+            skip_outputs = 0 if predict_visible or number < len(self.decoder_blocks) else 1 + visible
             x = block(x, (mask_tokens, ids_hidden) if number == 1 else None, skip_outputs)
         pred = self.decoder_pred(self.decoder_norm(x))
-        if self.predict_visible:
+        if decoded is not None:
+            return pred
+        if predict_visible:
             return take_tokens(pred[:, 1:], ids_restore)
-        ids_hidden = ids_hidden.unsqueeze(-1).expand_as(pred)
-        return pred.new_zeros(len(pred), self.num_patches, pred.shape[-1]).scatter(1, ids_hidden, pred)
+        return put_tokens(pred, ids_hidden, self.num_patches)
 
 
 @MODELS.register_module()
@@ -100,6 +124,21 @@ class AEMIMHead(MAEPretrainHead):
     Args:
         **kwargs: Arguments of ``MAEPretrainHead``. ``patch_size`` may be (height, width).
     """
+
+    def loss(
+        self, pred: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, decoded: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Compute the reconstruction loss.
+
+        Args:
+            pred: Predictions of all patches, (B, L, p * p * C), or of the patches ``decoded``, (B, K, p * p * C).
+            target: Normalised images, (B, C, H, W).
+            mask: (B, L), 1 = hidden. The loss is the mean over hidden patches.
+            decoded: Ids of the patches in ``pred``, (B, K). Default: all.
+        """
+        if decoded is None:
+            return super().loss(pred, target, mask)
+        return self.loss_module(pred, take_tokens(self.construct_target(target), decoded), mask.gather(1, decoded))
 
     def patchify(self, imgs: torch.Tensor) -> torch.Tensor:
         """Cut images (B, C, H, W) into patches (B, L, p * p * C), in MAE's order: channels last."""

@@ -1,6 +1,9 @@
-"""What the attack maximises: how far the encoder's features of perturbed images are from those of clean images."""
+"""What the attack maximises: how far the encoder's features of perturbed images are from those of clean images.
 
-from collections.abc import Iterator
+The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``).
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +22,7 @@ class Objective:
     """
 
     def __init__(self, model: Any, clean: Pass):
-        self.model, self.images, self.call = model, clean.images, clean.call
+        self.model, self.clean, self.images, self.call = model, clean, clean.images, clean.call
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the objective of perturbed images, (B, C, H, W)."""
@@ -29,9 +32,9 @@ class Objective:
         """Compute the objective of the images of an adversarial pass."""
         return self(adv.images)
 
-    def distance(self, output: Any, target: torch.Tensor) -> torch.Tensor:
-        """Compute the distance of an encoder's output from the detached features ``target``."""
-        return self.model.distance(self.model.features(output), target)
+    def features(self, run: Callable[[], Any]) -> torch.Tensor:
+        """Compute features by ``run()``, which calls the encoder once."""
+        return self.model.features(run() if self.clean.layer == '' else self.clean.encode(run))
 
     @contextmanager
     def clean_target(self, randomness: RecordedRandomness) -> Iterator[None]:
@@ -45,15 +48,15 @@ class SameMask(Objective):
 
     def __init__(self, model: Any, clean: Pass):
         super().__init__(model, clean)
-        self.target = model.features(self.call.output).detach()
+        self.target = model.features(clean.features).detach()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.call.randomness.replayed():
-            return self.distance(self.call.again(self.images, x), self.target)
+            return self.model.distance(self.features(lambda: self.call.again(self.images, x)), self.target)
 
     def of(self, adv: Pass) -> torch.Tensor:
         # The adversarial pass has computed these features.
-        return self.distance(adv.call.output, self.target)
+        return self.model.distance(self.model.features(adv.features), self.target)
 
 
 class ResampledMask(Objective):
@@ -62,8 +65,8 @@ class ResampledMask(Objective):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         order = torch.randperm(len(self.images), device=self.images.device)
         with self.clean_target(RecordedRandomness()):
-            target = self.model.features(self.call.again(self.images, self.images, order))
-        return self.distance(self.call.again(self.images, x, order), target)
+            target = self.features(lambda: self.call.again(self.images, self.images, order))
+        return self.model.distance(self.features(lambda: self.call.again(self.images, x, order)), target)
 
 
 class NoMask(Objective):
@@ -72,11 +75,11 @@ class NoMask(Objective):
     def __init__(self, model: Any, clean: Pass):
         super().__init__(model, clean)
         with self.clean_target(self.call.randomness):
-            self.target = model.features(model.extract_feat(self.images))
+            self.target = self.features(lambda: model.extract_feat(self.images))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.call.randomness.replayed():
-            return self.distance(self.model.extract_feat(x), self.target)
+            return self.model.distance(self.features(lambda: self.model.extract_feat(x)), self.target)
 
 
 OBJECTIVES = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}

@@ -66,3 +66,9 @@ def patchify(images: torch.Tensor, patch_size: int | Sequence[int]) -> torch.Ten
 def take_tokens(tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Select the tokens with the given ids: from (B, N, C) and ids (B, M) to (B, M, C)."""
     return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def put_tokens(tokens: torch.Tensor, ids: torch.Tensor, length: int) -> torch.Tensor:
+    """Put the tokens (B, M, C) in the places ids (B, M) of (B, length, C); the other places have zeros."""
+    places = ids.unsqueeze(-1).expand_as(tokens)
+    return tokens.new_zeros(len(tokens), length, tokens.shape[-1]).scatter(1, places, tokens)

@@ -70,16 +70,18 @@ class AEMIMViT(MAEViT):
             nn.init.normal_(self.cls_token, std=0.02)
         sync_adapters(self)
 
-    def forward(self, x: torch.Tensor, mask: bool | None = True) -> tuple[torch.Tensor, ...]:
+    def forward(self, x: torch.Tensor, mask: bool | None = True, with_layers: bool = False) -> tuple[Any, ...]:
         """Compute the features of the visible patches, or of all patches.
 
         Args:
             x: Normalised images, (B, C, H, W). H and W are multiples of the patch size.
             mask: True hides a random share of the patches. None or False hides none.
+            with_layers: With ``mask``, return the tokens before each layer too.
 
         Returns:
             With ``mask``: ``(latent, mask, ids_restore)``, of shapes (B, 1 + L_visible, C), (B, L) with 1 = hidden, and
-            (B, L). Without: a tuple of features in the form of ``out_type``.
+            (B, L); with ``with_layers``, also a list of (B, 1 + L_visible, C). Without: a tuple of features in the form
+            of ``out_type``.
 
         Raises:
             UserError: With ``mask`` and an ``out_type`` other than ``raw``, as in a classifier.
@@ -100,9 +102,11 @@ class AEMIMViT(MAEViT):
         tokens = tokens + take_tokens(positions[:, 1:].expand(len(x), -1, -1), ids_keep)
         cls_token = (self.cls_token + positions[:, :1]).expand(len(x), -1, -1)
         latent = torch.cat((cls_token, tokens), dim=1)
+        before = []
         for layer in self.layers:
+            before.append(latent)
             latent = layer(latent)
-        return self.norm1(latent), hidden, ids_restore
+        return self.norm1(latent), hidden, ids_restore, *([before] if with_layers else [])
 
     def random_ids(self, batch: int, length: int, device: torch.device) -> tuple[torch.Tensor, ...]:
         """Draw a mask as MAE does, with the same random numbers.

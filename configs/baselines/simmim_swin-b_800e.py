@@ -10,7 +10,8 @@ _base_ = '../simmim/aesimmim_swin-b_800e.py'
 model = dict(type='SimMIM')
 data_preprocessor = dict(
     _delete_=True,
-    type='SelfSupDataPreprocessor',
+    type='BatchDataPreprocessor',
+    sample_fields=('mask',),
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     to_rgb=True,

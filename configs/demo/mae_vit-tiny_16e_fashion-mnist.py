@@ -12,5 +12,5 @@ model = dict(
     backbone=dict(type='MAEViT'),
     neck=dict(type='MAEPretrainDecoder', num_patches=16),
     head=dict(type='MAEPretrainHead'),
-    data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+    data_preprocessor=dict(type='BatchDataPreprocessor', sample_fields=()),
 )

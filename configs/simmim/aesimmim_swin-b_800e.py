@@ -14,7 +14,7 @@ data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 
 # A collate_fn inherited from `mmpretrain::` has a field `_scope_`, which the function does not accept.
 train_dataloader = dict(batch_size=128, collate_fn=dict(_delete_=True, type='default_collate'))
-optim_wrapper = dict(type='Bfloat16OptimWrapper')
+optim_wrapper = dict(type='Bfloat16OptimWrapper', constructor='MergedOptimWrapperConstructor')
 
 # Exact resume and safe checkpoints: see docs/scaling.md.
 train_cfg = dict(type='ResumableEpochLoop')

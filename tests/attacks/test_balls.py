@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aemim_mm.attacks import PGD, ball_around, pgd
+from aemim_mm.attacks import PGD, PixelSpace, ball_around, pgd
 from aemim_mm.errors import UserError
 
 LOWER, UPPER = 0.0, 1.0
@@ -132,3 +132,19 @@ def test_fgsm_is_one_step_of_size_eps(x, norm, eps, length):
 def test_an_unknown_norm_lists_the_known_ones(x):
     with pytest.raises(UserError, match="norm 'l1'. Known: l2, linf"):
         run(None, x, norm='l1', eps=1, step_size=1, steps=1)
+
+
+@pytest.mark.parametrize('norm', ['linf', 'l2'])
+@pytest.mark.parametrize('normalized', [True, False])
+def test_numbers_as_bounds_equal_tensors_bit_for_bit(norm, normalized):
+    """The oracle is the definition, with tensors."""
+    x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    shape = (3, 1, 1)
+    space = PixelSpace(torch.tensor([0.48, 0.45, 0.4]).view(shape), torch.tensor([0.22, 0.3, 0.25]).view(shape))
+    space = space if normalized else PixelSpace()
+    lower, upper = (space.normalize(torch.tensor(bound)) for bound in (LOWER, UPPER))
+    low, high = torch.minimum(lower, x), torch.maximum(upper, x)
+    if norm == 'linf':
+        low, high = torch.maximum(x - 0.2, low), torch.minimum(x + 0.2, high)
+    ball = ball_around(x, norm=norm, eps=0.2, lower=space.normalize(LOWER), upper=space.normalize(UPPER))
+    assert torch.equal(ball.low, low) and torch.equal(ball.high, high)

@@ -115,9 +115,10 @@ def test_ratios_are_taken_in_each_repetition():
     base = Measurement('base', 2, flops=int(4e9), memory=int(1e6), seconds=[4.0, 8.0, 4.0])
     other = Measurement('other', 2, flops=int(8e9), memory=int(2e6), seconds=[6.0, 12.0, 7.0])
     other.stages.update({stage: [1.0, 3.0, 2.0] for stage in STAGES})
-    lines = report(figures([base, other], measured), measured).splitlines()
+    values = figures([base, other], measured, dict(other='base'))
+    lines = report(values, measured).splitlines()
     steps, stages = ([cell.strip() for cell in line.strip('|').split('|')] for line in lines if '| other' in line)
-    assert steps == ['other', '7.00 ±43%', '0.29', '1.50 (1.50-1.75)', '2', '2.00', '4.0', '2.00', '57%', '']
+    assert steps == ['other', '7.00 ±43%', '0.29', '1.50 (1.50-1.75)', '1.50', '2', '2.00', '4.0', '2.00', '57%', '']
     assert stages == ['other', *['2.00'] * 6] and 'float32 2, bfloat16 4' in lines[0]
 
 

@@ -7,14 +7,40 @@ from aemim_mm.report.record import read_record
 
 
 def test_costs_of_an_image(tmp_path, capsys):
-    path = runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py'
-    runs.run('analysis_tools/count_costs.py', path, '--size', 28, '--record', tmp_path / 'costs.json')
-    (name, costs), *_ = read_record(tmp_path / 'costs.json')['values'].items()
-    assert name == path.stem and name in capsys.readouterr().out
+    runs.run('analysis_tools/count_costs.py', runs.MAE, runs.AEMIM, '--size', 28, '--record', tmp_path / 'costs.json')
+    (name, costs), (_, ours) = read_record(tmp_path / 'costs.json')['values'].items()
+    assert name == runs.MAE.stem and name in capsys.readouterr().out
     # AdamW keeps two float32 values for each parameter, and no process holds less than an eighth of them.
     assert costs['optimizer_mb'] == pytest.approx(8 * costs['parameters_m'])
     assert costs['optimizer_mb'] / 8 <= costs['zero1_mb'] < costs['optimizer_mb']
     assert costs['gflop_per_image'] > 0 and costs['activations_mb_per_image'] > 0
+    for kind in ('gflop_per_image', 'moved_mb_per_image'):
+        assert costs[f'attack_{kind}'] == 0
+        # The two other passes of AEMIM's step are MAE's.
+        assert ours[kind] - ours[f'attack_{kind}'] == pytest.approx(2 * costs[kind], rel=0.15)
+
+
+def test_cheaper_attacks_are_compared(tmp_path, capsys):
+    flags = ('--layers', 1, '--batch-size', 8, '--repetitions', 1, '--record', tmp_path / 'record.json')
+    runs.run('analysis_tools/attack_variants.py', runs.AEMIM, *flags)
+    rows = read_record(tmp_path / 'record.json')['values']
+    assert list(rows) == [
+        *('all layers, 2 steps', 'random directions', 'all layers, 1 step', 'all layers, reused under another mask'),
+        *('layer 1, 2 steps', 'layer 1, 1 step'),
+    ]
+    whole, noise, one_step, reused, first, _ = rows.values()
+    assert whole['attack_flops'] == whole['step_flops'] == whole['distance'] == whole['attack_time'] == 1
+    assert noise['attack_flops'] == reused['attack_flops'] == 0 and noise['over_noise'] == 1 < whole['over_noise']
+    assert one_step['attack_flops'] == 0.5 and noise['distance'] < first['distance'] < 1
+    # A quarter of the layers, and the patch embedding.
+    assert 0.25 < first['attack_flops'] < 0.3
+    assert first['step_flops'] < one_step['step_flops'] < 1 and 'layer 1, 2 steps' in capsys.readouterr().out
+
+
+def test_attacks_of_a_model_without_any_are_a_clear_error(capsys):
+    with pytest.raises(SystemExit):
+        runs.run('analysis_tools/attack_variants.py', runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py')
+    assert 'MAE makes no adversarial examples' in capsys.readouterr().err
 
 
 def test_gains_in_throughput_are_taken_in_each_run():

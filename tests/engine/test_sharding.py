@@ -66,9 +66,17 @@ def test_zero_saves_what_plain_ddp_saves_bit_for_bit(plain, zero):
     assert {group['weight_decay'] for group in groups} == {0.0, 0.05}
 
 
-@pytest.mark.parametrize(('saved_by', 'options'), [('zero', ZERO), ('plain', ZERO), ('zero', ())])
-def test_zero_resumes_exactly_and_from_plain_and_back(saved_by, options, plain, zero, tmp_path):
-    work_dir = plain if saved_by == 'plain' else zero
+@pytest.fixture(scope='module')
+def unmerged(tmp_path_factory):
+    """As before MergedOptimWrapperConstructor: each parameter is a group."""
+    work_dir = tmp_path_factory.mktemp('unmerged')
+    two(work_dir, options=['optim_wrapper.constructor=DefaultOptimWrapperConstructor'])
+    return work_dir
+
+
+@pytest.mark.parametrize(('saved_by', 'options'), [('zero', ZERO), ('plain', ZERO), ('unmerged', ZERO), ('zero', ())])
+def test_zero_resumes_exactly_and_from_plain_and_back(saved_by, options, plain, request, tmp_path):
+    work_dir = request.getfixturevalue(saved_by)
     resumed = two(tmp_path, '--resume', str(work_dir / 'epoch_2.pth'), options=options)
     assert 'resumed epoch: 2, iter: 8' in resumed.output()
     assert_same_training(tmp_path / 'epoch_3.pth', plain / 'epoch_3.pth')
@@ -117,14 +125,14 @@ def test_with_zero_each_process_holds_half_of_the_state(tmp_path):
     assert 0.45 * whole < first[0] < 0.55 * whole
 
 
-def fsdp(rank):
+def fsdp(rank, changes):
     from mmengine.model.wrappers import MMFullyShardedDataParallel
     from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
     layers = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={TransformerEncoderLayer})
-    reference = MMDistributedDataParallel(module=parted())
-    sharded = MMFullyShardedDataParallel(parted(), auto_wrap_policy=layers, device_id=torch.device('cpu'))
+    reference = MMDistributedDataParallel(module=parted(changes))
+    sharded = MMFullyShardedDataParallel(parted(changes), auto_wrap_policy=layers, device_id=torch.device('cpu'))
     count = sum(parameter.numel() for parameter in reference.parameters())
     assert sum(parameter.numel() for parameter in sharded.parameters()) < 0.51 * count
     logs = [steps(model, rank) for model in (reference, sharded)]
@@ -136,8 +144,8 @@ def fsdp(rank):
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=0, msg=name)
 
 
-def parted():
-    model = tiny.build(tiny.aemim())
+def parted(changes):
+    model = tiny.build(tiny.aemim(**changes))
     tiny.part_domains(model)
     return model
 
@@ -153,9 +161,10 @@ def steps(model, rank):
 
 
 @pytest.mark.skipif(torch.__version__ < '2.3', reason='the FSDP of torch 2.1 needs a GPU')
-def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes():
+@pytest.mark.parametrize('changes', [{}, dict(attack_layers=1, adv_share=0.5)])
+def test_a_model_wrapped_by_fsdp_computes_what_ddp_computes(changes):
     """FSDP works in a user's own loop. Saving and resuming do not."""
-    processes.on_ranks(fsdp)
+    processes.on_ranks(fsdp, changes)
 
 
 @pytest.mark.parametrize(

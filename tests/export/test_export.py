@@ -267,3 +267,17 @@ def test_all_targets_agree_after_a_second_export(aemim, checkpoint, images, tmp_
         model = build(mae_config(), seed=11).eval()
         model.load_state_dict(torch.load(back)['state_dict'], strict=False)
         assert_close(features(model, images), features(aemim, images), atol=0)
+
+
+@pytest.mark.parametrize('to', TARGETS)
+def test_the_decoder_of_crossmae_goes_nowhere_but_to_this_project(to, tmp_path):
+    """It shares some names with MAE's decoder: a file with these alone would hold a part of a decoder."""
+    config = mae_config()
+    config['neck'] = dict(
+        type='AEMIMCrossDecoder', img_size=32, patch_size=8, embed_dim=48, encoder_depth=2, decoder_depth=2
+    )
+    model = randomized(build(config))
+    report, written = exported(saved(model, config, tmp_path / 'epoch.pth'), to, tmp_path)
+    decoder = {name for name in model.state_dict() if name.startswith('neck.') and not name.endswith('_adv')}
+    assert decoder & report.left_out.keys() == (set() if to == 'aemim' else decoder)
+    assert any('decoder' in name for name in written) == (to == 'aemim')

@@ -134,13 +134,52 @@ def test_the_attacks_mode_is_what_the_modules_see():
     assert seen == [False, False, True] + [True] * 3
 
 
-def test_the_attack_runs_in_float32_under_autocast():
-    model = adversarial(steps=1)
+HALF, WHOLE = torch.bfloat16, torch.float32
+
+
+@pytest.mark.parametrize('loss', ['pgd_at', 'trades'])
+@pytest.mark.parametrize(
+    ('name', 'training', 'in_attack'),
+    [
+        (None, HALF, WHOLE),
+        ('float32', HALF, WHOLE),
+        ('auto', HALF, HALF),
+        ('auto', WHOLE, WHOLE),
+        ('bfloat16', WHOLE, HALF),
+        ('bfloat16', HALF, HALF),
+    ],
+)
+def test_the_attack_equals_one_in_its_precision(loss, name, training, in_attack):
+    """The oracle is the attack of a model without autocast, run under an autocast of the test."""
+    model = adversarial(loss=loss, steps=2, **dict(attack_precision=name) if name else {})
+    inputs, _, labels = data_for(model)
+    if loss == 'trades':
+        labels = F.one_hot(labels, 10).float()
+    objective = torch.nn.functional.cross_entropy
+    types = []
+    handle = model.head.fc.register_forward_hook(lambda module, _, output: types.append(output.dtype))
+
+    def perturbed(attacker, dtype):
+        torch.manual_seed(7)
+        with torch.autocast('cpu', dtype=HALF, enabled=dtype is HALF):
+            return attacker.perturb(inputs, labels, objective)
+
+    got = perturbed(model, training)
+    handle.remove()
+    assert types == [in_attack] * 2
+    assert got.dtype == WHOLE
+    expected = perturbed(adversarial(loss=loss, steps=2, attack_precision='auto'), in_attack)
+    assert torch.equal(got, expected)
+    other = perturbed(adversarial(loss=loss, steps=2, attack_precision='auto'), WHOLE if in_attack is HALF else HALF)
+    assert not torch.equal(got, other)
+
+
+def test_the_target_of_trades_has_the_precision_of_the_attack():
+    model = adversarial(loss='trades', steps=1, attack_precision='bfloat16')
     types = []
     model.head.fc.register_forward_hook(lambda module, _, output: types.append(output.dtype))
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        model.loss(*data_for(model)[:2])
-    assert types == [torch.float32, torch.bfloat16]
+    model.loss(*data_for(model)[:2])
+    assert types[:2] == [HALF] * 2 and set(types[2:]) == {WHOLE}
 
 
 def test_soft_labels_of_mixup_are_the_attacks_target():
@@ -212,6 +251,7 @@ def test_trains_through_the_runner(tmp_path):
     [
         (dict(loss='at'), "Unknown loss 'at'. Known: pgd_at, trades"),
         (dict(attack_mode='test'), "Unknown attack_mode 'test'"),
+        (dict(attack_precision='fp16'), "Unknown attack_precision 'fp16'. Known: auto, bfloat16, float32"),
         (dict(start='one'), "Unknown start 'one'"),
         (dict(eps=8 / 255), 'For a fraction such as 8/255, pass 8'),
         (dict(step_size=300), 'step_size is in pixels'),

@@ -20,10 +20,11 @@ def compiled_layers(model):
 
 @compiles
 @pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor that is not a leaf')  # dynamo's own
-def test_compiled_layers_give_the_same_losses_and_gradients(tiny):
+@pytest.mark.parametrize('changes', [{}, dict(attack_layers=1, adv_share=0.5)])
+def test_compiled_layers_give_the_same_losses_and_gradients(tiny, changes):
     found = []
     for prepare in (lambda model: model, compiled_layers):
-        model = tiny.build(tiny.aemim())
+        model = tiny.build(tiny.aemim(**changes))
         tiny.part_domains(model)
         prepare(model)
         for seed in range(2):  # The second step runs code that was compiled before and after an attack.

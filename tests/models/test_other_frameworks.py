@@ -9,6 +9,7 @@ from aemim_mm.models import AdversarialMIM
 
 class AEMixMIM(AdversarialMIM, MixMIM):
     prediction_layer = 'decoder_pred'
+    sample_fields = ()
 
 
 def parts():

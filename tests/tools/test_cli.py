@@ -19,6 +19,7 @@ SCRIPTS = (
     'export.py',
     'robustness.py',
     'demo.py',
+    'study.py',
     'doctor.py',
     'analysis_tools/gpu_check.py',
     'analysis_tools/print_config.py',

@@ -14,12 +14,13 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from demo_report import demo_figures, read_scalars
+from demo_report import demo_figures
 from helpers import runs
 from PIL import Image
 
 from aemim_mm.apis.pretrained import build_model
 from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.report.scalars import read_scalars
 
 
 def write_log(folder, *rows):

@@ -29,11 +29,15 @@ def main():
 
 
 def count_costs(path: str, size: int) -> dict:
-    """Return the figures of ``COST_COLUMNS``: activations in bfloat16, and AdamW's states in float32."""
+    """Return the figures of ``COST_COLUMNS``: activations in bfloat16, and AdamW's states in float32.
+
+    ``moved_mb_per_image`` is the memory traffic of all operations but products. ``attack_*`` are the attack's shares.
+    """
     import torch
+    from mmengine.optim import build_optim_wrapper
     from mmpretrain.registry import MODELS
 
-    from aemim_mm.benchmark.counting import cost_of, largest_share
+    from aemim_mm.benchmark.counting import Flops, cost_of, largest_share
     from aemim_mm.launch import load_config
 
     torch.manual_seed(0)
@@ -43,18 +47,37 @@ def count_costs(path: str, size: int) -> dict:
     def cost(count):
         images = torch.rand(count, getattr(model.head, 'in_channels', 3), size, size) * 255
         data = model.data_preprocessor(dict(inputs=images, data_samples=None))
-        return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters())
+        model.zero_grad()
+        attack = Flops()
+        if hasattr(model, 'attack'):
+            model.attack = counted(type(model).attack.__get__(model), attack)
+        return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters()), attack
 
-    # The difference of three images and one leaves out what a step keeps once, such as the weights in bfloat16.
-    one, three = cost(1), cost(3)
-    sizes = [value.numel() for value in model.parameters() if value.requires_grad]
+    # The difference of two images and one leaves out what a step keeps once, such as the weights in bfloat16.
+    (one, attack_one), (two, attack_two) = cost(1), cost(2)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    sizes = [[value.numel() for value in group['params']] for group in groups]
+    count = sum(map(sum, sizes))
     return dict(
-        parameters_m=sum(sizes) / 1e6,
-        gflop_per_image=(three.flops - one.flops) / 2e9,
-        activations_mb_per_image=(three.kept - one.kept) / 2e6,
-        optimizer_mb=8 * sum(sizes) / 1e6,
+        parameters_m=count / 1e6,
+        gflop_per_image=(two.flops - one.flops) / 1e9,
+        attack_gflop_per_image=(attack_two.total - attack_one.total) / 1e9,
+        moved_mb_per_image=(two.moved - one.moved) / 1e6,
+        attack_moved_mb_per_image=(attack_two.moved - attack_one.moved) / 1e6,
+        activations_mb_per_image=(two.kept - one.kept) / 1e6,
+        optimizer_mb=8 * count / 1e6,
         zero1_mb=8 * largest_share(sizes, 8) / 1e6,
     )
+
+
+def counted(function, flops):
+    """Return ``function``, whose operations ``flops`` counts, too."""
+
+    def run(*args, **kwargs):
+        with flops:
+            return function(*args, **kwargs)
+
+    return run
 
 
 if __name__ == '__main__':

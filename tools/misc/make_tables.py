@@ -22,10 +22,12 @@ from operator import getitem
 from os.path import relpath
 from pathlib import Path
 
-from aemim_mm.benchmark import table
+from aemim_mm.benchmark import attack_variants, table
+from aemim_mm.benchmark.estimate import GPUS, step_time
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, MEAN_COLUMNS, differences, means
 
 REPO = Path(__file__).resolve().parents[2]
 BEGIN = re.compile(r'<!-- (?:table|figure): ')
@@ -37,9 +39,9 @@ class Table:
     """A table that is made from a record.
 
     Attributes:
-        record: Name of the file in results/, without ``.json``.
+        record: Name of the file in results/, without ``.json``; or of a folder there, with a record for each run.
         columns: As for ``markdown_table``.
-        rows: Maps the values of the record to the rows of ``markdown_table``.
+        rows: Maps the values of the record, or the list of the folder's records, to the rows of ``markdown_table``.
     """
 
     record: str
@@ -47,11 +49,8 @@ class Table:
     rows: Callable = dict
 
 
-# Published peaks of dense bfloat16 products (V100: float16), TFLOP/s.
-GPUS = {'V100': 125, 'RTX 4090': 165, 'A100': 312, 'H100 SXM': 989}
-# The largest and the smallest share of the peak that a training is assumed to reach.
-SHARES = (0.4, 0.3)
 IMAGENET_IMAGES, EPOCHS = 1_281_167, 800
+STEP_GPUS = ('A100', 'H100 SXM')
 
 
 def memory(costs: dict) -> dict:
@@ -67,18 +66,20 @@ def memory(costs: dict) -> dict:
 
 
 def gpu_hours(costs: dict) -> dict:
-    """Hours of a pre-training on ImageNet-1K, by GPU."""
+    """Estimated hours of a pre-training on ImageNet-1K, by GPU."""
     return {
-        gpu: dict(peak=peak)
+        name: vars(gpu)
         | {
-            name: ' to '.join(
-                f'{EPOCHS * IMAGENET_IMAGES * cost["gflop_per_image"] / (1e3 * peak * share) / 3600:.0f}'
-                for share in SHARES
-            )
-            for name, cost in costs.items()
+            model: EPOCHS * IMAGENET_IMAGES / step_time(cost, gpu)['images_per_second'] / 3600
+            for model, cost in costs.items()
         }
-        for gpu, peak in GPUS.items()
+        for name, gpu in GPUS.items()
     }
+
+
+def gpu_steps(costs: dict) -> dict:
+    """Parts of the estimated time of a step, by GPU and model."""
+    return {f'{name}, {model}': step_time(cost, GPUS[name]) for name in STEP_GPUS for model, cost in costs.items()}
 
 
 def largest_batches(costs: dict) -> dict:
@@ -128,6 +129,20 @@ ATTACK_COLUMNS = {
     'PGD, eps 8': '{pgd/8:.1f}',
     'corrupted': '{corrupted:.1f}',
 }
+GPU_COLUMNS = {
+    'GPU': '{name}',
+    'products, TFLOP/s': '{peak}',
+    'memory, TB/s': '{bandwidth}',
+    **{title: f'{field[:-1]}:.0f}}' for title, field in BY_MODEL.items()},
+}
+GPU_STEP_COLUMNS = {
+    'GPU, config': '{name}',
+    'products, ms': '{products:.0f}',
+    'other kernels, ms': '{kernels:.0f}',
+    'host, ms': '{host:.0f}',
+    'step of 512, ms': '{step:.0f}',
+    'images/s': '{images_per_second:.0f}',
+}
 MEMORY_COLUMNS = {
     'config': '{name}',
     'optimizer states, DDP': '{optimizer_mb:.0f} MB',
@@ -139,13 +154,18 @@ TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
     'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
+    'attacks': Table('attacks_vit-tiny', attack_variants.COLUMNS),
+    'attacks vit-b': Table('attacks_vit-b', attack_variants.COLUMNS),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
-    'gpu hours': Table('costs', {'GPU': '{name}', 'published peak, TFLOP/s': '{peak}', **BY_MODEL}, gpu_hours),
+    'gpu hours': Table('costs', GPU_COLUMNS, gpu_hours),
+    'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
+    'presets means': Table('studies/presets', MEAN_COLUMNS, means),
+    'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 
@@ -177,14 +197,28 @@ def _table(name: str, page: Path, results: Path) -> str:
     if name not in TABLES:
         raise unknown_name('table', name, TABLES)
     wanted = TABLES[name]
-    path = results / f'{wanted.record}.json'
-    record = read_record(path)
-    machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
-    threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
-    where = ', '.join(machine['gpus']) or f'{machine["processor"]}, {threads}'
-    link = f'[record]({relpath(path, page.parent)})'
-    caption = f'*`{record["command"]}`; {where}; torch {torch}; {record["date"]}; {link}.*'
-    return f'\n\n{markdown_table(wanted.rows(record["values"]), wanted.columns)}\n\n{caption}\n\n'
+    path = results / wanted.record
+    if path.is_dir():
+        values = records = [read_record(each) for each in sorted(path.glob('*.json'))]
+    else:
+        path = path.with_name(f'{path.name}.json')
+        records = [read_record(path)]
+        values = records[0]['values']
+    return f'\n\n{markdown_table(wanted.rows(values), wanted.columns)}\n\n{_caption(records, path, page)}\n\n'
+
+
+def _caption(records: list[dict], path: Path, page: Path) -> str:
+    def where(record):
+        machine, torch = record['machine'], record['versions']['torch'].split('+')[0]
+        threads = f'{machine["threads"]} thread{"" if machine["threads"] == 1 else "s"}'
+        return f'{", ".join(machine["gpus"] or [machine["processor"], threads])}; torch {torch}'
+
+    # A run of a study has the command of the study, with --only.
+    commands = dict.fromkeys(f'`{record["command"].split(" --only ")[0]}`' for record in records)
+    dates = [choose(record['date'] for record in records) for choose in (min, max)]
+    link = f'[record{"s" if path.is_dir() else ""}]({relpath(path, page.parent)})'
+    parts = ', '.join(commands), ', '.join(dict.fromkeys(map(where, records))), ' to '.join(dict.fromkeys(dates)), link
+    return f'*{"; ".join(parts)}.*'
 
 
 def _figure(name: str, results: Path) -> str:

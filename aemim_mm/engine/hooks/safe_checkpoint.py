@@ -17,6 +17,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from ...checkpoints.files import POINTER, WholeFilesBackend, remove_parts, write_whole
 from ...errors import UserError
+from ..param_groups import regroup
 from ..ranks import TIMEOUT, StopSignal, on_main
 from ..sharding import FLEXIBLE, drop_second_copy, gathered_state, refusal
 from ..work_dir import SAVED_BY_JOB
@@ -60,8 +61,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
         self.stop = StopSignal()
         self._stopping = False
-        # The collected state of a sharded optimizer, while a checkpoint is saved.
-        self._optimizer = None
+        self._optimizer = None  # The collected state of a sharded optimizer, while a checkpoint is saved.
 
     def before_train(self, runner: Runner) -> None:
         """Choose the storage, remove incomplete files and listen to SIGTERM."""
@@ -98,8 +98,10 @@ class SafeCheckpointHook(CheckpointHook):
             )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """If training is resumed, set the loop to the position of the checkpoint."""
+        """If training is resumed, set the loop to the position of the checkpoint, and fit its parameter groups."""
         position, loop = checkpoint.get('position'), cast(Any, runner.train_loop)
+        if runner._resume:
+            regroup(checkpoint, runner.optim_wrapper)
         if not (runner._resume and position and hasattr(loop, 'batches')):
             return
         batches = len(loop.batches)

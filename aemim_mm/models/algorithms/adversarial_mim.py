@@ -22,7 +22,7 @@ from ..modes import only_inputs_need_gradients
 from ..objectives import OBJECTIVES
 from ..precision import attack_precision
 from ..schedule import Schedule
-from .construction import Algorithm, check_arguments, split_decoder, split_encoder
+from .construction import Algorithm, check_arguments, name_of_layer, split_decoder, split_encoder
 from .records import Attack, TwoPasses
 
 
@@ -42,6 +42,8 @@ class AdversarialMIM(Algorithm):
             (the whole image).
         attack_precision: ``auto`` (the training's precision, but float32 if that is float16), ``float32`` or
             ``bfloat16``.
+        attack_layers: Number of the encoder's first layers that the attack runs, >= 1: its features are the output of
+            the last of them. The logged objective is the distance of these features. Default: the whole encoder.
         adv_target: What the adversarial branch reconstructs: ``adv`` (the adversarial image) or ``clean`` (denoising).
         adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
             progress from 0 to 1 and straight lines between them.
@@ -65,6 +67,7 @@ class AdversarialMIM(Algorithm):
         distance: str = 'l2',
         attack_mask: str = 'same',
         attack_precision: str = 'auto',
+        attack_layers: int | None = None,
         adv_target: str = 'adv',
         adv_weight: float | tuple | list = 1.0,
         adv_share: float = 1.0,
@@ -72,16 +75,11 @@ class AdversarialMIM(Algorithm):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        check_arguments(
-            self.data_preprocessor,
-            adv_share,
-            decoder=decoder,
-            attack_mask=attack_mask,
-            attack_precision=attack_precision,
-            adv_target=adv_target,
-        )
+        chosen = dict(decoder=decoder, attack_mask=attack_mask, attack_precision=attack_precision)
+        check_arguments(self.data_preprocessor, adv_share, adv_target=adv_target, **chosen)
         self.distance = feature_distance(distance)
         self.attack_mask, self.attack_precision = attack_mask, attack_precision
+        self.attack_layer = name_of_layer(self.backbone, attack_layers)
         self.adv_target, self.adv_share = adv_target, adv_share
         self.early_backward = early_backward
         self.weight_schedule = Schedule('adv_weight', adv_weight)
@@ -124,7 +122,7 @@ class AdversarialMIM(Algorithm):
         """
         # 1. The algorithm's own loss. Its encoder call and its random numbers are recorded.
         with record_function('aemim::clean'):
-            clean = Pass(super().loss, self.backbone, inputs, data_samples, **kwargs)
+            clean = Pass(super().loss, self.backbone, inputs, data_samples, self.attack_layer, **kwargs)
             give_clean_loss = self._early_gradients(clean.loss)
 
         # 2. Images whose features, under the same mask, are as far from the clean ones as the budget allows.

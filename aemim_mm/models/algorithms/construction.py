@@ -21,11 +21,23 @@ CHOICES = {
 
 
 class Algorithm(BaseSelfSupervisor):
-    """mmpretrain's base class, with its parts declared as the modules that they are after construction."""
+    """mmpretrain's base class, with its parts declared as the modules that they are after construction.
+
+    Attributes:
+        sample_fields: The fields of the data samples that the loss reads. A class sets it, so that no other field is
+            copied to the device. None: all are.
+    """
+
+    sample_fields: tuple[str, ...] | None = None
 
     backbone: nn.Module
     neck: nn.Module
     data_preprocessor: AdvDataPreprocessor
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if getattr(self.data_preprocessor, 'sample_fields', ()) is None:
+            self.data_preprocessor.sample_fields = self.sample_fields
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.
@@ -65,6 +77,34 @@ def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: st
         )
     if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
+
+
+def name_of_layer(backbone: nn.Module, number: int | None) -> str:
+    """Return the path of the encoder's layer of this number, from 1. The path of the encoder itself, for None, is ''.
+
+    Args:
+        backbone: A ViT, whose layers are in ``layers``, or a Swin Transformer, whose blocks are in ``stages``.
+        number: As ``attack_layers`` of ``AdversarialMIM``.
+
+    Raises:
+        UserError: The encoder keeps its layers elsewhere, or has fewer.
+    """
+    if number is None:
+        return ''
+    try:
+        stages = [f'stages.{stage}.blocks' for stage in range(len(getattr(backbone, 'stages', ())))] or ['layers']
+        paths = [f'{stage}.{layer}' for stage in stages for layer, _ in backbone.get_submodule(stage).named_children()]
+    except (AttributeError, TypeError):
+        raise UserError(
+            f'attack_layers needs an encoder with layers, a ViT or a Swin Transformer, but got a '
+            f'{type(backbone).__name__}. Leave attack_layers out.'
+        ) from None
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(paths):
+        raise UserError(
+            f'attack_layers is a number of layers of the encoder, from 1 to {len(paths)}, but got {number!r}. For the '
+            'whole encoder, leave it out.'
+        )
+    return paths[number - 1]
 
 
 def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> None:

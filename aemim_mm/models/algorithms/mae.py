@@ -1,8 +1,11 @@
-"""AEMIM on MAE."""
+"""MAE with a decoder for a part of the hidden patches, and AEMIM on it."""
+
+from typing import Any
 
 import torch
 from mmpretrain.models import MAE
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from ...replay import RecordedCall
 from ..mae_parts import AEMIMHead
@@ -12,18 +15,43 @@ from .sizes import check_mae
 
 
 @MODELS.register_module()
-class AEMIM(AdversarialMIM, MAE):
+class PartialMAE(MAE):
+    """mmpretrain's ``MAE``. In training, it decodes the share of the hidden patches that its neck states.
+
+    With ``AEMIMDecoder(decode_share=1)``, and with mmpretrain's own necks, it is ``MAE``.
+
+    Source: MAE, arXiv 2111.06377; CrossMAE, arXiv 2401.14391, section 3.3.
+    """
+
+    backbone: nn.Module
+    neck: Any
+    head: Any
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        check_mae(self.backbone, self.neck, self.head)
+
+    def loss(self, inputs: torch.Tensor, data_samples: Any, **kwargs) -> dict:
+        """Reconstruct hidden patches of images (B, C, H, W), and return the loss."""
+        if not hasattr(self.neck, 'decoded_patches'):
+            return super().loss(inputs, data_samples, **kwargs)
+        latent, mask, ids_restore, *layers = self.backbone(inputs, **self.neck.encoder_options)
+        decoded = self.neck.decoded_patches(ids_restore, latent.shape[1] - 1)
+        chosen = {} if decoded is None else dict(decoded=decoded)
+        pred = self.neck(latent, ids_restore, *layers, **chosen)
+        return dict(loss=self.head.loss(pred, inputs, mask, **chosen))
+
+
+@MODELS.register_module()
+class AEMIM(AdversarialMIM, PartialMAE):
     """AEMIM on MAE.
 
     Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
     """
 
     prediction_layer = 'decoder_pred'
+    sample_fields = ()
     head: AEMIMHead
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        check_mae(self.backbone, self.neck, self.head)
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""

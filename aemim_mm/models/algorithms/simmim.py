@@ -18,6 +18,7 @@ class AESimMIM(AdversarialMIM, SimMIM):
     """
 
     prediction_layer = 'decoder.0'
+    sample_fields = ('mask',)
     _is_checked = False
 
     def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:

@@ -7,6 +7,7 @@ from mmpretrain.models import SimMIMLinearDecoder, SwinTransformer
 from mmpretrain.models.utils import to_2tuple
 
 from ...errors import UserError
+from ..cross_decoder import AEMIMCrossDecoder
 from ..mae_parts import AEMIMDecoder, AEMIMHead
 from ..patches import patch_grid
 from ..vit import AEMIMViT
@@ -18,7 +19,8 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     Raises:
         UserError: The mask hides all patches or none, or two sizes differ.
     """
-    if not (isinstance(backbone, AEMIMViT) and isinstance(neck, AEMIMDecoder) and isinstance(head, AEMIMHead)):
+    decoders = AEMIMDecoder, AEMIMCrossDecoder
+    if not (isinstance(backbone, AEMIMViT) and isinstance(neck, decoders) and isinstance(head, AEMIMHead)):
         return
     patches = backbone.num_patches
     visible = int(patches * (1 - backbone.mask_ratio))
@@ -32,7 +34,8 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     for field, got, expected in (
         ('neck.img_size and neck.patch_size, as rows and columns of patches', neck.grid, backbone.patch_resolution),
         ('head.patch_size', to_2tuple(head.patch_size), backbone.patch_size),
-        ('neck.embed_dim', neck.decoder_embed.in_features, backbone.embed_dims),
+        ('neck.embed_dim', neck.embed_dim, backbone.embed_dims),
+        ('neck.encoder_depth', getattr(neck, 'encoder_depth', len(backbone.layers)), len(backbone.layers)),
         (
             'neck.patch_size and neck.in_chans, as values of a patch',
             neck.decoder_pred.out_features,

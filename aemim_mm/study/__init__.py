@@ -1,0 +1,1 @@
+"""Studies: a declared grid of trainings, one record for each, and paired statistics over them."""

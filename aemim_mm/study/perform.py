@@ -1,0 +1,157 @@
+"""Carry out one run of a study: pre-train, probe, fine-tune, attack and corrupt, and write the record."""
+
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mmengine.runner import find_latest_checkpoint
+
+from ..checkpoints.files import write_whole
+from ..datasets.demo import embedded_data
+from ..errors import UserError
+from ..evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
+from ..launch import train
+from ..report.record import read_record, write_record
+from ..report.scalars import read_scalars
+from ..robustness import measure
+from .declaration import Run, Training
+
+SUITE = 'demo'  # Clean, FGSM, PGD, and each corruption at severity 3.
+
+
+def record_path(run: Run, out: Path) -> Path:
+    """Return where the record of a run is, in the folder of the study's records."""
+    return out / f'{run.name}.json'
+
+
+def finished(run: Run, out: Path) -> dict | None:
+    """Return the record of a run; None if there is none, or if the study has changed since."""
+    try:
+        record = read_record(record_path(run, out))
+    except UserError:
+        return None
+    return record if record['values'].get('config_hash') == run.config_hash else None
+
+
+class Costs:
+    """The costs of the stages of a run.
+
+    Attributes:
+        seconds: Stage to its duration by the clock, in seconds.
+        cpu_seconds: Stage to the time that the processor worked for it, in seconds. Other work does not change it.
+    """
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        clock, cpu = time.time(), time.process_time()
+        yield
+        self.seconds[stage] = time.time() - clock
+        self.cpu_seconds[stage] = time.process_time() - cpu
+
+
+def perform(run: Run, out: Path, work_dir: Path) -> dict:
+    """Carry out a run and write its record.
+
+    A run that was interrupted goes on from its last checkpoint. The checkpoints are deleted at the end.
+
+    Args:
+        run: The run.
+        out: Folder for the study's records.
+        work_dir: Folder for the study's trainings.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: A config, an option or the data are wrong.
+    """
+    folder = work_dir / run.name
+    resumed = _make_ready(folder, run.config_hash)
+    costs = Costs()
+    with costs.of('pre-training'):
+        runner, trained = _train(run, run.study.methods[run.method], folder / 'pretrained')
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3)
+    with costs.of('probes'):
+        measures = _probe(runner)
+    with costs.of('fine-tuning'):
+        start = f'model.backbone.init_cfg.checkpoint={trained}'
+        _, tuned = _train(run, run.study.fine_tuning, folder / 'tuned', start)
+        logged = read_scalars(folder / 'tuned', 'accuracy/top1')
+        measures['fine_tuned'] = logged['accuracy/top1'][1][-1]
+    with costs.of('robustness'):
+        accuracies, corrupted = _attack(run, tuned, folder / 'attacked')
+    measures |= dict(pgd_2=accuracies['pgd/2'], pgd_8=accuracies['pgd/8'], corrupted=corrupted)
+    values = dict(
+        method=run.method,
+        config_hash=run.config_hash,
+        study=dict(methods=list(run.study.methods), baseline=run.study.baseline, primary=run.study.primary),
+        measures=measures,
+        accuracies=accuracies,
+        last_logged={name: scalar[1][-1] for name, scalar in read_scalars(folder / 'pretrained').items()},
+        resumed=resumed,
+        seconds=costs.seconds,
+        cpu_seconds=costs.cpu_seconds,
+        peak_memory_mb=memory,
+    )
+    methods, tuning = run.study.methods[run.method], run.study.fine_tuning
+    config = [' '.join([str(each.config), *each.options]) for each in (methods, tuning)]
+    record = write_record(record_path(run, out), values, config=config, seed=run.seed)
+    for checkpoint in folder.rglob('*.pth*'):
+        checkpoint.unlink()
+    return record
+
+
+def _make_ready(folder: Path, config_hash: str) -> bool:
+    """Empty the folder of a run whose study has changed; return whether the run goes on from an interruption."""
+    marker = folder / 'config_hash'
+    goes_on = marker.is_file() and marker.read_text() == config_hash
+    if not goes_on:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_whole(marker, config_hash.encode())
+    return goes_on
+
+
+def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[Any, str]:
+    """Train, or go on with it; return the Runner and the path of its last checkpoint."""
+    # mmengine finds loggers by this name.
+    name = f'experiment_name={run.name}-{folder.name}'
+    options = (*training.options, *options, name, f'randomness.seed={run.seed}')
+    runner = train(training.config, options=options, work_dir=folder, resume='auto')
+    return runner, str(find_latest_checkpoint(str(folder)))
+
+
+def _probe(runner: Any) -> dict:
+    """Return the accuracies of the frozen encoder, in percent."""
+    runner.model.eval()
+    train_set, test_set = (
+        extract_features(runner.model, embedded_data(runner.cfg, split)) for split in ('train', 'test')
+    )
+    return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
+
+
+def _attack(run: Run, checkpoint: str, folder: Path) -> tuple[dict, float]:
+    """Return the accuracy under each condition and the mean under corruptions, in percent."""
+    tuning = run.study.fine_tuning
+    found = measure(
+        tuning.config,
+        f'tuned={checkpoint}',
+        suites=[SUITE],
+        limit=run.study.attacked_images,
+        out=folder,
+        checks=False,
+        options=tuning.options,
+    )
+    accuracies = {name: one.accuracy for name, one in found.measurements['tuned'].items()}
+    corruptions = [name for name, condition in found.conditions.items() if condition.group == 'corruptions']
+    return accuracies, fmean(accuracies[name] for name in corruptions)

@@ -1,0 +1,108 @@
+"""A batch goes to the device in few copies, and its values reach the loss unchanged."""
+
+import pytest
+import torch
+from helpers import tiny
+from helpers.copies import Copies
+from mmpretrain.models import SelfSupDataPreprocessor, SimMIM
+from mmpretrain.structures import DataSample
+
+from aemim_mm.datasets import BatchDataPreprocessor
+from aemim_mm.models import AdversarialMIM
+
+BATCH = 8
+
+
+class Undeclared(AdversarialMIM, SimMIM):
+    """A third party's algorithm, which does not say what its loss reads."""
+
+    prediction_layer = 'decoder.0'
+
+
+def batch():
+    """Eight images as a data loader gives them, with masks, labels, boxes in varying numbers, and text."""
+    samples = tiny.mask_samples(BATCH)
+    for number, sample in enumerate(samples):
+        sample.set_gt_label(number)
+        sample.set_field(torch.full((number, 4), 1.0), 'boxes')
+        sample.set_field(f'image {number}', 'caption')
+        sample.set_metainfo(dict(img_path=f'{number}.jpg'))
+    return dict(inputs=tiny.pixels(BATCH), data_samples=samples)
+
+
+def copies_of(preprocessor, data):
+    preprocessor.to('meta')
+    with Copies() as copies:
+        moved = preprocessor(data, True)
+    assert moved['inputs'].device.type == 'meta'
+    return copies.count, moved['data_samples']
+
+
+def test_the_stock_preprocessor_copies_each_sample():
+    """So the counter counts."""
+    count, _ = copies_of(SelfSupDataPreprocessor(**tiny.NORMALIZE), batch())
+    assert count == 1 + 3 * BATCH
+
+
+@pytest.mark.parametrize(
+    ('config', 'copies', 'on_device'),
+    [(tiny.aemim(), 1, set()), (tiny.aesimmim(), 2, {'mask'}), (tiny.aesimmim_vit(), 2, {'mask'})],
+    ids=['MAE', 'Swin', 'ViT'],
+)
+def test_what_the_loss_reads_is_copied_once(config, copies, on_device):
+    count, samples = copies_of(tiny.build(config).data_preprocessor, batch())
+    assert count == copies
+    for sample in samples:
+        assert {name for name in ('mask', 'gt_label', 'boxes') if sample.get(name).device.type == 'meta'} == on_device
+
+
+def test_an_algorithm_that_declares_nothing_gets_all_fields():
+    """Masks and labels are stacked; boxes differ in shape, and are copied one by one."""
+    config = tiny.aesimmim()
+    config['type'] = Undeclared
+    count, samples = copies_of(tiny.build(config).data_preprocessor, batch())
+    assert count == 1 + 2 + BATCH
+    assert {sample.get(name).device.type for sample in samples for name in ('mask', 'gt_label', 'boxes')} == {'meta'}
+    assert [sample.caption for sample in samples] == [f'image {number}' for number in range(BATCH)]
+
+
+@pytest.mark.parametrize('fields', [None, (), ('mask',), ('boxes', 'gt_label'), ('absent',)])
+def test_values_equal_the_stock_preprocessors(fields):
+    stock, ours = SelfSupDataPreprocessor(**tiny.NORMALIZE), BatchDataPreprocessor(fields, **tiny.NORMALIZE)
+    data, expected = batch(), stock(batch(), True)
+    before = [dict(sample.items()) for sample in data['data_samples']]
+    got = ours(data, True)
+    assert torch.equal(got['inputs'], expected['inputs'])
+    for mine, theirs in zip(got['data_samples'], expected['data_samples']):
+        assert type(mine) is DataSample and mine.keys() == theirs.keys() and mine.metainfo == theirs.metainfo
+        assert mine.caption == theirs.caption
+        for name in ('mask', 'gt_label', 'boxes'):
+            assert torch.equal(mine.get(name), theirs.get(name)) and mine.get(name).dtype == theirs.get(name).dtype
+    # What the loader gave is unchanged.
+    for sample, fields_before in zip(data['data_samples'], before):
+        assert all(sample.get(name) is value for name, value in fields_before.items())
+
+
+def test_samples_without_a_field_keep_their_neighbours_values():
+    data = batch()
+    for number in (0, 5):
+        del data['data_samples'][number].mask
+    masks = [sample.get('mask') for sample in data['data_samples']]
+    got = BatchDataPreprocessor(('mask',), **tiny.NORMALIZE)(data, True)['data_samples']
+    assert [sample.get('mask') is None for sample in got] == [mask is None for mask in masks]
+    assert all(torch.equal(sample.mask, mask) for sample, mask in zip(got, masks) if mask is not None)
+
+
+@pytest.mark.parametrize(('ours', 'stock'), [(tiny.aesimmim, tiny.simmim), (tiny.aemim, tiny.mae)])
+def test_the_loss_equals_that_of_the_stock_model_and_preprocessor(ours, stock):
+    losses, stock = [], tiny.build(stock())
+    for model in (stock, tiny.matched(ours(), stock)):
+        torch.manual_seed(3)
+        losses.append(model(**model.data_preprocessor(batch(), True), mode='loss'))
+    assert torch.equal(losses[1]['loss_clean'], losses[0]['loss'])
+
+
+def test_a_field_of_the_config_wins():
+    model = tiny.build(tiny.aemim(data_preprocessor=dict(sample_fields=('gt_label',))))
+    assert model.data_preprocessor.sample_fields == ('gt_label',)
+    assert tiny.build(tiny.aemim()).data_preprocessor.sample_fields == ()

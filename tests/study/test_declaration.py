@@ -1,0 +1,70 @@
+"""Studies are read, hashed and refused."""
+
+import pytest
+from helpers import runs
+
+from aemim_mm.errors import UserError
+from aemim_mm.study.declaration import chosen, read_study
+
+FILES = sorted((runs.CONFIGS / 'studies').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_the_studies_of_the_project_are_declared_well(path):
+    study = read_study(path)
+    first, second = study.runs()[:2]
+    assert first.method == study.baseline and second.seed == first.seed, 'pairs are completed first'
+    contents = {run.config_hash for run in study.runs()}
+    assert len(contents) == len(study.methods), 'no two methods are the same'
+    assert f'python tools/study.py configs/studies/{path.name}' in path.read_text()
+
+
+def test_runs_and_their_choice(study_file):
+    study = read_study(study_file)
+    assert study.methods['fast'].options == (
+        'model.backbone.arch.num_layers=1',
+        'train_dataloader.dataset.limit=64',
+        'model.adv_share=0.25',
+    )
+    names = [run.name for run in study.runs()]
+    assert names == ['exact-seed0', 'fast-seed0', 'exact-seed1', 'fast-seed1']
+    assert [run.name for run in chosen(study.runs(), ['fast', 'exact-seed1'])] == names[1:]
+    assert chosen(study.runs(), []) == study.runs()
+    with pytest.raises(UserError, match="Unknown run 'slow'. Known: exact, exact-seed0, "):
+        chosen(study.runs(), ['slow'])
+
+
+def hashes(path):
+    return {run.name: run.config_hash for run in read_study(path).runs()}
+
+
+def test_the_hash_follows_what_a_method_does(study_file):
+    before, text = hashes(study_file), study_file.read_text()
+    moved = study_file.parent / 'elsewhere/other.py'
+    moved.parent.mkdir()
+    moved.write_text(text.replace('seeds = [0, 1]', 'seeds = [0, 1, 2]').replace("'linear'", "'knn'"))
+    assert {name: value for name, value in hashes(moved).items() if 'seed2' not in name} == before
+    study_file.write_text(text.replace('adv_share=0.25', 'adv_share=0.5'))
+    after = hashes(study_file)
+    assert after['exact-seed0'] == before['exact-seed0'] and after['fast-seed0'] != before['fast-seed0']
+    for old, new in [('num_layers=1', 'num_layers=2'), ('attacked_images = 20', 'attacked_images = 30')]:
+        study_file.write_text(text.replace(old, new))
+        assert not set(hashes(study_file).values()) & set(before.values())
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ("primary = 'linear'", '', 'but .*some.py differs in primary'),
+        ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
+        ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),
+        ("baseline = 'exact'", "baseline = 'exact'\nepochs = 3", 'differs in epochs'),
+        ('methods = {', "methods = {'odd': dict(options=[]),", 'The method odd of .* has the fields config'),
+    ],
+)
+def test_a_wrong_study_is_refused(study_file, old, new, message):
+    study_file.write_text(study_file.read_text().replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read_study(study_file)
+    with pytest.raises(UserError, match='There is no study gone.py'):
+        read_study('gone.py')

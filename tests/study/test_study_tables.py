@@ -1,0 +1,59 @@
+"""Rows of a study's tables, from records."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aemim_mm.report.table import markdown_table
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, MEAN_COLUMNS, differences, means
+
+EXACT, FAST = (70.0, 72.0, 71.0), (69.0, 71.5, 70.0)
+
+
+@pytest.fixture
+def records(values_of):
+    """Three pairs, and a run of the baseline without a partner."""
+    methods = {'fast': FAST, 'exact': (*EXACT, 90.0)}
+    return [
+        dict(seed=seed, values=values_of(method, accuracy))
+        for method, accuracies in methods.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def test_means_are_over_all_runs(records):
+    rows = means(records)
+    assert list(rows) == ['exact', 'fast'], 'in the order of the study'
+    assert rows['exact']['runs'] == 4 and rows['exact']['knn'] == np.mean((*EXACT, 90))
+    assert rows['fast']['corrupted'] == np.mean(FAST) and rows['fast']['cpu_seconds'] == 9
+    assert markdown_table(rows, MEAN_COLUMNS).splitlines()[3].startswith('| fast   | 3    | 70.17 ')
+
+
+def test_differences_are_over_pairs_of_the_same_seed(records):
+    rows = differences(records)
+    row, expected = rows['fast, linear probe (primary)'], stats.ttest_rel(FAST, EXACT)
+    assert row['pairs'] == 3 and row['mean'] == pytest.approx(np.mean(np.subtract(FAST, EXACT)))
+    assert row['p_value'] == pytest.approx(expected.pvalue)
+    # Six equal p-values: Holm multiplies each by six.
+    assert row['p_holm'] == pytest.approx(6 * expected.pvalue) and len(rows) == 6
+    assert row['verdict'] == 'worse' and row['high'] < 0
+    assert '| fast, 20-NN                  | -0.83 ' in markdown_table(rows, DIFFERENCE_COLUMNS)
+
+
+def test_one_pair_has_no_interval(records):
+    rows = differences([record for record in records if record['seed'] == 1])
+    (line, *_) = markdown_table(rows, DIFFERENCE_COLUMNS).splitlines()[2:]
+    assert [cell.strip() for cell in line.strip('|').split('|')] == [
+        'fast, linear probe (primary)', '-0.50', '', '1', '', '', '',
+    ]  # fmt: skip
+    baseline = [record for record in records if record['values']['method'] == 'exact']
+    assert differences(baseline) == {} and list(means(baseline)) == ['exact']
+
+
+def test_verdicts(values_of):
+    def verdict(*accuracies):
+        records = [dict(seed=seed, values=values_of('exact', 50.0)) for seed in range(3)]
+        records += [dict(seed=seed, values=values_of('fast', accuracy)) for seed, accuracy in enumerate(accuracies)]
+        return differences(records)['fast, 20-NN']['verdict']
+
+    assert (verdict(51, 51, 51.1), verdict(49, 49, 48.9), verdict(49, 51, 50)) == ('better', 'worse', 'not seen')

@@ -1,0 +1,158 @@
+"""`tools/study.py`: what is run, what is not run again, how failures end, and a small study."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import runs
+
+from aemim_mm.report.record import read_record, write_record
+from aemim_mm.study import perform
+from aemim_mm.study.declaration import read_study
+from aemim_mm.study.tables import differences, means
+
+SMOKE = runs.CONFIGS / 'studies/smoke.py'
+
+
+@pytest.fixture
+def study(study_file, tmp_path, capsys):
+    """Return a function that runs the tool on a small study and returns what it prints."""
+
+    def run(*argv):
+        capsys.readouterr()
+        places = ['--out', tmp_path / 'out', '--work-dir', tmp_path / 'work']
+        runs.run('study.py', study_file, *places, *argv)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def performed(monkeypatch, values_of):
+    """Replace the trainings by a record of made-up accuracies; return the names of the runs in their order."""
+    names = []
+
+    def fake(run, out, work_dir):
+        names.append(run.name)
+        if len(names) == 3:
+            raise KeyboardInterrupt
+        values = values_of(run.method, 50.0 + run.seed, run.config_hash)
+        write_record(perform.record_path(run, out), values, seed=run.seed)
+
+    monkeypatch.setattr(perform, 'perform', fake)
+    return names
+
+
+def test_an_interrupted_study_goes_on_and_repeats_nothing(study, performed, study_file, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        study('--lanes', 0)
+    assert performed == ['exact-seed0', 'fast-seed0', 'exact-seed1']
+    assert re.findall(r'(\S+-seed\d) +(done|to do)', study('--list')) == [
+        *[('exact-seed0', 'done'), ('fast-seed0', 'done'), ('exact-seed1', 'to do'), ('fast-seed1', 'to do')]
+    ]
+    assert '2 of 4 runs are done. Records' in study('--lanes', 0, '--budget-minutes', 0)
+    assert '4 of 4 runs are done. Records' in study('--lanes', 0)
+    assert performed[3:] == ['exact-seed1', 'fast-seed1']
+    (tmp_path / 'out/exact-seed0.json').write_text('{"cut off')
+    study_file.write_text(study_file.read_text().replace('adv_share=0.25', 'adv_share=0.5'))
+    assert '1 of 4 runs are done, 3 are left.' in study('--lanes', 0)
+    assert performed[5:] == ['exact-seed0', 'fast-seed0', 'fast-seed1'], 'a changed method is run again'
+    study('--lanes', 0)
+    assert len(performed) == 8
+
+
+def test_only_and_unknown_runs(study, performed, capsys):
+    assert '1 of 1 runs are done. Records' in study('--lanes', 0, '--only', 'fast-seed1')
+    assert performed == ['fast-seed1']
+    with pytest.raises(SystemExit) as ended:
+        study('--only', 'slow')
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith("error: Unknown run 'slow'.")
+
+
+# Stands for the tool in a lane: it notes that it was called, fails for one run, and needs long for another.
+LANE = """
+import os, sys, time
+from pathlib import Path
+name = sys.argv[sys.argv.index('--only') + 1]
+folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+(folder / name).write_text(f'{os.getpid()} {os.environ["OMP_NUM_THREADS"]}')
+print('these words')
+time.sleep(60 if name == SLOW else 0)
+sys.exit(3 if name == 'fast-seed0' else 0)
+"""
+
+
+def test_a_failed_run_does_not_end_the_others(study_file, tmp_path, monkeypatch, capsys):
+    module, work = runs.tool('study.py'), tmp_path / 'work'
+    (tmp_path / 'lane.py').write_text(LANE.replace('SLOW', 'None'))
+    monkeypatch.setattr(module, '__file__', str(tmp_path / 'lane.py'))
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    monkeypatch.setattr(os, 'cpu_count', lambda: 6)
+    argv = ['study.py', study_file, '--out', tmp_path / 'out', '--work-dir', work, '--lanes', 3]
+    monkeypatch.setattr(sys, 'argv', [str(part) for part in argv])
+    with pytest.raises(SystemExit, match='fast-seed0 failed with exit code 3(?s:.*)these words'):
+        module.main()
+    threads = {path.name: path.read_text().split()[1] for path in work.glob('*-seed?')}
+    assert threads == {'exact-seed0': '2', 'fast-seed0': '2', 'exact-seed1': '2', 'fast-seed1': '2'}
+    # The lane wrote no records.
+    assert '0 of 4 runs are done. Records' in capsys.readouterr().out
+
+
+# Runs the tool with a stand-in for its lanes.
+STARTER = """
+import runpy, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from helpers import runs
+module = runs.tool('study.py')
+module.__file__ = {lane!r}
+module.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_study_ends_its_runs(study_file, tmp_path):
+    (tmp_path / 'lane.py').write_text(LANE.replace('SLOW', 'name'))
+    code = STARTER.format(tests=str(runs.REPO / 'tests'), lane=str(tmp_path / 'lane.py'))
+    argv = [study_file, '--out', tmp_path / 'out', '--work-dir', tmp_path / 'work', '--lanes', 1]
+    environment = {**os.environ, 'PYTHONPATH': str(runs.REPO)}
+    process = subprocess.Popen([sys.executable, '-c', code, *map(str, argv)], env=environment)
+    note, end = tmp_path / 'work/exact-seed0', time.monotonic() + 120
+    while not (note.is_file() and note.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text().split()[0]), 0)
+    assert not (tmp_path / 'work/fast-seed0').exists()
+
+
+@pytest.mark.slow
+def test_the_smoke_study(tmp_path, monkeypatch, capsys):
+    """A run that is interrupted after its pre-training goes on with the probes. The tables have all measures."""
+    out, work = tmp_path / 'out', tmp_path / 'work'
+    argv = [SMOKE, '--out', out, '--work-dir', work, '--lanes', 0]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(perform, '_probe', lambda runner: (_ for _ in ()).throw(KeyboardInterrupt))
+        runs.run('study.py', *argv, '--only', 'exact-seed0')
+    trained = runs.scalars(work / 'exact-seed0/pretrained')
+    runs.run('study.py', *argv, '--only', 'exact-seed0', 'mae-seed0')
+    assert '2 of 2 runs are done. Records' in capsys.readouterr().out
+    assert runs.scalars(work / 'exact-seed0/pretrained') == trained and len(trained) == 4
+    records = [read_record(path) for path in sorted(out.glob('*.json'))]
+    assert [(record['values']['method'], record['seed']) for record in records] == [('exact', 0), ('mae', 0)]
+    hashes = {run.name: run.config_hash for run in read_study(SMOKE).runs()}
+    for record in records:
+        values = record['values']
+        assert values['config_hash'] == hashes[f'{values["method"]}-seed{record["seed"]}']
+        assert values['resumed'] is (record is records[0]) and values['peak_memory_mb'] > 100
+        assert list(values['seconds']) == ['pre-training', 'probes', 'fine-tuning', 'robustness']
+        corrupted = [figure for name, figure in values['accuracies'].items() if name.endswith('/3')]
+        assert values['measures']['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
+        assert values['measures']['linear'] > 40 and record['config'][0].startswith('configs/demo/')
+    assert not list(work.rglob('*.pth'))
+    assert list(means(records)) == ['exact', 'mae'] and len(differences(records)) == 6
