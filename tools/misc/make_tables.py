@@ -155,7 +155,6 @@ TABLES = {
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
     'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
     'attacks': Table('attacks_vit-tiny', attack_variants.COLUMNS),
-    'attacks vit-b': Table('attacks_vit-b', attack_variants.COLUMNS),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
