@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -20,12 +20,25 @@ class BatchDataPreprocessor(SelfSupDataPreprocessor):
     Args:
         sample_fields: The fields that the loss reads, such as ``('mask',)``; ``()`` if it reads none. Other fields stay
             where they are. Default: the ``sample_fields`` of the algorithm on ``AdversarialMIM``, else all fields.
+        join_views: Put the views of mmpretrain's ``MultiView`` into one batch, all first views first. This is repeated
+            augmentation: an image is decoded once, and trained on several times in a step. The algorithm draws masks
+            and attacks for each view. Masks of the pipeline (SimMIM) are equal for the views of an image.
         **kwargs: Arguments of ``SelfSupDataPreprocessor``: ``mean``, ``std``, ``to_rgb``, ...
+
+    Source: repeated augmentation: Hoffer et al., arXiv 1901.09335.
     """
 
-    def __init__(self, sample_fields: Sequence[str] | None = None, **kwargs):
+    def __init__(self, sample_fields: Sequence[str] | None = None, join_views: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.sample_fields = sample_fields
+        self.sample_fields, self.join_views = sample_fields, join_views
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Copy a batch to the device and normalise its images."""
+        batch = cast(dict, super().forward(data, training))
+        views, samples = batch['inputs'], batch['data_samples']
+        if self.join_views and isinstance(views, list):
+            batch = dict(inputs=torch.cat(views), data_samples=samples and samples * len(views))
+        return batch
 
     def cast_data(self, data: Any) -> Any:
         """Copy images and data samples to the device."""

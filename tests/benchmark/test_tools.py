@@ -1,8 +1,12 @@
 """The other tools that measure costs."""
 
+from unittest import mock
+
 import pytest
 from helpers import runs
 
+from aemim_mm.datasets import DemoFashionMNIST
+from aemim_mm.launch import load_config
 from aemim_mm.report.record import read_record
 
 
@@ -41,6 +45,20 @@ def test_attacks_of_a_model_without_any_are_a_clear_error(capsys):
     with pytest.raises(SystemExit):
         runs.run('analysis_tools/attack_variants.py', runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py')
     assert 'MAE makes no adversarial examples' in capsys.readouterr().err
+
+
+def test_the_rate_of_a_worker_is_counted_images_over_time(tmp_path, capsys, monkeypatch):
+    tool = runs.tool('analysis_tools/loading_rate.py')
+    seen, times = [], iter([10.0, 14.0])
+    monkeypatch.setattr(DemoFashionMNIST, '__getitem__', lambda _, index: seen.append(index))
+    tool.perf_counter = lambda: next(times)
+    with mock.patch('torch.set_num_threads'), mock.patch('cv2.setNumThreads'):
+        assert tool.images_per_second(load_config(runs.AEMIM), 20) == 5
+        assert len(seen) == 21 and max(seen) < 4000 and len(set(seen)) > 15
+        monkeypatch.undo()
+        runs.run('analysis_tools/loading_rate.py', runs.AEMIM, '--images', 8, '--record', tmp_path / 'rate.json')
+    rate = read_record(tmp_path / 'rate.json')['values']['images_per_second']
+    assert f'{rate:.1f} images/s in one worker' in capsys.readouterr().out
 
 
 def test_gains_in_throughput_are_taken_in_each_run():

@@ -128,3 +128,54 @@ def test_pixels_of_unknown_range_are_unreadable():
         pixels = np.linspace(0, 1e6, 64 * 64).reshape(64, 64).astype(dtype)
         with pytest.raises(ValueError, match='32-bit pixels'):
             decode(encode(Image.fromarray(pixels), 'TIFF'))
+
+
+def crop_to_64(pixels, box):
+    """Cut out a box, in shares of the image, and resize it as mmcv's ``RandomResizedCrop`` does by default."""
+    height, width = pixels.shape[:2]
+    top, bottom, left, right = (round(share * side) for share, side in zip(box, (height, height, width, width)))
+    return mmcv.imresize(pixels[top:bottom, left:right], (64, 64), interpolation='bilinear', backend='cv2')
+
+
+@pytest.mark.parametrize(('min_side', 'scale'), [(None, 1), (700, 1), (336, 2), (169, 2), (168, 4), (84, 8), (1, 8)])
+def test_a_reduced_jpeg_is_near_the_average_of_its_pixels(photos, min_side, scale):
+    """The decoder's blocks against means over scale x scale pixels of the full decoding: half a level apart."""
+    content = encode(Image.fromarray(np.tile(photos[0], (4, 4, 1))), 'JPEG', quality=95, subsampling=0)
+    full = np.asarray(loading.decode(content)).astype(float)
+    got = np.asarray(loading.decode(content, min_side=min_side)).astype(float)
+    height, width = (side // scale for side in full.shape[:2])
+    assert got.shape == (height, width, 3)
+    means = full.reshape(height, scale, width, scale, 3).mean(axis=(1, 3))
+    apart = np.abs(got - means).mean()
+    print(f'1/{scale}: {apart:.2f} levels from the mean over pixels')
+    assert apart == 0 if scale == 1 else apart < 1
+
+
+def test_crops_of_a_reduced_jpeg_are_near_those_of_the_full_one(photos):
+    """Crops of a fifth of the area and more, resized to 64 pixels."""
+    content = encode(Image.fromarray(photos[0]).resize((1600, 1344)), 'JPEG', quality=95)
+    full, reduced = (np.asarray(loading.decode(content, min_side=side)) for side in (None, 160))
+    assert reduced.shape == (168, 200, 3)
+    for box in ((0, 1, 0, 1), (0.25, 0.75, 0.25, 0.75), (0.5, 1, 0, 0.45)):
+        apart = np.abs(crop_to_64(full, box).astype(float) - crop_to_64(reduced, box)).mean()
+        print(f'crop {box}: {apart:.1f} levels')
+        assert apart < 6
+
+
+def test_a_reduced_size_is_for_jpeg_alone_and_heeds_the_orientation(photo, tmp_path):
+    large = photo.resize((1600, 1344))
+    assert loading.decode(encode(large, 'PNG'), min_side=100).size == (1600, 1344)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Rotate by 90 degrees.
+    content = encode(large, 'JPEG', exif=exif)
+    (tmp_path / 'a.jpg').write_bytes(content)
+    results = LoadWholeImage(min_side=300)(dict(img_path=str(tmp_path / 'a.jpg')))
+    assert results['img'].shape == (400, 336, 3) and results['ori_shape'] == (400, 336)
+    with pytest.raises(Exception, match='truncated|broken'):
+        loading.decode(content[: len(content) // 2], min_side=300)
+
+
+@pytest.mark.parametrize('min_side', [0, -1, 'a', 1.5])
+def test_a_bad_min_side_is_a_clear_error(min_side):
+    with pytest.raises(UserError, match='min_side of LoadWholeImage is a number of pixels >= 1'):
+        LoadWholeImage(min_side=min_side)

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from helpers import tiny
+from helpers import runs, tiny
 from helpers.copies import Copies
 from mmpretrain.models import SelfSupDataPreprocessor, SimMIM
 from mmpretrain.structures import DataSample
 
+from aemim_mm import AdvDataPreprocessor
 from aemim_mm.datasets import BatchDataPreprocessor
 from aemim_mm.models import AdversarialMIM
 
@@ -106,3 +107,57 @@ def test_a_field_of_the_config_wins():
     model = tiny.build(tiny.aemim(data_preprocessor=dict(sample_fields=('gt_label',))))
     assert model.data_preprocessor.sample_fields == ('gt_label',)
     assert tiny.build(tiny.aemim()).data_preprocessor.sample_fields == ()
+
+
+def test_joined_views_are_one_batch():
+    views = [tiny.pixels(BATCH, seed=seed) for seed in (1, 2)]
+    data = dict(inputs=views, data_samples=tiny.mask_samples(BATCH))
+    expected = [AdvDataPreprocessor(**tiny.NORMALIZE).normalize(view) for view in views]
+    got = AdvDataPreprocessor(join_views=True, sample_fields=('mask',), **tiny.NORMALIZE)(data, True)
+    assert torch.equal(got['inputs'], torch.cat(expected)) and len(got['data_samples']) == 2 * BATCH
+    for first, second, sample in zip(got['data_samples'], got['data_samples'][BATCH:], data['data_samples']):
+        assert torch.equal(first.mask, sample.mask) and torch.equal(second.mask, sample.mask)
+    # By default, views stay a list, as algorithms with two views need them.
+    assert isinstance(BatchDataPreprocessor(**tiny.NORMALIZE)(data, True)['inputs'], list)
+
+
+def test_each_repeat_of_an_image_has_its_own_mask_and_attack():
+    model = tiny.build(tiny.aemim(data_preprocessor=dict(join_views=True)))
+    data = model.data_preprocessor(dict(inputs=[tiny.pixels(BATCH)] * 2, data_samples=None), True)
+    step = model.two_passes(**data)
+    masks, deltas = (
+        value.unflatten(0, (2, BATCH)) for value in (step.clean.call.output[1], step.attack.x_adv - data['inputs'])
+    )
+    for number in range(BATCH):
+        assert not torch.equal(masks[0, number], masks[1, number])
+        assert (deltas[0, number] - deltas[1, number]).abs().mean() > 0.3 * deltas.abs().mean()
+
+
+REPEATED = """
+_base_ = {base!r}
+pipeline = [
+    dict(
+        type='MultiView',
+        num_views=[3],
+        transforms=[[dict(type='RandomResizedCrop', scale=28), dict(type='RandomFlip', prob=0.5)]],
+    ),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=pipeline))
+model = dict(data_preprocessor=dict(join_views=True))
+"""
+
+
+def test_repeated_augmentation_trains_by_config(tmp_path, monkeypatch):
+    config, sizes = tmp_path / 'repeated.py', set()
+    config.write_text(REPEATED.format(base=str(runs.AEMIM)))
+    perturb = AdvDataPreprocessor.perturb
+
+    def noted(self, inputs, *args, **kwargs):
+        sizes.add(len(inputs))
+        return perturb(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(AdvDataPreprocessor, 'perturb', noted)
+    runs.train(config, tmp_path / 'work')
+    assert sizes == {48}
+    assert all(row['loss_clean'] > 0 and row['attack_gain'] > 1 for row in runs.scalars(tmp_path / 'work'))
