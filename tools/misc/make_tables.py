@@ -23,7 +23,7 @@ from os.path import relpath
 from pathlib import Path
 
 from aemim_mm.benchmark import attack_variants, table
-from aemim_mm.benchmark.estimate import GPUS, step_time
+from aemim_mm.benchmark.estimate import gpu_hours, gpu_steps, largest_batches, memory
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
@@ -47,50 +47,6 @@ class Table:
     record: str
     columns: dict
     rows: Callable = dict
-
-
-IMAGENET_IMAGES, EPOCHS = 1_281_167, 800
-STEP_GPUS = ('A100', 'H100 SXM')
-
-
-def memory(costs: dict) -> dict:
-    """Bytes on a GPU for each parameter, and the effect of ZeRO-1 on 8 GPUs, by model."""
-    rows = {}
-    for name, cost in costs.items():
-        # Weights 4, gradients 4, AdamW 8, DDP's buckets 4, weights in bfloat16 2; AEMIM also keeps the clean gradients.
-        fixed = (26 if name.startswith('ae') else 22) * cost['parameters_m'] / 1e3
-        saved = (cost['optimizer_mb'] - cost['zero1_mb']) / 1e3
-        images = 1e3 * saved / cost['activations_mb_per_image']
-        rows[name] = dict(cost, fixed_gb=fixed, saved_gb=saved, saved_images=images)
-    return rows
-
-
-def gpu_hours(costs: dict) -> dict:
-    """Estimated hours of a pre-training on ImageNet-1K, by GPU."""
-    return {
-        name: vars(gpu)
-        | {
-            model: EPOCHS * IMAGENET_IMAGES / step_time(cost, gpu)['images_per_second'] / 3600
-            for model, cost in costs.items()
-        }
-        for name, gpu in GPUS.items()
-    }
-
-
-def gpu_steps(costs: dict) -> dict:
-    """Parts of the estimated time of a step, by GPU and model."""
-    return {f'{name}, {model}': step_time(cost, GPUS[name]) for name in STEP_GPUS for model, cost in costs.items()}
-
-
-def largest_batches(costs: dict) -> dict:
-    """Images that fit into 90 % of a GPU's memory beside weights, gradients and optimizer states, by size in GB."""
-    return {
-        str(size): {
-            name: int(1e3 * (0.9 * size - row['fixed_gb']) / row['activations_mb_per_image'])
-            for name, row in memory(costs).items()
-        }
-        for size in (24, 40, 80)
-    }
 
 
 def demo_encoders(demo: dict) -> dict:
