@@ -23,11 +23,11 @@ _one_step = ['model.data_preprocessor.steps=1', 'model.data_preprocessor.step_si
 _half, _third = 'model.neck.decode_share=0.5', f'model.neck.decode_share={1 / 3}'
 _partial = [*_our_parts, 'model.type=PartialMAE']
 
-# This encoder has 4 layers, and the presets' has 12.
+# This encoder has 4 layers, and the presets' has 12: a half or a third of them, rounded up.
 methods = {
     'exact': dict(config=_aemim),
     'balanced': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.5', 'model.attack_layers=2', _half]),
-    'fast': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.25', 'model.attack_layers=1', _third]),
+    'fast': dict(config=_aemim, options=[*_one_step, 'model.adv_share=0.25', 'model.attack_layers=2', _third]),
     'mae': dict(config=_mae, options=_our_parts),
     'mae-balanced': dict(config=_mae, options=[*_partial, _half]),
     'mae-fast': dict(config=_mae, options=[*_partial, _third]),
