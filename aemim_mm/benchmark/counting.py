@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -31,6 +32,8 @@ class Flops(TorchDispatchMode):
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if op is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return 1  # A fake tensor has no value. All checks of a step pass with this one.
         out = op(*args, **kwargs)
         formula = FORMULAS.get(op._overloadpacket)
         if formula and REGISTRY:
@@ -52,9 +55,9 @@ def _traffic(op, arguments, out) -> int:
     read, written = (
         [value for value in tree_flatten(part)[0] if isinstance(value, torch.Tensor)] for part in (arguments, out)
     )
-    storages = [{value.untyped_storage().data_ptr() for value in part} for part in (read, written)]
+    storages = [{value.untyped_storage()._cdata for value in part} for part in (read, written)]
     is_view = bool(storages[0] & storages[1]) and not op._schema.is_mutable
-    if is_view or 'empty' in op._schema.name:
+    if is_view or op.namespace != 'aten' or 'empty' in op._schema.name:
         return 0
     # An expanded tensor is read once.
     return sum(min(value.nbytes, value.untyped_storage().nbytes()) for value in read + written)
@@ -92,7 +95,7 @@ def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]
             ``flops`` and ``moved``, but not to ``kept``: its activations are freed when it ends.
         parameters: The parameters of the model.
     """
-    boxes, owned = weakref.WeakSet(), {value.untyped_storage().data_ptr() for value in parameters}
+    boxes, owned = weakref.WeakSet(), {value.untyped_storage()._cdata for value in parameters}
 
     def keep(value):
         box = _Saved(value)
@@ -106,7 +109,7 @@ def cost_of(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.Tensor]
         ):
             total = loss()
         storages = [box.value.untyped_storage() for box in boxes]
-        kept = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.data_ptr() not in owned}
+        kept = {storage._cdata: storage.nbytes() for storage in storages if storage._cdata not in owned}
         del storages
         total.backward()
     return Cost(flops.total, flops.moved, sum(kept.values()))

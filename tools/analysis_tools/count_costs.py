@@ -25,7 +25,7 @@ def main():
         costs = {Path(path).stem: count_costs(path, args.size) for path in args.configs}
         print(markdown_table(costs, COST_COLUMNS))
         if args.record:
-            write_record(args.record, costs, config=args.configs, seed=0)
+            write_record(args.record, costs, config=args.configs)
 
 
 def count_costs(path: str, size: int) -> dict:
@@ -33,16 +33,25 @@ def count_costs(path: str, size: int) -> dict:
 
     ``moved_mb_per_image`` is the memory traffic of all operations but products. ``attack_*`` are the attack's shares.
     """
-    import torch
-    from mmengine.optim import build_optim_wrapper
+    from mmengine.logging import MMLogger
     from mmpretrain.registry import MODELS
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from aemim_mm.benchmark.counting import Flops, cost_of, largest_share
+    from aemim_mm.benchmark.counting import Flops
     from aemim_mm.launch import load_config
 
-    torch.manual_seed(0)
     cfg = load_config(path)
-    model = MODELS.build(cfg.model).train()
+    MMLogger.get_current_instance().setLevel('ERROR')  # mmengine logs the settings of each parameter.
+    # Fake tensors have shapes and types, but no values: nothing is computed, and the counts are the same.
+    with FakeTensorMode(), Flops():
+        return _figures(cfg, MODELS.build(cfg.model).train(), size)
+
+
+def _figures(cfg, model, size: int) -> dict:
+    import torch
+    from mmengine.optim import build_optim_wrapper
+
+    from aemim_mm.benchmark.counting import Flops, cost_of, largest_share
 
     def cost(count):
         images = torch.rand(count, getattr(model.head, 'in_channels', 3), size, size) * 255

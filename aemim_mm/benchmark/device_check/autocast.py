@@ -8,7 +8,7 @@ import torch
 
 from ...models.precision import autocast_dtype
 from ..candidates import Candidate
-from .devices import TOLERANCES
+from .devices import SAME_DEVICE
 from .rows import Row, at_most, equal
 from .steps import Setup, distance, take_step
 
@@ -24,7 +24,7 @@ def weight_cache(setup: Setup) -> Iterator[Row]:
     with without_weight_cache():
         fresh = take_step(candidate)
     yield equal('gradients that only the cache loses', len({*cached.missing} - {*fresh.missing}), 0)
-    limit = TOLERANCES[setup.precision].gradient
+    limit = SAME_DEVICE[setup.precision]
     yield at_most('gradients: relative difference', distance(cached.gradients, fresh.gradients), limit)
 
 
@@ -50,7 +50,7 @@ def early_backward(setup: Setup) -> Iterator[Row]:
             early = take_step(candidate)
         cast(Any, candidate.model).early_backward = False
         joint = take_step(candidate)
-        limit = TOLERANCES[precision].gradient
+        limit = SAME_DEVICE[precision]
         apart = distance(early.gradients, joint.gradients)
         yield at_most(f'gradients in {precision}: relative difference', apart, limit)
         names = ', '.join(sorted({str(kind).removeprefix('torch.') for kind in types if kind})) or 'off'

@@ -14,7 +14,7 @@ from ..candidates import Candidate
 from ..comparison import compare
 from ..machine import Machine
 from ..table import figures
-from .devices import TOLERANCES
+from .devices import SAME_DEVICE
 from .rows import Needed, Row, at_most
 from .steps import Setup, distance, take_step
 
@@ -117,7 +117,7 @@ def compiled(setup: Setup) -> Iterator[Row]:
     for layer in [*model.backbone.layers, *model.neck.decoder_blocks]:
         layer.compile(backend=setup.compiler)
     got, expected = take_step(fast), take_step(plain)
-    limit = TOLERANCES[setup.precision].gradient
+    limit = SAME_DEVICE[setup.precision]
     yield at_most('gradients: relative difference', distance(got.gradients, expected.gradients), limit)
     seconds = {each: [] for each in ('fast', 'plain')}
     for number in range(1 + setup.repetitions):

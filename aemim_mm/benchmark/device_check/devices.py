@@ -37,6 +37,8 @@ TOLERANCES = {
     'float16': Tolerance(loss=5e-3, attack=0.05, gain=0.05, moved=0.9, gradient=0.03),
     'bfloat16': Tolerance(loss=5e-3, attack=0.2, gain=0.6, moved=0.7, gradient=0.15),
 }
+# How far the gradients of a step may be from those that the same device computes in another way.
+SAME_DEVICE = {'float32': 1e-3, 'bfloat16': 0.03}
 
 
 def agreement(setup: Setup, precision: str) -> Iterator[Row]:
