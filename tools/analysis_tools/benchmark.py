@@ -26,7 +26,6 @@ DEFAULT = [
     ('MAE fast', CONFIGS / 'baselines/mae-fast_vit-b_800e.py', ()),
     ('MAE, cross decoder', CONFIGS / 'baselines/mae-cross_vit-b_800e.py', ()),
     ('AEMIM', AEMIM, ()),
-    ('AEMIM, attack in bfloat16', AEMIM, ('model.attack_precision=bfloat16',)),
     ('AEMIM, cross decoder', CONFIGS / 'aemim-cross_vit-b_800e.py', ()),
     ('AEMIM balanced', CONFIGS / 'aemim-balanced_vit-b_800e.py', ()),
     ('AEMIM fast', CONFIGS / 'aemim-fast_vit-b_800e.py', ()),
@@ -34,7 +33,6 @@ DEFAULT = [
 # The row of MAE with the same decoder, which decodes the same share of the patches.
 MATCHED = {
     'AEMIM': 'MAE on our backbone',
-    'AEMIM, attack in bfloat16': 'MAE on our backbone',
     'AEMIM, cross decoder': 'MAE, cross decoder',
     'AEMIM balanced': 'MAE balanced',
     'AEMIM fast': 'MAE fast',

@@ -34,9 +34,7 @@ def candidates(setup: Setup) -> list[Candidate]:
 
 def step_costs(setup: Setup) -> Iterator[Row]:
     """Time the stages of a step and measure its memory; all candidates get one batch, which is loaded before."""
-    # A CPU without instructions for bfloat16 would take minutes for a product.
-    rates = ('float32', 'bfloat16') if setup.device.type == 'cuda' else ('float32',)
-    machine = Machine(setup.device, {name: [] for name in rates})
+    machine = Machine(setup.device)
     measured = compare(
         candidates(setup),
         machine,
