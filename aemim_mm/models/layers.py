@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 
+# On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
+ATTENTION_ON_CPU = torch.float32
+
 
 class ViTLayer(TransformerEncoderLayer):
     """mmpretrain's ``TransformerEncoderLayer`` with the same parameters and results, but less work.
@@ -39,9 +42,8 @@ class ViTLayer(TransformerEncoderLayer):
         query, key, value = qkv.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         if skip_outputs:
             query, x = query[:, :, skip_outputs:], x[:, skip_outputs:]
-        # On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
         if query.device.type == 'cpu' and query.dtype is torch.bfloat16:
-            query, key, value = query.float(), key.float(), value.float()
+            query, key, value = (part.to(ATTENTION_ON_CPU) for part in (query, key, value))
         dropout = attn.attn_drop if self.training else 0.0
         attended = attn.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         attended = attn.proj(attended.transpose(1, 2).flatten(2))
