@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 
+# On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
+ATTENTION_ON_CPU = torch.float32
+
 
 class ViTLayer(TransformerEncoderLayer):
     """mmpretrain's ``TransformerEncoderLayer`` with the same parameters and results, but less work.
@@ -47,12 +50,9 @@ class ViTLayer(TransformerEncoderLayer):
 
 
 def fast_on_cpu(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Give tensors for attention the type that is fast on their device.
-
-    On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
-    """
+    """Give tensors for attention the type that is fast on their device."""
     is_slow = tensors[0].device.type == 'cpu' and tensors[0].dtype is torch.bfloat16
-    return tuple(tensor.float() for tensor in tensors) if is_slow else tensors
+    return tuple(tensor.to(ATTENTION_ON_CPU) for tensor in tensors) if is_slow else tensors
 
 
 def make_vit_layers(layers: Iterable[nn.Module]) -> None:

@@ -20,8 +20,9 @@ def test_costs_of_an_image(tmp_path, capsys):
     assert costs['gflop_per_image'] > 0 and costs['activations_mb_per_image'] > 0
     for kind in ('gflop_per_image', 'moved_mb_per_image'):
         assert costs[f'attack_{kind}'] == 0
-        # The two other passes of AEMIM's step are MAE's.
-        assert ours[kind] - ours[f'attack_{kind}'] == pytest.approx(2 * costs[kind], rel=0.15)
+        # The two other passes of AEMIM's step compute what two of MAE's do, with less traffic.
+        passes = (ours[kind] - ours[f'attack_{kind}']) / costs[kind]
+        assert 1.7 < passes < 2.1 if kind == 'gflop_per_image' else 1 < passes < 2
 
 
 def test_cheaper_attacks_are_compared(tmp_path, capsys):

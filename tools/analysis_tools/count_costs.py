@@ -7,6 +7,7 @@ Example:
 
 import argparse
 from pathlib import Path
+from unittest import mock
 
 
 def main():
@@ -33,17 +34,20 @@ def count_costs(path: str, size: int) -> dict:
 
     ``moved_mb_per_image`` is the memory traffic of all operations but products. ``attack_*`` are the attack's shares.
     """
+    import torch
     from mmengine.logging import MMLogger
     from mmpretrain.registry import MODELS
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from aemim_mm.benchmark.counting import Flops
     from aemim_mm.launch import load_config
+    from aemim_mm.models import layers
 
     cfg = load_config(path)
     MMLogger.get_current_instance().setLevel('ERROR')  # mmengine logs the settings of each parameter.
     # Fake tensors have shapes and types, but no values: nothing is computed, and the counts are the same.
-    with FakeTensorMode(), Flops():
+    attention_of_a_gpu = mock.patch.object(layers, 'ATTENTION_ON_CPU', torch.bfloat16)
+    with FakeTensorMode(), Flops(), attention_of_a_gpu:
         return _figures(cfg, MODELS.build(cfg.model).train(), size)
 
 

@@ -91,6 +91,7 @@ GPU_COLUMNS = {
     'memory, TB/s': '{bandwidth}',
     **{title: f'{field[:-1]}:.0f}}' for title, field in BY_MODEL.items()},
 }
+PEER_COLUMNS = {title: form for title, form in table.STEP_COLUMNS.items() if title != 'of its MAE'}
 GPU_STEP_COLUMNS = {
     'GPU, config': '{name}',
     'products, ms': '{products:.0f}',
@@ -109,7 +110,7 @@ MEMORY_COLUMNS = {
 TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
-    'benchmark peers': Table('benchmark_peers', table.STEP_COLUMNS, lambda values: values['steps']),
+    'benchmark peers': Table('benchmark_peers', PEER_COLUMNS, lambda values: values['steps']),
     'attacks': Table('attacks_vit-tiny', attack_variants.COLUMNS),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
