@@ -68,7 +68,7 @@ def build(cfg, layers=1):
         model.attack_layers = layers
     if 'decoder_depth' in (model.get('neck') or {}):
         model.neck.decoder_depth = layers
-    if model.get('neck', {}).get('type') == 'AEMIMCrossDecoder':
+    if (model.get('neck') or {}).get('type') == 'AEMIMCrossDecoder':
         model.neck.update(decoder_depth=layers, encoder_depth=layers)
     model.backbone.init_cfg = None
     torch.manual_seed(0)

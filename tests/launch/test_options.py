@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 from helpers import runs
-from mmengine.registry import LOOPS, OPTIM_WRAPPERS, OPTIMIZERS, WEIGHT_INITIALIZERS
+from mmengine.registry import HOOKS, LOOPS, OPTIM_WRAPPERS, OPTIMIZERS, WEIGHT_INITIALIZERS
 from mmpretrain.registry import DATASETS, MODELS
 
 from aemim_mm.errors import UserError
@@ -131,7 +131,7 @@ def takes(config, options):
         for part in path:
             owner = owner[int(part)] if isinstance(owner, list) else owner[part]
         if 'type' in owner and name != 'type':
-            registries = [MODELS, DATASETS, OPTIM_WRAPPERS, OPTIMIZERS, LOOPS, WEIGHT_INITIALIZERS]
+            registries = [MODELS, DATASETS, OPTIM_WRAPPERS, OPTIMIZERS, LOOPS, HOOKS, WEIGHT_INITIALIZERS]
             names = [owner.type, f'mmdet.{owner.type}']
             found = next(filter(None, (registry.get(each) for each in names for registry in registries)))
             if name not in arguments_of(found) | {'init_cfg'}:
