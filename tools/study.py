@@ -40,6 +40,8 @@ def parse_args() -> argparse.Namespace:
         help='where logs and checkpoints go (default: work_dirs/studies/<name of the study>)',
     )
     args = parser.parse_args()
+    if args.lanes is not None and args.lanes < 0:
+        parser.error('--lanes is 0 or more')
     args.out = args.out or Path('results/studies', args.study.stem)
     args.work_dir = (args.work_dir or Path('work_dirs/studies', args.study.stem)).resolve()
     return args

@@ -82,6 +82,8 @@ def from_peer(name: str, config: str | PathLike, options: Sequence[str], **setti
 
 
 def _read(config, options, *, data_root, stand_in, batch_size, precision, device):
+    if precision != 'config':
+        options = (*options, f'optim_wrapper.type={WRAPPERS[precision]}')
     cfg = load_config(config, options=options, data_root=data_root)
     dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
     if dataset.get('type') == 'ImageNet' and not Path(dataset.get('data_root', '')).is_dir():
@@ -96,10 +98,6 @@ def _read(config, options, *, data_root, stand_in, batch_size, precision, device
     if device.type == 'cpu':  # Worker processes would compete with the step for the cores.
         loader.num_workers, loader.persistent_workers = 0, False
     cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
-    if precision != 'config':
-        cfg.optim_wrapper.type = WRAPPERS[precision]
-        for name in ('loss_scale', 'dtype'):
-            cfg.optim_wrapper.pop(name, None)
     return cfg
 
 

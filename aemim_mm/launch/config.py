@@ -62,6 +62,7 @@ def load_config(
     cfg.launcher = launcher
     name = osp.splitext(osp.basename(path))[0]
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or osp.join('work_dirs', name))
+    _drop_loss_scale(cfg)
     set_timeout(cfg)
     check_strategy(cfg)
     if data_root:
@@ -130,6 +131,13 @@ def _check_kinds(cfg: Config) -> None:
             f'The config {cfg.filename}: resume is True or False, but got {cfg.resume!r}. To resume from a checkpoint, '
             'use --resume CHECKPOINT.'
         )
+
+
+def _drop_loss_scale(cfg: Config) -> None:
+    """Remove fields of float16 that a base config has, if the optimizer wrapper is of another precision."""
+    if (cfg.get('optim_wrapper') or {}).get('type') in ('OptimWrapper', 'Bfloat16OptimWrapper'):
+        for name in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(name, None)
 
 
 def _complete_loaders(cfg: Config) -> None:

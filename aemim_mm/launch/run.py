@@ -91,12 +91,11 @@ def train(
     Raises:
         UserError: The config, the data or a checkpoint is wrong.
     """
+    options = [*(options or ()), *(['optim_wrapper.type=Bfloat16OptimWrapper'] if amp else [])]
     cfg = load_config(config, options=options, data_root=data_root, work_dir=work_dir, launcher=launcher)
     # What edits the config:
     if not validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if amp:
-        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
     if auto_scale_lr:
         scale_learning_rate(cfg)
     make_resumable(cfg)

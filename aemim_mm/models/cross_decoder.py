@@ -81,7 +81,11 @@ class AEMIMCrossDecoder(BaseModule):
         nn.init.normal_(self.layer_weights, std=self.layer_weights.shape[1] ** -0.5)
 
     def forward(
-        self, x: torch.Tensor, ids_restore: torch.Tensor, layers: list, decoded: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        ids_restore: torch.Tensor,
+        layers: list | None = None,
+        decoded: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Predict hidden patches.
 
@@ -96,8 +100,13 @@ class AEMIMCrossDecoder(BaseModule):
             with zeros for visible patches.
 
         Raises:
-            UserError: As ``AEMIMDecoder``.
+            UserError: As ``AEMIMDecoder``, or ``layers`` are missing.
         """
+        if layers is None:
+            raise UserError(
+                "AEMIMCrossDecoder needs the tokens before each layer of the encoder. Set model.type='PartialMAE' or "
+                "'AEMIM'."
+            )
         self.decoded_patches.check(ids_restore, decoded)
         ids = ids_restore.argsort(1)[:, x.shape[1] - 1 :] if decoded is None else decoded
         tokens = F.embedding(ids, self.mask_token[0] + self.decoder_pos_embed[0, 1:])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..attacks import check_whole
 from ..errors import UserError, unknown_name
 from ..launch import load_config
 
@@ -102,7 +103,7 @@ def read_study(path: str | PathLike) -> Study:
     Paths of configs are relative to the file.
 
     Raises:
-        UserError: The file is missing, a field is missing or unknown, or a name is unknown.
+        UserError: The file is missing, a field is missing or unknown, a name is unknown, or a number is out of range.
     """
     path = Path(path)
     if not path.is_file():
@@ -120,13 +121,17 @@ def read_study(path: str | PathLike) -> Study:
         raise unknown_name('method', declared['baseline'], methods)
     if declared['primary'] not in MEASURES:
         raise unknown_name('measure', declared['primary'], MEASURES)
+    seeds, attacked = declared['seeds'], declared['attacked_images']
+    if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise UserError(f'seeds of {path} are different whole numbers >= 0, but got {seeds}.')
+    check_whole('attacked_images', attacked, 1)
     return Study(
         path=path,
         methods=methods,
         baseline=declared['baseline'],
-        seeds=tuple(declared['seeds']),
+        seeds=tuple(seeds),
         fine_tuning=_training(path, 'fine_tuning', declared['fine_tuning']),
-        attacked_images=declared['attacked_images'],
+        attacked_images=attacked,
         primary=declared['primary'],
     )
 

@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
+from helpers import runs
 from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
 
 from aemim_mm.engine.optim import FUSED_DEVICES, Bfloat16OptimWrapper, FusedAdamW
+from aemim_mm.launch import load_config
 from aemim_mm.models.precision import autocast_dtype
 
 
@@ -26,6 +28,23 @@ def test_autocast_is_on_in_the_forward_pass_only(wrapper):
         assert autocast_dtype('cpu') is torch.bfloat16
         assert model(torch.ones(1, 3)).dtype is torch.bfloat16
     assert autocast_dtype('cpu') is None
+
+
+@pytest.mark.parametrize(
+    ('kind', 'more', 'kept'),
+    [
+        ('OptimWrapper', (), {}),
+        ('Bfloat16OptimWrapper', ('optim_wrapper.dtype=float16',), {}),
+        ('AmpOptimWrapper', ('optim_wrapper.dtype=float16',), dict(loss_scale='dynamic', dtype='float16')),
+    ],
+)
+def test_each_precision_can_be_chosen_for_a_config_that_inherits_float16(kind, more, kept):
+    """The error on a GPU without bfloat16, and docs/usage.md, recommend these options."""
+    cfg = load_config(runs.CONFIGS / 'aemim_vit-b_800e.py', options=[f'optim_wrapper.type={kind}', *more])
+    wrapper = dict(cfg.optim_wrapper)
+    assert {name: wrapper[name] for name in ('loss_scale', 'dtype') if name in wrapper} == kept
+    if kind != 'AmpOptimWrapper':  # It needs a GPU.
+        assert type(build_optim_wrapper(torch.nn.Linear(3, 2), cfg.optim_wrapper)).__name__ == kind
 
 
 def test_an_exception_leaves_autocast_off(wrapper):

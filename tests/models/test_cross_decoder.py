@@ -124,6 +124,22 @@ def test_partial_mae_has_no_adversarial_weights(tiny):
     assert all(each.grad is not None for each in model.parameters() if each.requires_grad)
 
 
+def test_an_algorithm_without_layers_is_refused(tiny):
+    config = cross_aemim(tiny, type='MAE', backbone=dict(adapters=()))
+    model = tiny.build(config)
+    with pytest.raises(UserError, match="Set model.type='PartialMAE' or 'AEMIM'"):
+        model.loss(tiny.images(model), None)
+
+
+@pytest.mark.parametrize('part', [dict(backbone=dict(type='MAEViT')), dict(head=dict(type='MAEPretrainHead'))])
+def test_stock_parts_beside_it_are_refused(tiny, part):
+    configs = cross_aemim(tiny, **part), tiny.aemim(**part, neck=dict(decode_share=0.5))
+    for config in configs:
+        config['backbone'].pop('adapters', None)
+        with pytest.raises(UserError, match="works with backbone.type='AEMIMViT' and head.type='AEMIMHead', but got"):
+            tiny.build(config)
+
+
 @pytest.mark.parametrize(
     ('neck', 'message'),
     [

@@ -59,6 +59,9 @@ def test_the_hash_follows_what_a_method_does(study_file):
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
         ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),
         ("baseline = 'exact'", "baseline = 'exact'\nepochs = 3", 'differs in epochs'),
+        ('seeds = [0, 1]', 'seeds = [0, 0]', r'seeds of .* are different whole numbers >= 0, but got \[0, 0\]'),
+        ('seeds = [0, 1]', 'seeds = [-1]', r'but got \[-1\]'),
+        ('attacked_images = 20', 'attacked_images = 0', 'attacked_images is a whole number'),
         ('methods = {', "methods = {'odd': dict(options=[]),", 'The method odd of .* has the fields config'),
     ],
 )

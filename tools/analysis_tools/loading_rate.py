@@ -19,6 +19,8 @@ def main():
     parser.add_argument('--data-root', metavar='DIR', help='as for tools/train.py')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as for tools/train.py')
     args = parser.parse_args()
+    if args.images < 1:
+        parser.error('--images is at least 1')
     # Imported here, because these imports take seconds and --help needs none of them.
     from aemim_mm.launch import load_config, one_clear_error
     from aemim_mm.report.record import write_record

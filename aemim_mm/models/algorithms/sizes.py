@@ -17,10 +17,17 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     """Check the sizes of AEMIM's parts on MAE; parts of other types are not checked.
 
     Raises:
-        UserError: The mask hides all patches or none, or two sizes differ.
+        UserError: The mask hides all patches or none, two sizes differ, or the decoder needs other parts beside it.
     """
-    decoders = AEMIMDecoder, AEMIMCrossDecoder
-    if not (isinstance(backbone, AEMIMViT) and isinstance(neck, decoders) and isinstance(head, AEMIMHead)):
+    ours = isinstance(backbone, AEMIMViT) and isinstance(head, AEMIMHead)
+    cross = isinstance(neck, AEMIMCrossDecoder)
+    if not ours and (cross or (isinstance(neck, AEMIMDecoder) and neck.decoded_patches.share < 1)):
+        raise UserError(
+            f'{"AEMIMCrossDecoder" if cross else "AEMIMDecoder with decode_share below 1"} works with '
+            f"backbone.type='AEMIMViT' and head.type='AEMIMHead', but got a {type(backbone).__name__} and a "
+            f'{type(head).__name__}.'
+        )
+    if not ours or not (cross or isinstance(neck, AEMIMDecoder)):
         return
     patches = backbone.num_patches
     visible = int(patches * (1 - backbone.mask_ratio))
