@@ -131,13 +131,23 @@ def test_an_algorithm_without_layers_is_refused(tiny):
         model.loss(tiny.images(model), None)
 
 
-@pytest.mark.parametrize('part', [dict(backbone=dict(type='MAEViT')), dict(head=dict(type='MAEPretrainHead'))])
-def test_stock_parts_beside_it_are_refused(tiny, part):
-    configs = cross_aemim(tiny, **part), tiny.aemim(**part, neck=dict(decode_share=0.5))
-    for config in configs:
-        config['backbone'].pop('adapters', None)
-        with pytest.raises(UserError, match="works with backbone.type='AEMIMViT' and head.type='AEMIMHead', but got"):
+def test_stock_parts_that_do_not_work_beside_it_are_refused(tiny):
+    config = cross_aemim(tiny, backbone=dict(type='MAEViT'))
+    with pytest.raises(UserError, match="AEMIMCrossDecoder needs model.backbone.type='AEMIMViT', but got a MAEViT"):
+        tiny.build(config)
+    for config in (cross_aemim(tiny, dict(decode_share=0.5)), tiny.aemim(neck=dict(decode_share=0.5))):
+        config['head']['type'] = 'MAEPretrainHead'
+        with pytest.raises(UserError, match="needs model.head.type='AEMIMHead', but got a MAEPretrainHead"):
             tiny.build(config)
+
+
+def test_stock_parts_that_work_beside_it(tiny):
+    """The stock head takes predictions of all patches, and the stock encoder has no part in the choice of patches."""
+    whole = cross_aemim(tiny, head=dict(type='MAEPretrainHead'))
+    part = tiny.aemim(backbone=dict(type='MAEViT'), neck=dict(decode_share=0.5))
+    for config in (whole, part):
+        model = tiny.build(config)
+        assert torch.isfinite(model.loss(tiny.images(model), None)['loss_adv'])
 
 
 @pytest.mark.parametrize(

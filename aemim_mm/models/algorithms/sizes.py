@@ -19,15 +19,13 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     Raises:
         UserError: The mask hides all patches or none, two sizes differ, or the decoder needs other parts beside it.
     """
-    ours = isinstance(backbone, AEMIMViT) and isinstance(head, AEMIMHead)
-    cross = isinstance(neck, AEMIMCrossDecoder)
-    if not ours and (cross or (isinstance(neck, AEMIMDecoder) and neck.decoded_patches.share < 1)):
-        raise UserError(
-            f'{"AEMIMCrossDecoder" if cross else "AEMIMDecoder with decode_share below 1"} works with '
-            f"backbone.type='AEMIMViT' and head.type='AEMIMHead', but got a {type(backbone).__name__} and a "
-            f'{type(head).__name__}.'
-        )
-    if not ours or not (cross or isinstance(neck, AEMIMDecoder)):
+    if not isinstance(neck, (AEMIMDecoder, AEMIMCrossDecoder)):
+        return
+    if isinstance(neck, AEMIMCrossDecoder) and not isinstance(backbone, AEMIMViT):
+        raise UserError(f"AEMIMCrossDecoder needs model.backbone.type='AEMIMViT', but got a {type(backbone).__name__}.")
+    if neck.decoded_patches.share < 1 and not isinstance(head, AEMIMHead):
+        raise UserError(f"decode_share below 1 needs model.head.type='AEMIMHead', but got a {type(head).__name__}.")
+    if not (isinstance(backbone, AEMIMViT) and isinstance(head, AEMIMHead)):
         return
     patches = backbone.num_patches
     visible = int(patches * (1 - backbone.mask_ratio))
