@@ -78,6 +78,11 @@ class SkipsUnreadable(BaseDataset):
         """Return the folder of the images, for messages."""
         return self.img_prefix.rstrip('/')
 
+    def _copy_without_annotation(self, memo: dict | None = None) -> SkipsUnreadable:
+        # mmengine 0.10.7 uses one memo for all calls; its ids outlive their objects, so that a copy may contain
+        # parts of another data set.
+        return cast(SkipsUnreadable, super()._copy_without_annotation({} if memo is None else memo))
+
     def _forget_bad(self) -> None:
         self.bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
 

@@ -276,7 +276,13 @@ TOOLS |= {probe: 'probed', measure: 'tested'}
 @pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.__name__)
 def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys, monkeypatch):
     whole = demo.embedded_data
-    monkeypatch.setattr(demo, 'embedded_data', lambda *args: whole(*args).get_subset(100))
+
+    def part(*args):
+        dataset = whole(*args)
+        dataset.get_subset_(100)
+        return dataset
+
+    monkeypatch.setattr(demo, 'embedded_data', part)
     content = read_checkpoint(files / f'{TOOLS[tool]}.pth')
     torch.save({**content, 'more': attack('system', marker)}, tmp_path / 'bad.pth')
     with pytest.raises(SystemExit) as end:
