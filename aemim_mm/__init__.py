@@ -16,6 +16,7 @@ with without_false_alarms():
     from .data_preprocessor import AdvDataPreprocessor
     from .domain import Domain, use_domain
     from .models import AEMIM, AEMIMViT, AESimMIM
+    from .second_view import AdvTwoNormDataPreprocessor
     from .version import __version__
 
 register_models()
@@ -25,6 +26,7 @@ __all__ = [
     'AEMIMViT',
     'AESimMIM',
     'AdvDataPreprocessor',
+    'AdvTwoNormDataPreprocessor',
     'Domain',
     '__version__',
     'datasets',

@@ -1,12 +1,14 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
 
+import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from mmengine.utils import apply_to
 from torch import nn
 
 from .errors import UserError
@@ -18,9 +20,13 @@ def gpus_in_use() -> list[int]:
 
 
 class RecordedRandomness:
-    """The state of torch's random number generators (CPU and all GPUs) at the moment of construction."""
+    """The state of the generators of torch (CPU and all GPUs) and of Python's ``random`` at the moment of construction.
+
+    MixMIM draws a mask ratio from Python's generator.
+    """
 
     def __init__(self):
+        self._python = random.getstate()
         self._cpu = torch.get_rng_state()
         self._devices = gpus_in_use()
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
@@ -28,43 +34,25 @@ class RecordedRandomness:
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """Inside, the random numbers that followed the record come again; the outer stream does not move."""
-        with torch.random.fork_rng(self._devices):
-            torch.set_rng_state(self._cpu)
-            for device, state in zip(self._devices, self._cuda):
-                torch.cuda.set_rng_state(state, device)
-            yield
+        outer = random.getstate()
+        try:
+            with torch.random.fork_rng(self._devices):
+                random.setstate(self._python)
+                torch.set_rng_state(self._cpu)
+                for device, state in zip(self._devices, self._cuda):
+                    torch.cuda.set_rng_state(state, device)
+                yield
+        finally:
+            random.setstate(outer)
 
 
 @dataclass
 class RecordedCall:
-    """One call of a module: its arguments, its output (None if it did not end), and the random numbers before it."""
+    """One call of a module: its arguments, and its output (None if it did not end)."""
 
-    module: nn.Module
     args: tuple
     kwargs: dict
-    output: Any
-    randomness: RecordedRandomness
-
-    def again(self, images: torch.Tensor, new_images: torch.Tensor, order: torch.Tensor | None = None) -> Any:
-        """Repeat the call with ``new_images`` in the place of ``images``. Random numbers are not replayed.
-
-        Args:
-            images, new_images: (B, C, H, W).
-            order: A permutation of the batch for all other tensors (masks); None leaves them as they were.
-        """
-        if not any(arg is images for arg in self.args):
-            raise UserError(
-                f'{type(self.module).__name__} was not called with the images that the data preprocessor gave, so they '
-                'cannot be replaced by adversarial ones. Pass them to the backbone unchanged, as a positional argument.'
-            )
-
-        def replace(arg):
-            if arg is images:
-                return new_images
-            return arg[order] if order is not None and isinstance(arg, torch.Tensor) else arg
-
-        kwargs = {name: replace(arg) for name, arg in self.kwargs.items()}
-        return self.module(*map(replace, self.args), **kwargs)
+    output: Any = None
 
 
 @contextmanager
@@ -72,8 +60,8 @@ def recorded_calls(module: nn.Module) -> Iterator[list[RecordedCall]]:
     """Yield a list that grows by a :class:`RecordedCall` whenever ``module`` is called inside."""
     calls, begun = [], []
 
-    def begin(module, args, kwargs):
-        begun.append(RecordedCall(module, args, kwargs, None, RecordedRandomness()))
+    def begin(_module, args, kwargs):
+        begun.append(RecordedCall(args, kwargs))
         calls.append(begun[-1])
 
     def end(_module, _args, output):
@@ -111,79 +99,138 @@ def recorded_outputs(module: nn.Module, number: int | None = None) -> Iterator[l
 
 
 class Pass:
-    """One run of an algorithm's loss through an encoder, recorded so that it can be repeated.
+    """One run of an algorithm's loss, recorded so that it can be repeated for other images.
 
     Args:
-        algorithm_loss: Maps images, data samples and ``kwargs`` to a dict of losses.
-        encoder: The module whose last call is recorded.
-        images: (B, C, H, W).
+        algorithm_loss: Maps inputs, data samples and ``kwargs`` to a dict of losses and of figures for the log.
+        model: The ``AdversarialMIM``, for what it tells about itself (``Algorithm``).
+        inputs: Normalised images, (B, C, H, W), or a list of views of them.
         data_samples: One for each image, or None.
-        layer: The path inside the encoder of the module whose output are the features. Default: the encoder itself.
 
     Attributes:
+        images: The images that are attacked, (B, C, H, W).
         loss: The sum of the losses, a scalar.
+        log: The figures that are no loss.
         call: The recorded call of the encoder.
-        features: The output of the layer in that call.
+        features: The output of the layer whose features are attacked, in that call.
+        targets: Each target network and its outputs.
         randomness: The state of the random number generators before the run.
     """
 
     loss: torch.Tensor
+    log: dict
 
     def __init__(
-        self,
-        algorithm_loss: Callable[..., dict],
-        encoder: nn.Module,
-        images: torch.Tensor,
-        data_samples: list | None,
-        layer: str = '',
-        **kwargs,
+        self, algorithm_loss: Callable[..., dict], model: Any, inputs: Any, data_samples: list | None, **kwargs
     ):
-        self.algorithm_loss, self.encoder, self.layer = algorithm_loss, encoder, layer
-        self.images, self.data_samples, self.kwargs = images, data_samples, kwargs
+        self.algorithm_loss, self.model = algorithm_loss, model
+        self.inputs, self.data_samples, self.kwargs = inputs, data_samples, kwargs
+        self.images = model.attacked_images(inputs)
+        self.layer = model.backbone.get_submodule(model.attack_layer)
         self.randomness = RecordedRandomness()
-        with recorded_calls(encoder) as calls, recorded_outputs(encoder.get_submodule(layer)) as outputs:
-            self.loss = self._run()
+        with ExitStack() as records:
+            calls = records.enter_context(recorded_calls(model.backbone))
+            outputs = records.enter_context(recorded_outputs(self.layer))
+            self.targets = {one: records.enter_context(recorded_outputs(one)) for one in model.target_networks}
+            found = self._run(inputs, data_samples)
+        self.loss = cast(torch.Tensor, sum(value for name, value in found.items() if 'loss' in name))
+        self.log = {name: value.detach() for name, value in found.items() if 'loss' not in name}
+        if not calls:
+            raise UserError(f'The loss of {type(model).__name__} does not call its backbone, so it has no features.')
         self.call, self.features, self._number = calls[-1], outputs[-1], len(outputs)
 
-    def _run(self) -> torch.Tensor:
-        losses = self.algorithm_loss(self.images, self.data_samples, **self.kwargs)
-        return cast(torch.Tensor, sum(value for name, value in losses.items() if 'loss' in name))
+    def _run(self, inputs, data_samples) -> dict:
+        return self.algorithm_loss(inputs, data_samples, **self.kwargs)
 
     def again(self, images: torch.Tensor) -> 'Pass':
         """Run the loss of other images with the same random numbers, hence the same mask."""
         with self.randomness.replayed():
-            return Pass(self.algorithm_loss, self.encoder, images, self.data_samples, self.layer, **self.kwargs)
+            inputs = self.model.with_attacked_images(self.inputs, images)
+            return Pass(self.algorithm_loss, self.model, inputs, self.data_samples, **self.kwargs)
 
-    def encode(self, run: Callable[[], Any], number: int = 1) -> Any:
-        """Run ``run()`` until the layer has been called ``number`` times, stop there, and return that call's output."""
-        with recorded_outputs(self.encoder.get_submodule(self.layer), number) as outputs:
+    def encode(self, images: torch.Tensor, order: torch.Tensor | None = None) -> Any:
+        """Run other images up to the attacked layer, and return its output. Random numbers are not replayed.
+
+        Args:
+            images: (B, C, H, W).
+            order: A permutation of the data samples, which may hold masks. Default: they stay.
+        """
+        samples = self.data_samples
+        if samples and order is not None:
+            samples = [samples[i] for i in order.tolist()]
+        with outputs_given_back(self.targets):
+            return self.until_layer(lambda: self._run(self.model.with_attacked_images(self.inputs, images), samples))
+
+    def until_layer(self, run: Callable[[], Any], number: int | None = None) -> Any:
+        """Run ``run()`` until the attacked layer has been called, stop there, and return that call's output.
+
+        Args:
+            run: Calls the encoder.
+            number: The number of the call. Default: that of the recorded call.
+        """
+        with recorded_outputs(self.layer, number or self._number) as outputs:
             run()
         return outputs[-1]
 
     def first(self, count: int) -> 'Pass':
-        """Run the first ``count`` images up to the layer, with new random numbers; there is no loss."""
+        """Run the first ``count`` images up to the attacked layer, with new random numbers; there is no loss."""
         part = copy(self)
         part.images, part.data_samples = self.images[:count], self.data_samples and self.data_samples[:count]
+        part.inputs, part.targets = (
+            _first(self.inputs, count),
+            {one: _first(x, count) for one, x in self.targets.items()},
+        )
         part.randomness = RecordedRandomness()
-        with recorded_calls(self.encoder) as calls:
-            part.features = self.encode(part._run, self._number)
+        with recorded_calls(self.model.backbone) as calls:
+            part.features = part.encode(part.images)
         part.call = calls[-1]
-        del part.loss
+        del part.loss, part.log
         return part
 
 
+def _first(batches, count: int) -> Any:
+    """The first ``count`` images of tensors (B, ...), in nested lists, tuples and dicts."""
+    return apply_to(batches, lambda value: isinstance(value, torch.Tensor), lambda value: value[:count])
+
+
 @contextmanager
-def substituted_argument(owner: object, method: str, old: torch.Tensor, new: torch.Tensor) -> Iterator[None]:
-    """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``; uses of it may be nested."""
+def outputs_given_back(outputs: dict[nn.Module, list], choose: Callable | None = None) -> Iterator[None]:
+    """Inside, modules do not compute, but return what they have returned before, call by call.
+
+    Args:
+        outputs: Each module and its outputs.
+        choose: If given, modules do compute, and ``choose(old output, new output)`` is returned.
+    """
+    with ExitStack() as stack:
+        for module, old in outputs.items():
+            stack.enter_context(replaced(module, 'forward', _giving_back(module.forward, iter(old), choose)))
+        yield
+
+
+def _giving_back(forward, old, choose):
+    def given_back(*args, **kwargs):
+        return next(old) if choose is None else choose(next(old), forward(*args, **kwargs))
+
+    return given_back
+
+
+@contextmanager
+def replaced(owner: object, name: str, value: Any) -> Iterator[None]:
+    """Inside, ``owner`` has another attribute ``name``; uses of it may be nested."""
+    before = {own: kept for own, kept in vars(owner).items() if own == name}
+    vars(owner)[name] = value
+    try:
+        yield
+    finally:
+        del vars(owner)[name]
+        vars(owner).update(before)
+
+
+def substituted_argument(owner: object, method: str, old: torch.Tensor, new: torch.Tensor):
+    """Inside, ``owner.method`` gets ``new`` wherever it is called with ``old``."""
     original = getattr(owner, method)
 
     def substituted(*args, **kwargs):
         return original(*(new if arg is old else arg for arg in args), **kwargs)
 
-    before = {name: value for name, value in vars(owner).items() if name == method}
-    setattr(owner, method, substituted)
-    try:
-        yield
-    finally:
-        delattr(owner, method)
-        vars(owner).update(before)
+    return replaced(owner, method, substituted)

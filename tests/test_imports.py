@@ -15,7 +15,18 @@ PACKAGE = Path(aemim_mm.__file__).parent
 ROOMS = (
     'study',
     *('robustness', 'benchmark', 'launch', 'apis', 'det', 'engine', 'export', 'evaluation', 'visualization', 'models'),
-    *('data_preprocessor', 'adapters', 'attacks', 'replay', 'datasets', 'report', 'checkpoints', 'domain', 'stack'),
+    *(
+        'second_view',
+        'data_preprocessor',
+        'adapters',
+        'attacks',
+        'replay',
+        'datasets',
+        'report',
+        'checkpoints',
+        'domain',
+        'stack',
+    ),
     *('quiet', 'errors', 'version'),
 )
 # The method depends on nothing else.
@@ -26,6 +37,7 @@ MAY_IMPORT = {
     'attacks': {'errors'},
     'replay': {'errors'},
     'data_preprocessor': {'attacks', 'datasets', 'errors'},
+    'second_view': {'attacks', 'data_preprocessor', 'errors'},
     'models': {'adapters', 'attacks', 'data_preprocessor', 'domain', 'errors', 'replay'},
 }
 

@@ -1,5 +1,7 @@
 """Replayed randomness and recorded calls."""
 
+import random
+
 import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -9,6 +11,7 @@ from aemim_mm.errors import UserError
 from aemim_mm.replay import (
     Pass,
     RecordedRandomness,
+    outputs_given_back,
     recorded_calls,
     recorded_outputs,
     substituted_argument,
@@ -44,17 +47,23 @@ def test_replay_restores_the_gpu_of_the_images(monkeypatch):
 
 def test_replay_gives_the_same_numbers_and_leaves_the_outer_stream_alone():
     torch.manual_seed(3)
+    random.seed(3)
     expected = torch.rand(5), torch.randn(5), torch.randperm(9), torch.rand(4)
+    numbers = random.random(), random.random()
 
     torch.manual_seed(3)
+    random.seed(3)
     randomness = RecordedRandomness()
     first = torch.rand(5), torch.randn(5)
+    assert random.random() == numbers[0]
     for _ in range(2):
         with randomness.replayed():
+            assert random.random() == numbers[0]
             assert torch.equal(torch.rand(5), expected[0])
             assert torch.equal(torch.randn(5), expected[1])
             torch.rand(100)
     rest = torch.randperm(9), torch.rand(4)
+    assert random.random() == numbers[1]
     assert all(torch.equal(got, want) for got, want in zip((*first, *rest), expected))
 
 
@@ -78,36 +87,6 @@ def test_replays_nest():
         assert torch.equal(torch.rand(3), numbers[3:])
 
 
-def test_a_recorded_call_repeats_mask_dropout_and_drop_path_with_another_image():
-    torch.manual_seed(0)
-    encoder, x, other = MaskedEncoder().train(), torch.randn(8, 6), torch.randn(8, 6)
-    torch.manual_seed(5)
-    torch.rand(3)
-    with recorded_calls(encoder) as calls:
-        output, mask = encoder(x)
-    torch.manual_seed(5)
-    torch.rand(3)
-    expected, same_mask = encoder(other)
-    with calls[0].randomness.replayed():
-        again, again_mask = calls[0].again(x, other)
-    assert torch.equal(mask, same_mask) and torch.equal(again_mask, mask)
-    assert torch.equal(again, expected) and not torch.equal(again, output)
-    assert calls[0].output[0] is output
-    with calls[0].randomness.replayed():
-        assert torch.equal(calls[0].again(x, x)[0], output)
-
-
-def test_a_recorded_call_keeps_the_other_arguments():
-    encoder, x, other = MaskedEncoder().eval(), torch.randn(4, 6), torch.randn(4, 6)
-    mask = (torch.arange(4 * 6).view(4, 6) % 5 > 0).float()
-    for call_encoder in (lambda: encoder(x, mask), lambda: encoder(x, mask=mask)):
-        with recorded_calls(encoder) as calls:
-            call_encoder()
-        assert torch.equal(calls[0].again(x, other)[0], encoder(other, mask)[0])
-        order = torch.tensor([2, 0, 3, 1])
-        assert torch.equal(calls[0].again(x, other, order)[0], encoder(other, mask[order])[0])
-
-
 def test_all_calls_are_recorded_until_the_end_of_the_block():
     encoder, x = MaskedEncoder(), torch.randn(4, 6)
     with recorded_calls(encoder) as calls:
@@ -117,14 +96,6 @@ def test_all_calls_are_recorded_until_the_end_of_the_block():
     with pytest.raises(RuntimeError), recorded_calls(encoder):
         encoder(torch.randn(4, 5))
     assert not encoder._forward_hooks and not encoder._forward_pre_hooks
-
-
-def test_a_backbone_that_does_not_get_the_images_is_a_clear_error():
-    encoder, x = MaskedEncoder(), torch.randn(4, 6)
-    with recorded_calls(encoder) as calls:
-        encoder(x + 1)
-    with pytest.raises(UserError, match='MaskedEncoder was not called with the images'):
-        calls[0].again(x, x)
 
 
 class Head:
@@ -158,28 +129,72 @@ def test_nested_substitutions_restore_what_stood_there():
     assert head.loss is spy
 
 
+class Algorithm(nn.Module):
+    """The seams that a pass reads, and a loss that draws random numbers around the encoder's call."""
+
+    attack_layer = ''
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.target = MaskedEncoder(), nn.Linear(6, 6)
+        self.target_networks = [self.target]
+
+    def attacked_images(self, inputs):
+        return inputs[0] if isinstance(inputs, list) else inputs
+
+    def with_attacked_images(self, inputs, images):
+        return [images, inputs[1]] if isinstance(inputs, list) else images
+
+    def loss(self, inputs, data_samples, scale):
+        noise, images = torch.rand(1), self.attacked_images(inputs)
+        weight = self.target(images).mean()
+        features, mask = self.backbone(images * 1)  # Not the images themselves.
+        return dict(loss=scale * features.sum() * weight, loss_noise=noise.sum() * sum(data_samples), seen=mask)
+
+
 def test_a_pass_repeats_a_loss_with_other_images_and_the_same_mask():
     torch.manual_seed(0)
-    encoder, x, other, samples = MaskedEncoder().train(), torch.randn(4, 6), torch.randn(4, 6), [1, 2, 3, 4]
-
-    def algorithm_loss(images, data_samples, scale):
-        noise = torch.rand(1)
-        features, mask = encoder(images)
-        return dict(loss=scale * features.sum(), loss_noise=noise.sum() * len(data_samples), seen=mask)
-
-    step = Pass(algorithm_loss, encoder, x, samples, scale=3)
+    model, x, other, samples = Algorithm().train(), torch.randn(4, 6), torch.randn(4, 6), [1, 2, 3, 4]
+    step = Pass(model.loss, model, x, samples, scale=3)
     torch.rand(7)
     again = step.again(other)
-    assert torch.equal(again.call.output[1], step.call.output[1]) and again.call.args[0] is other
-    assert torch.equal(step.again(x).loss, step.loss)
+    assert torch.equal(again.call.output[1], step.call.output[1]) and again.images is other
+    assert torch.equal(step.again(x).loss, step.loss) and torch.equal(step.log['seen'], step.call.output[1])
     with step.randomness.replayed():
-        expected = algorithm_loss(other, samples, 3)
+        expected = model.loss(other, samples, 3)
     assert torch.equal(again.loss, expected['loss'] + expected['loss_noise'])
+    with step.randomness.replayed():
+        assert torch.equal(step.encode(other)[0], again.call.output[0])
 
     part = step.first(2)
     assert part.images.tolist() == x[:2].tolist() and part.data_samples == [1, 2] and not hasattr(part, 'loss')
     assert len(part.call.output[1]) == 2 and not torch.equal(part.call.output[1], step.call.output[1][:2])
     assert torch.equal(part.again(other[:2]).call.output[1], part.call.output[1])
+    assert [output.tolist() for output in part.targets[model.target]] == [step.targets[model.target][0][:2].tolist()]
+
+
+def test_a_pass_takes_the_attacked_view_out_of_the_inputs():
+    model, x, other, second = Algorithm().eval(), torch.randn(4, 6), torch.randn(4, 6), torch.randn(4, 2)
+    step = Pass(model.loss, model, [x, second], [1], scale=1)
+    again = step.again(other)
+    assert again.images is other and again.inputs[1] is second
+    assert step.first(3).inputs[1].tolist() == second[:3].tolist()
+
+
+def test_a_loss_that_does_not_call_its_backbone_is_a_clear_error():
+    model = Algorithm()
+    with pytest.raises(UserError, match='The loss of Algorithm does not call its backbone'):
+        Pass(lambda *_: dict(loss=torch.zeros(())), model, torch.randn(4, 6), None)
+
+
+def test_outputs_are_given_back_in_order():
+    layer, values = nn.Linear(1, 1), [torch.zeros(1), torch.ones(1)]
+    with outputs_given_back({layer: values}):
+        assert [layer(torch.rand(1)) for _ in range(2)] == values
+    with outputs_given_back({layer: values}, lambda old, new: (old, new)):
+        old, new = layer(torch.ones(1))
+    assert old is values[0] and torch.equal(new, layer(torch.ones(1)))
+    assert 'forward' not in vars(layer)
 
 
 def test_a_block_ends_with_the_output_that_was_asked_for():

@@ -53,9 +53,14 @@ class SplitLayer(DomainModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+# Kinds of stock layer that need another mixin.
+MIXINS: dict[type, type[SplitLayer]] = {}
+
+
 @cache
 def _split_class(stock: type) -> type:
-    return type(f'Split{stock.__name__}', (SplitLayer, stock), {'__module__': __name__})
+    mixin = next((mixin for kind, mixin in MIXINS.items() if issubclass(stock, kind)), SplitLayer)
+    return type(f'Split{stock.__name__}', (mixin, stock), {'__module__': __name__})
 
 
 def _empty_split_layer(stock: type, *args):
@@ -110,7 +115,7 @@ def split_adapters(module: nn.Module, adapters: str | tuple | list = ('norm', 'c
         The same module.
 
     Raises:
-        UserError: An unknown kind, a model in which nothing can be split, or activation checkpointing by ``with_cp``.
+        UserError: An unknown kind, a model in which nothing can be split, or activation checkpointing.
 
     Source: AEMIM, arXiv 2407.11537: normalisation layers and class token are the paper's adapters.
     """
@@ -118,11 +123,12 @@ def split_adapters(module: nn.Module, adapters: str | tuple | list = ('norm', 'c
     for kind in adapters:
         if kind not in ADAPTERS:
             raise unknown_name('adapter', kind, ADAPTERS)
-    if any(getattr(layer, 'with_cp', False) for layer in module.modules()):
-        raise UserError(
-            'with_cp=True recomputes activations in the backward pass, outside the domain in which they were computed: '
-            'the adversarial gradients would be wrong. Set with_cp=False.'
-        )
+    for flag in ('with_cp', 'use_checkpoint'):
+        if any(getattr(layer, flag, False) is True for layer in module.modules()):
+            raise UserError(
+                f'{flag}=True recomputes activations in the backward pass, outside the domain in which they were '
+                f'computed: the adversarial gradients would be wrong. Set {flag}=False.'
+            )
     if sum(ADAPTERS[kind](module) for kind in adapters) == 0:
         raise UserError(f'Nothing to split in {type(module).__name__} with adapters={adapters}.')
     return module

@@ -1,12 +1,13 @@
 """Modes that a model has for a while: eval mode, and gradients for its inputs only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from ..replay import replaced
 from .compilation import check_compiled
 
 
@@ -21,7 +22,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         for module, _ in modes:
             module.training = False
-        yield
+        with not_training_itself(model):
+            yield
     finally:
         for module, training in modes:
             module.training = training
@@ -36,12 +38,28 @@ def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
     """
     check_compiled(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
-    layers: Iterator[Any] = model.modules()
-    training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]
     with ExitStack() as restore:
+        restore.enter_context(statistics_kept(model.modules()))
         for parameter in trainable:
             restore.callback(parameter.requires_grad_, True)
             parameter.requires_grad_(False)
+        yield
+
+
+@contextmanager
+def not_training_itself(model: nn.Module) -> Iterator[None]:
+    """Inside, the methods that an algorithm names in ``once_a_step`` do nothing: they change weights in the loss."""
+    with ExitStack() as restore:
+        for name in getattr(model, 'once_a_step', ()):
+            restore.enter_context(replaced(model, name, lambda *args, **kwargs: None))
+        yield
+
+
+@contextmanager
+def statistics_kept(layers: Iterable[Any]) -> Iterator[None]:
+    """Inside, layers normalise by the statistics of the batch as before, but do not update their running statistics."""
+    training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]
+    with ExitStack() as restore:
         for layer in training:
             if isinstance(layer, _InstanceNorm):  # InstanceNorm ignores the flag, so its buffers are taken away.
                 for name, buffer in list(layer.named_buffers(recurse=False)):

@@ -3,7 +3,7 @@
 The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ class Objective:
     """
 
     def __init__(self, model: Any, clean: Pass):
-        self.model, self.clean, self.images, self.call = model, clean, clean.images, clean.call
+        self.model, self.clean, self.images = model, clean, clean.images
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the objective of perturbed images, (B, C, H, W)."""
@@ -32,9 +32,9 @@ class Objective:
         """Compute the objective of the images of an adversarial pass."""
         return self(adv.images)
 
-    def features(self, run: Callable[[], Any]) -> torch.Tensor:
-        """Compute features by ``run()``, which calls the encoder once."""
-        return self.model.features(run() if self.clean.layer == '' else self.clean.encode(run))
+    def features(self, x: torch.Tensor, order: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute features of images as the algorithm's loss does; ``order`` permutes masks of the data samples."""
+        return self.model.features(self.clean.encode(x, order))
 
     @contextmanager
     def clean_target(self, randomness: RecordedRandomness) -> Iterator[None]:
@@ -51,8 +51,8 @@ class SameMask(Objective):
         self.target = model.features(clean.features).detach()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        with self.call.randomness.replayed():
-            return self.model.distance(self.features(lambda: self.call.again(self.images, x)), self.target)
+        with self.clean.randomness.replayed():
+            return self.model.distance(self.features(x), self.target)
 
     def of(self, adv: Pass) -> torch.Tensor:
         # The adversarial pass has computed these features.
@@ -65,8 +65,8 @@ class ResampledMask(Objective):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         order = torch.randperm(len(self.images), device=self.images.device)
         with self.clean_target(RecordedRandomness()):
-            target = self.features(lambda: self.call.again(self.images, self.images, order))
-        return self.model.distance(self.features(lambda: self.call.again(self.images, x, order)), target)
+            target = self.features(self.images, order)
+        return self.model.distance(self.features(x, order), target)
 
 
 class NoMask(Objective):
@@ -74,12 +74,15 @@ class NoMask(Objective):
 
     def __init__(self, model: Any, clean: Pass):
         super().__init__(model, clean)
-        with self.clean_target(self.call.randomness):
-            self.target = self.features(lambda: model.extract_feat(self.images))
+        with self.clean_target(clean.randomness):
+            self.target = self.features(self.images)
+
+    def features(self, x: torch.Tensor, order: torch.Tensor | None = None) -> torch.Tensor:
+        return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x), number=1))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        with self.call.randomness.replayed():
-            return self.model.distance(self.features(lambda: self.model.extract_feat(x)), self.target)
+        with self.clean.randomness.replayed():
+            return self.model.distance(self.features(x), self.target)
 
 
 OBJECTIVES = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}

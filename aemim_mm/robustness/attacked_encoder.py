@@ -75,7 +75,7 @@ class AttackedEncoder(BaseModel):
     val_step = test_step
 
     def _features(self, inputs, samples, attacks):
-        features = features_in_training(self.model, inputs, samples) if self.pretraining else None
+        features = features_in_training(self.model, samples) if self.pretraining else None
         noise, attack = (
             feature_attack(self.model, inputs, one, features=features, seed=self.seed, quantize=self.quantize)
             for one in attacks

@@ -9,7 +9,7 @@ import torch
 from ..attacks import PGD, PixelSpace, feature_distance
 from ..errors import UserError, unknown_name
 from ..models.algorithms import AdversarialMIM
-from ..replay import RecordedRandomness, recorded_calls, substituted_argument
+from ..replay import RecordedRandomness, recorded_outputs, substituted_argument
 from .pixels import last_tensor, left_as_it_was, to_pixels
 from .whitebox import WhiteBox
 
@@ -125,34 +125,29 @@ def feature_attack(
     return EncoderAttackResult(x_adv, before, after, moved)
 
 
-def features_in_training(model: Any, inputs: torch.Tensor, data_samples: list | None) -> Callable:
+def features_in_training(model: Any, data_samples: list | None) -> Callable:
     """Return the encoder of a MIM algorithm as it is called in training, under the masks of one pass.
 
     Args:
-        model: A MIM algorithm of mmpretrain whose ``loss`` hands the images to its backbone.
-        inputs: Normalised images, (B, C, H, W).
+        model: A MIM algorithm of mmpretrain.
         data_samples: One for each image.
 
     Returns:
-        A function that maps normalised images, (B, C, H, W), to features.
-
-    Raises:
-        UserError: The loss does not call the backbone, or not with the images.
+        A function that maps normalised images, (B, C, H, W), to features. It raises a UserError if the loss does not
+        call the backbone.
     """
-    with left_as_it_was(model, seed=0), torch.no_grad(), recorded_calls(model.backbone) as calls:
-        images = inputs.clone()
-        algorithm_loss(model)(images, data_samples)
-    if not calls:
-        raise UserError(f'The loss of {type(model).__name__} does not call its backbone, so it has no features.')
-    call = calls[0]
+    with left_as_it_was(model, seed=0):
+        randomness = RecordedRandomness()
 
     def features(perturbed):
-        with call.randomness.replayed():
-            output = call.again(images, perturbed)
+        with randomness.replayed(), recorded_outputs(model.backbone, number=1) as outputs:
+            algorithm_loss(model)(perturbed, data_samples)
+        if not outputs:
+            raise UserError(f'The loss of {type(model).__name__} does not call its backbone, so it has no features.')
         if hasattr(model, 'features'):
-            return model.features(output)
+            return model.features(outputs[0])
         # MAE's backbone returns (latent, mask, ids_restore).
-        return output[0] if isinstance(output, (tuple, list)) else output
+        return outputs[0][0] if isinstance(outputs[0], (tuple, list)) else outputs[0]
 
     return features
 

@@ -17,7 +17,7 @@ BATCH = 8
 class Undeclared(AdversarialMIM, SimMIM):
     """A third party's algorithm, which does not say what its loss reads."""
 
-    prediction_layer = 'decoder.0'
+    prediction_layer = 'neck.decoder.0'
 
 
 def batch():

@@ -8,7 +8,7 @@ from aemim_mm.models import AdversarialMIM
 
 
 class AEMixMIM(AdversarialMIM, MixMIM):
-    prediction_layer = 'decoder_pred'
+    prediction_layer = 'neck.decoder_pred'
     sample_fields = ()
 
 

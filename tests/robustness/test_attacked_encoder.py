@@ -45,7 +45,7 @@ def test_the_features_of_a_pre_training_model_are_those_of_its_training(config):
     model = tiny.build(config)
     model.eval()
     inputs = normalized(model)
-    features = features_in_training(model, inputs, None)
+    features = features_in_training(model, None)
     torch.manual_seed(0)
     with torch.no_grad():
         expected = model.backbone(inputs, mask=True)[0]
@@ -80,7 +80,7 @@ def test_rounded_images_are_whole_and_stay_in_the_budget(kind, eps):
     model = tiny.build(tiny.mae())
     inputs, images = normalized(model), MIM['inputs']
     if kind == 'features':
-        features = features_in_training(model, inputs, None)
+        features = features_in_training(model, None)
         result = feature_attack(model, inputs, feature_pgd(eps, steps=1), features=features, quantize=True)
     else:
         result = reconstruction_attack(model, inputs, None, WhiteBox(eps, steps=1), quantize=True)

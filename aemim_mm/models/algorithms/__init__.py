@@ -1,7 +1,26 @@
 """MIM algorithms with adversarial examples. The method is ``adversarial_mim.py``: start reading there."""
 
 from .adversarial_mim import AdversarialMIM, Attack, TwoPasses
+from .cae import AECAE
+from .hosts import AEEVA, AEMFF, AEMILAN, AEBEiT, AEiTPN, AEMaskFeat, AEMixMIM
 from .mae import AEMIM, PartialMAE
 from .simmim import AESimMIM
+from .spark import AESparK
 
-__all__ = ['AEMIM', 'AESimMIM', 'AdversarialMIM', 'Attack', 'PartialMAE', 'TwoPasses']
+__all__ = [
+    'AEBEiT',
+    'AECAE',
+    'AEEVA',
+    'AEMFF',
+    'AEMILAN',
+    'AEMIM',
+    'AEMaskFeat',
+    'AEMixMIM',
+    'AESimMIM',
+    'AESparK',
+    'AEiTPN',
+    'AdversarialMIM',
+    'Attack',
+    'PartialMAE',
+    'TwoPasses',
+]

@@ -7,7 +7,7 @@
 Source: AEMIM, arXiv 2407.11537.
 """
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch.profiler import record_function
@@ -15,15 +15,16 @@ from torch.profiler import record_function
 from ...adapters import sync_adapters
 from ...attacks import feature_distance
 from ...domain import Domain, use_domain
-from ...replay import Pass, substituted_argument
+from ...replay import Pass
 from ..diagnosis import check_finite
 from ..early_backward import can_take_gradients, take_gradients
 from ..modes import only_inputs_need_gradients
 from ..objectives import OBJECTIVES
 from ..precision import attack_precision
 from ..schedule import Schedule
-from .construction import Algorithm, check_arguments, name_of_layer, split_decoder, split_encoder
+from .construction import check_arguments, name_of_layer, split_decoder, split_encoder
 from .records import Attack, TwoPasses
+from .seams import Algorithm
 
 
 class AdversarialMIM(Algorithm):
@@ -45,6 +46,7 @@ class AdversarialMIM(Algorithm):
         attack_layers: Number of the encoder's first layers that the attack runs, >= 1: its features are the output of
             the last of them. The logged objective is the distance of these features. Default: the whole encoder.
         adv_target: What the adversarial branch reconstructs: ``adv`` (the adversarial image) or ``clean`` (denoising).
+            Default: ``adv``; ``clean`` for methods that predict tokens.
         adv_weight: Weight of the adversarial loss, >= 0: a number, or points ``[(progress, weight), ...]`` with
             progress from 0 to 1 and straight lines between them.
         adv_share: Share of the batch that is attacked, in (0, 1]. Below 1, an algorithm that draws its masks itself
@@ -57,8 +59,6 @@ class AdversarialMIM(Algorithm):
         UserError: An unknown name, or a value out of its range.
     """
 
-    prediction_layer: str  # Name of the neck's prediction layer, which is split unless the decoder is shared.
-
     def __init__(
         self,
         *args,
@@ -68,23 +68,24 @@ class AdversarialMIM(Algorithm):
         attack_mask: str = 'same',
         attack_precision: str = 'auto',
         attack_layers: int | None = None,
-        adv_target: str = 'adv',
+        adv_target: str | None = None,
         adv_weight: float | tuple | list = 1.0,
         adv_share: float = 1.0,
         early_backward: bool = True,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        chosen = dict(decoder=decoder, attack_mask=attack_mask, attack_precision=attack_precision)
-        check_arguments(self.data_preprocessor, adv_share, adv_target=adv_target, **chosen)
+        self.adv_target = adv_target or self.default_target
+        chosen = dict(adv_target=self.adv_target, attack_mask=attack_mask, attack_precision=attack_precision)
+        check_arguments(self.data_preprocessor, adv_share, decoder=decoder, **chosen)
         self.distance = feature_distance(distance)
         self.attack_mask, self.attack_precision = attack_mask, attack_precision
         self.attack_layer = name_of_layer(self.backbone, attack_layers)
-        self.adv_target, self.adv_share = adv_target, adv_share
+        self.adv_share = adv_share
         self.early_backward = early_backward
         self.weight_schedule = Schedule('adv_weight', adv_weight)
         split_encoder(self.backbone, adapters)
-        split_decoder(self.neck, decoder, self.prediction_layer)
+        split_decoder(self, decoder, self.prediction_layer)
 
     def init_weights(self) -> None:
         """Initialise the algorithm's weights. Both domains start equal."""
@@ -96,22 +97,19 @@ class AdversarialMIM(Algorithm):
         """The weight of the adversarial loss at this moment of training."""
         return self.weight_schedule.now()
 
-    def features(self, output: torch.Tensor | tuple | list) -> torch.Tensor:
-        """Select the encoder's features, after the final norm, from what the backbone returns."""
-        return output[0] if isinstance(output, (tuple, list)) else output
-
-    def loss(self, inputs: torch.Tensor, data_samples: list | None, **kwargs) -> dict:
+    def loss(self, inputs: torch.Tensor | list, data_samples: list | None, **kwargs) -> dict:
         """Reconstruct the images and adversarial examples of them.
 
         Args:
-            inputs: Normalised images, (B, C, H, W).
+            inputs: Normalised images, (B, C, H, W), or a list of views of them.
             data_samples: One for each image.
 
         Returns:
-            ``loss_clean``, ``loss_adv`` (weighted), and the figures of :meth:`Attack.log`.
+            ``loss_clean``, ``loss_adv`` (weighted), the figures of :meth:`Attack.log`, and the algorithm's own figures.
         """
         step = self.two_passes(inputs, data_samples, self.adv_share, **kwargs)
-        return dict(loss_clean=step.clean.loss, loss_adv=self.adv_weight * step.adv.loss, **step.attack.log())
+        losses = dict(loss_clean=step.clean.loss, loss_adv=self.adv_weight * step.adv.loss)
+        return dict(**losses, **step.attack.log(), **step.clean.log)
 
     def two_passes(self, inputs, data_samples, share=1.0, **kwargs) -> TwoPasses:
         """Run the clean pass, the attack on its features, and the adversarial pass.
@@ -122,7 +120,7 @@ class AdversarialMIM(Algorithm):
         """
         # 1. The algorithm's own loss. Its encoder call and its random numbers are recorded.
         with record_function('aemim::clean'):
-            clean = Pass(super().loss, self.backbone, inputs, data_samples, self.attack_layer, **kwargs)
+            clean = Pass(super().loss, self, inputs, data_samples, **kwargs)
             give_clean_loss = self._early_gradients(clean.loss)
 
         # 2. Images whose features, under the same mask, are as far from the clean ones as the budget allows.
@@ -131,8 +129,8 @@ class AdversarialMIM(Algorithm):
             attack = self.attack(attacked)
 
         # 3. The same loss of those images, in the ADV domain.
-        with record_function('aemim::adversarial'), use_domain(self, Domain.ADV), self._denoising(attacked, attack):
-            adv = attacked.again(attack.x_adv)
+        with record_function('aemim::adversarial'), use_domain(self, Domain.ADV):
+            adv = self.adversarial_pass(attacked, attack.x_adv)
 
         check_finite(self, clean, adv)
         with torch.no_grad(), self._attacking(attacked.images):
@@ -170,12 +168,6 @@ class AdversarialMIM(Algorithm):
             return clean
         with torch.no_grad(), only_inputs_need_gradients(self):
             return clean.first(count)
-
-    def _denoising(self, attacked: Pass, attack: Attack):
-        """Inside, the head compares predictions with the clean images, if ``adv_target`` is ``clean``."""
-        if self.adv_target != 'clean':
-            return nullcontext()
-        return substituted_argument(self.head, 'loss', attack.x_adv, attacked.images)
 
     def _early_gradients(self, loss):
         """Take the gradients of ``loss`` now, if possible; return a function that gives ``loss`` back."""

@@ -1,13 +1,11 @@
 """How an ``AdversarialMIM`` is built: checks of its arguments, and its second set of weights."""
 
 from numbers import Real
-from typing import cast
+from typing import Any
 
-from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
 
 from ...adapters import SplitLayer, split_adapters, split_layer
-from ...data_preprocessor import AdvDataPreprocessor
 from ...errors import UserError, unknown_name
 from ..objectives import OBJECTIVES
 from ..precision import PRECISIONS
@@ -18,42 +16,6 @@ CHOICES = {
     'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
-
-
-class Algorithm(BaseSelfSupervisor):
-    """mmpretrain's base class, with its parts declared as the modules that they are after construction.
-
-    Attributes:
-        sample_fields: The fields of the data samples that the loss reads. A class sets it, so that no other field is
-            copied to the device. None: all are.
-    """
-
-    sample_fields: tuple[str, ...] | None = None
-
-    backbone: nn.Module
-    neck: nn.Module
-    data_preprocessor: AdvDataPreprocessor
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if getattr(self.data_preprocessor, 'sample_fields', ()) is None:
-            self.data_preprocessor.sample_fields = self.sample_fields
-
-    def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Add a part. It keeps its adversarial weights if a converter of BatchNorm (``sync_bn``) has rebuilt layers.
-
-        The converters of torch and mmengine put stock layers in the place of split ones, and each part back by this
-        method.
-        """
-        split_layers: dict = getattr(module, 'split_layers', {})
-        for path, split in split_layers.items():
-            layer = cast(nn.Module, module).get_submodule(path)
-            if not isinstance(layer, SplitLayer):
-                split_layer(layer, split.split_names)
-                for own in split.split_names:
-                    setattr(layer, f'{own}_adv', getattr(split, f'{own}_adv'))
-                split_layers[path] = layer
-        super().add_module(name, module)
 
 
 def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
@@ -128,19 +90,23 @@ def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> N
     _note_split_layers(backbone)
 
 
-def split_decoder(neck: nn.Module, decoder: str, prediction_layer: str) -> None:
+def split_decoder(model: Any, decoder: str, prediction_layer: str | None) -> None:
     """Split the decoder in place: its prediction layer, its normalisation layers too, or nothing.
 
     Args:
-        neck: The decoder.
+        model: The algorithm. Everything in it but the encoder and frozen networks is its decoder.
         decoder: As of ``AdversarialMIM``.
-        prediction_layer: The name of the prediction layer inside ``neck``.
+        prediction_layer: As of ``Algorithm``.
     """
-    if decoder != 'shared':
-        split_layer(neck.get_submodule(prediction_layer), ('weight', 'bias'))
+    encoder = {'backbone', 'data_preprocessor', *model.target_names}
+    parts = nn.ModuleDict({name: part for name, part in model.named_children() if name not in encoder})
+    if decoder != 'shared' and prediction_layer is not None:
+        layer = model.get_submodule(prediction_layer)
+        split_layer(layer, tuple(name for name, _ in layer.named_parameters(recurse=False)))
     if decoder == 'split_norm':
-        split_adapters(neck, 'norm')
-    _note_split_layers(neck)
+        split_adapters(parts, 'norm')
+    for part in parts.values():
+        _note_split_layers(part)
 
 
 def _note_split_layers(part):

@@ -49,7 +49,7 @@ class AEMIM(AdversarialMIM, PartialMAE):
     Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
     """
 
-    prediction_layer = 'decoder_pred'
+    prediction_layer = 'neck.decoder_pred'
     sample_fields = ()
     head: AEMIMHead
 

@@ -17,7 +17,7 @@ class AESimMIM(AdversarialMIM, SimMIM):
     Source: AEMIM, arXiv 2407.11537; SimMIM, arXiv 2111.09886.
     """
 
-    prediction_layer = 'decoder.0'
+    prediction_layer = 'neck.decoder.0'
     sample_fields = ('mask',)
     _is_checked = False
 
