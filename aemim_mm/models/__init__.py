@@ -1,20 +1,44 @@
 from .adversarial_training import AdversarialClassifier
-from .algorithms import AEMIM, AdversarialMIM, AESimMIM, PartialMAE
+from .algorithms import (
+    AECAE,
+    AEEVA,
+    AEMFF,
+    AEMILAN,
+    AEMIM,
+    AdversarialMIM,
+    AEBEiT,
+    AEiTPN,
+    AEMaskFeat,
+    AEMixMIM,
+    AESimMIM,
+    AESparK,
+    PartialMAE,
+)
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
-from .mae_parts import AEMIMDecoder, AEMIMHead
+from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
 from .simmim_vit import SimMIMViT
 from .vit import AEMIMViT
 
 __all__ = [
+    'AEBEiT',
+    'AECAE',
+    'AEEVA',
+    'AEMFF',
+    'AEMILAN',
     'AEMIM',
     'AEMIMCrossDecoder',
     'AEMIMDecoder',
     'AEMIMHead',
     'AEMIMViT',
+    'AEMaskFeat',
+    'AEMixMIM',
     'AESimMIM',
+    'AESparK',
+    'AEiTPN',
     'AdversarialClassifier',
     'AdversarialMIM',
+    'HiViTDecoder',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',

@@ -118,6 +118,24 @@ class AEMIMDecoder(MAEPretrainDecoder):
 
 
 @MODELS.register_module()
+class HiViTDecoder(MAEPretrainDecoder):
+    """mmpretrain's ``MAEPretrainDecoder`` for an encoder without a class token.
+
+    The stock decoder takes the first visible patch for one, so that each visible patch gets the position of the next.
+    """
+
+    def forward(self, x: torch.Tensor, ids_restore: torch.Tensor) -> torch.Tensor:
+        """Predict all patches, (B, L, D).
+
+        Args:
+            x: Features of the visible patches, (B, L_visible, C).
+            ids_restore: (B, L), where each patch is among the visible and hidden ones.
+        """
+        # Zeros in the place of the class token.
+        return super().forward(torch.cat([torch.zeros_like(x[:, :1]), x], dim=1), ids_restore)
+
+
+@MODELS.register_module()
 class AEMIMHead(MAEPretrainHead):
     """mmpretrain's ``MAEPretrainHead`` for images and patches that may be non-square.
 

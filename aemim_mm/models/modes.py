@@ -31,7 +31,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
-    """Inside, no parameter requires a gradient and no batch statistics are updated, so an attack leaves no trace.
+    """Inside, no parameter requires a gradient, and no statistics or momentum encoder is updated: no trace is left.
 
     Autograd then does not store the activations that only parameter gradients need. FSDP's views of parameters are not
     leaves, so they keep their flag; the attack still takes the gradient with respect to the images alone.
@@ -40,6 +40,7 @@ def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
     with ExitStack() as restore:
         restore.enter_context(statistics_kept(model.modules()))
+        restore.enter_context(not_training_itself(model))
         for parameter in trainable:
             restore.callback(parameter.requires_grad_, True)
             parameter.requires_grad_(False)
@@ -48,10 +49,14 @@ def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def not_training_itself(model: nn.Module) -> Iterator[None]:
-    """Inside, the methods that an algorithm names in ``once_a_step`` do nothing: they change weights in the loss."""
+    """Inside, the methods that an algorithm names in ``once_a_step`` do nothing: they change weights in the loss.
+
+    mmpretrain's own algorithms name none; CAE has ``momentum_update``.
+    """
     with ExitStack() as restore:
-        for name in getattr(model, 'once_a_step', ()):
-            restore.enter_context(replaced(model, name, lambda *args, **kwargs: None))
+        for name in getattr(model, 'once_a_step', ('momentum_update',)):
+            if hasattr(model, name):
+                restore.enter_context(replaced(model, name, lambda *args, **kwargs: None))
         yield
 
 

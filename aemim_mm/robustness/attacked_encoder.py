@@ -75,19 +75,20 @@ class AttackedEncoder(BaseModel):
     val_step = test_step
 
     def _features(self, inputs, samples, attacks):
-        features = features_in_training(self.model, samples) if self.pretraining else None
+        features = features_in_training(self.model, inputs, samples) if self.pretraining else None
+        images = inputs[0] if isinstance(inputs, list) else inputs  # The first of two views.
         noise, attack = (
-            feature_attack(self.model, inputs, one, features=features, seed=self.seed, quantize=self.quantize)
+            feature_attack(self.model, images, one, features=features, seed=self.seed, quantize=self.quantize)
             for one in attacks
         )
-        return [0.0] * len(inputs), (100 * noise.moved).tolist(), (100 * attack.moved).tolist()
+        return [0.0] * len(images), (100 * noise.moved).tolist(), (100 * attack.moved).tolist()
 
     def _reconstruction(self, inputs, samples, attacks):
         noise, attack = (
             reconstruction_attack(self.model, inputs, samples, one, seed=self.seed, quantize=self.quantize)
             for one in attacks
         )
-        return ([value] * len(inputs) for value in (attack.before, noise.after, attack.after))
+        return ([value] * len(attack.x_adv) for value in (attack.before, noise.after, attack.after))
 
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """Call the model, without an attack."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..attacks import PGD, PixelSpace, feature_distance
-from ..errors import UserError, unknown_name
+from ..errors import unknown_name
 from ..models.algorithms import AdversarialMIM
-from ..replay import RecordedRandomness, recorded_outputs, substituted_argument
+from ..replay import Pass, RecordedRandomness, outputs_given_back, substituted_argument
 from .pixels import last_tensor, left_as_it_was, to_pixels
 from .whitebox import WhiteBox
 
@@ -30,11 +31,45 @@ class EncoderAttackResult:
     moved: Any = None
 
 
-def algorithm_loss(model: Any) -> Callable:
-    """Return the loss of a MIM algorithm; for AEMIM, the clean-domain loss of the algorithm under the mixin."""
-    if isinstance(model, AdversarialMIM):
-        return super(AdversarialMIM, model).loss
-    return model.loss
+class _Host:
+    """What ``Pass`` asks of an algorithm, for stock algorithms too. The features are those of the whole encoder."""
+
+    attack_layer = ''
+
+    def __init__(self, model: Any):
+        parts = (getattr(model, name, None) for name in ('teacher', 'target_generator'))
+        self.model, self.backbone = model, model.backbone
+        self.target_networks = [part for part in parts if isinstance(part, nn.Module)]
+
+    def attacked_images(self, inputs: Any) -> torch.Tensor:
+        return inputs[0] if isinstance(inputs, (list, tuple)) else inputs
+
+    def with_attacked_images(self, inputs: Any, images: torch.Tensor) -> Any:
+        if isinstance(self.model, AdversarialMIM):
+            return self.model.with_attacked_images(inputs, images)
+        return [images, *inputs[1:]] if isinstance(inputs, (list, tuple)) else images
+
+    def features(self, output: Any) -> torch.Tensor:
+        if isinstance(self.model, AdversarialMIM):
+            return self.model.features(output)
+        # MAE's backbone returns (latent, mask, ids_restore), and iTPN's has a tuple of maps in the place of the latent.
+        return last_tensor(output[0]) if isinstance(output, (tuple, list)) else output
+
+
+def clean_pass(model: Any, inputs: Any, data_samples: list | None) -> Pass:
+    """Run the loss of a MIM algorithm on clean images, to repeat it with perturbed ones.
+
+    Args:
+        model: A MIM algorithm of mmpretrain. For AEMIM, the loss is that of the algorithm under the mixin.
+        inputs: Normalised images, (B, C, H, W), or two views of them.
+        data_samples: One for each image.
+
+    Raises:
+        UserError: The loss does not call the backbone.
+    """
+    loss = super(AdversarialMIM, model).loss if isinstance(model, AdversarialMIM) else model.loss
+    with torch.no_grad():
+        return Pass(loss, _Host(model), inputs, data_samples)
 
 
 def reconstruction_attack(
@@ -50,8 +85,8 @@ def reconstruction_attack(
     """Maximise the reconstruction loss of a pre-training model, under fixed masks and other random numbers.
 
     Args:
-        model: A MIM algorithm of mmpretrain. For AEMIM, the attack takes :func:`algorithm_loss`.
-        inputs: Normalised images, (B, C, H, W).
+        model: As of :func:`clean_pass`.
+        inputs: Normalised images, (B, C, H, W), or two views of them, of which the first is attacked.
         data_samples: One for each image; they hold the mask, if the pipeline makes it.
         attack: Budget, steps and start.
         adv_target: What the model reconstructs: ``clean``, the clean image, so that the attack acts through the encoder
@@ -64,19 +99,20 @@ def reconstruction_attack(
     """
     if adv_target not in ('clean', 'adv'):
         raise unknown_name('adv_target', adv_target, ('clean', 'adv'))
-    space = PixelSpace.of(model.data_preprocessor)
+    space, head = PixelSpace.of(model.data_preprocessor), model.head
+    method = 'forward' if isinstance(head.loss, nn.Module) else 'loss'
     with left_as_it_was(model, seed=seed):
-        x = to_pixels(space, inputs)
+        step = clean_pass(model, inputs, data_samples)
+        x = to_pixels(space, step.images)
         clean = space.normalize(x)
-        randomness = RecordedRandomness()
+        targets = step.targets if adv_target == 'clean' else {}
 
         def objective(images) -> Any:
             perturbed = space.normalize(images)
             target = clean if adv_target == 'clean' else perturbed
-            with randomness.replayed(), substituted_argument(model.head, 'loss', perturbed, target):
-                losses = algorithm_loss(model)(perturbed, data_samples)
-            # The losses are means over the batch. An objective is a sum.
-            return len(images) * sum(value for name, value in losses.items() if 'loss' in name)
+            with outputs_given_back(targets), substituted_argument(head, method, perturbed, target):
+                # The loss is a mean over the batch. An objective is a sum.
+                return len(images) * step.again(perturbed).loss
 
         torch.manual_seed(seed + 1)  # `seed` has drawn the mask.
         x_adv = _perturbed(attack, objective, x, quantize)
@@ -125,29 +161,21 @@ def feature_attack(
     return EncoderAttackResult(x_adv, before, after, moved)
 
 
-def features_in_training(model: Any, data_samples: list | None) -> Callable:
+def features_in_training(model: Any, inputs: Any, data_samples: list | None) -> Callable:
     """Return the encoder of a MIM algorithm as it is called in training, under the masks of one pass.
 
     Args:
-        model: A MIM algorithm of mmpretrain.
-        data_samples: One for each image.
+        model, inputs, data_samples: As of :func:`clean_pass`.
 
     Returns:
-        A function that maps normalised images, (B, C, H, W), to features. It raises a UserError if the loss does not
-        call the backbone.
+        A function that maps normalised images, (B, C, H, W), to features.
     """
     with left_as_it_was(model, seed=0):
-        randomness = RecordedRandomness()
+        step = clean_pass(model, inputs, data_samples)
 
     def features(perturbed):
-        with randomness.replayed(), recorded_outputs(model.backbone, number=1) as outputs:
-            algorithm_loss(model)(perturbed, data_samples)
-        if not outputs:
-            raise UserError(f'The loss of {type(model).__name__} does not call its backbone, so it has no features.')
-        if hasattr(model, 'features'):
-            return model.features(outputs[0])
-        # MAE's backbone returns (latent, mask, ids_restore).
-        return outputs[0][0] if isinstance(outputs[0], (tuple, list)) else outputs[0]
+        with step.randomness.replayed():
+            return step.model.features(step.encode(perturbed))
 
     return features
 

@@ -34,7 +34,11 @@ def reconstruct(model: Any, inputs: torch.Tensor, data_samples: list | None = No
         model: An ``AdversarialMIM``.
         inputs: Normalised images, (B, C, H, W).
         data_samples: One sample for each image, if the algorithm takes its masks from samples.
+
+    Raises:
+        UserError: The model predicts no pixels.
     """
+    model.check_pictures()
     with evaluating(model), recorded_calls(model.neck) as necks, use_domain(model, Domain.CLEAN):
         step = model.two_passes(inputs, data_samples)
     passes = {Domain.CLEAN: step.clean, Domain.ADV: step.adv}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import hosts
 from mmpretrain.registry import MODELS
 
 from aemim_mm.errors import UserError
@@ -129,3 +130,15 @@ def test_images_of_another_size_are_a_clear_error_of_the_decoder(tiny):
     model = tiny.build(tiny.aemim())
     with pytest.raises(UserError, match='decoder was built for 4x4 patches, but the images have 24'):
         model.loss(tiny.images(model, 2, (32, 48)), None)
+
+
+def test_the_decoder_of_hivit_gives_each_visible_patch_its_own_position():
+    model = hosts.build(hosts.mae_hivit(neck=dict(type='HiViTDecoder')))
+    x = torch.randn(2, 4, 32)
+    ids_restore = torch.stack([torch.randperm(16) for _ in range(2)])
+    seen = []
+    model.neck.decoder_blocks[0].register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    assert model.neck(x, ids_restore).shape == (2, 16, 768)
+    tokens = torch.cat([model.neck.decoder_embed(x), model.neck.mask_token.expand(2, 12, -1)], dim=1)
+    expected = tokens.gather(1, ids_restore[..., None].expand(-1, -1, 32)) + model.neck.decoder_pos_embed[:, 1:]
+    torch.testing.assert_close(seen[0][:, 1:], expected)

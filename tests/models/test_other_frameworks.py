@@ -1,55 +1,49 @@
-"""The mixin works on any algorithm that calls its backbone with the images: MixMIM, as in docs/usage.md."""
+"""A method of one's own, as docs/methods.md adds it."""
 
+import re
+from pathlib import Path
+
+import pytest
 import torch
 from helpers import tiny
-from mmpretrain.models import MixMIM
 
-from aemim_mm.models import AdversarialMIM
+import aemim_mm
 
-
-class AEMixMIM(AdversarialMIM, MixMIM):
-    prediction_layer = 'neck.decoder_pred'
-    sample_fields = ()
+GUIDE = Path(aemim_mm.__file__).parents[1] / 'docs' / 'methods.md'
 
 
-def parts():
-    return dict(
-        backbone=dict(
-            type='MixMIMPretrainTransformer',
-            arch=dict(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4]),
-            img_size=128,
-            window_size=[8, 8, 8, 4],
-            drop_rate=0.0,
-            drop_path_rate=0.1,
-        ),
-        neck=dict(
-            type='MixMIMPretrainDecoder',
-            num_patches=16,
-            encoder_stride=32,
-            embed_dim=128,
-            decoder_embed_dim=32,
-            decoder_depth=1,
-            decoder_num_heads=2,
-        ),
-        head=dict(type='MixMIMPretrainHead', loss=dict(type='PixelReconstructionLoss', criterion='L2')),
-    )
+@pytest.fixture(scope='module')
+def classes():
+    blocks = re.findall(r'```python\n(.*?)```', GUIDE.read_text(encoding='utf-8'), re.DOTALL)
+    assert len(blocks) == 2 and len(blocks[1].splitlines()) < 20
+    names = {}
+    exec('\n'.join(blocks).replace('register_module()', 'register_module(force=True)'), names)
+    return names['MyMethod'], names['AEMyMethod']
 
 
-def test_mixmim_needs_one_line():
-    torch.manual_seed(0)
-    stock = MixMIM(**parts(), data_preprocessor=dict(tiny.NORMALIZE))
+def parts(model_type):
+    config = tiny.mae()
+    del config['type']
+    return tiny.merged(config, dict(data_preprocessor=dict(type=model_type)))
+
+
+def test_a_method_of_ones_own(classes):
+    kinds = zip(classes, ('SelfSupDataPreprocessor', 'AdvDataPreprocessor'))
+    stock, model = (kind(**parts(preprocessor)) for kind, preprocessor in kinds)
     stock.init_weights()
-    model = AEMixMIM(**parts(), data_preprocessor=dict(type='AdvDataPreprocessor', **tiny.NORMALIZE))
     model.load_state_dict(stock.state_dict(), strict=True)
     stock.train(), model.train()
-    images = tiny.images(model, batch=2, size=(128, 128))
+    images = tiny.images(model)
 
     torch.manual_seed(1)
-    expected = stock.loss(images, None)['loss']
+    expected = stock.loss(images, None)
     torch.manual_seed(1)
     losses = model.loss(images, None)
-    assert torch.equal(losses['loss_clean'], expected)
+    assert torch.equal(losses['loss_clean'], expected['loss'] + expected['loss_pull'])
     assert losses['attack_end'] > 1.5 * losses['attack_start']
+    for name, value in stock.teacher.state_dict().items():
+        assert torch.equal(model.teacher.state_dict()[name], value), 'one momentum update'
 
     model.parse_losses(losses)[0].backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert not any(p.requires_grad for p in model.teacher.parameters())

@@ -1,9 +1,11 @@
 """An encoder under attack in the loop: each image's figures, rounding, and images that are always the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from helpers import tiny
+from helpers import hosts, tiny
 from helpers.trained import batch, trained_classifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_the_features_of_a_pre_training_model_are_those_of_its_training(config):
     model = tiny.build(config)
     model.eval()
     inputs = normalized(model)
-    features = features_in_training(model, None)
+    features = features_in_training(model, inputs, None)
     torch.manual_seed(0)
     with torch.no_grad():
         expected = model.backbone(inputs, mask=True)[0]
@@ -80,7 +82,7 @@ def test_rounded_images_are_whole_and_stay_in_the_budget(kind, eps):
     model = tiny.build(tiny.mae())
     inputs, images = normalized(model), MIM['inputs']
     if kind == 'features':
-        features = features_in_training(model, None)
+        features = features_in_training(model, inputs, None)
         result = feature_attack(model, inputs, feature_pgd(eps, steps=1), features=features, quantize=True)
     else:
         result = reconstruction_attack(model, inputs, None, WhiteBox(eps, steps=1), quantize=True)
@@ -129,3 +131,19 @@ def test_augmentations_follow_from_the_image():
     assert all(torch.equal(first[index]['inputs'], images[index]) for index in reversed(range(20)))
     assert sum(torch.equal(other[index]['inputs'], images[index]) for index in range(20)) < 5
     assert len(first) == 20 and first.metainfo == plain.metainfo
+
+
+@pytest.mark.filterwarnings('ignore:torch.meshgrid')
+@pytest.mark.parametrize('adversarial', [False, True], ids=['stock', 'AEMIM'])
+@pytest.mark.parametrize('name', hosts.HOSTS)
+def test_every_method_is_attacked_and_left_as_it_was(name, adversarial, tmp_path):
+    clip = hosts.write_clip(tmp_path / 'clip.pth')
+    model = hosts.build((hosts.adversarial if adversarial else hosts.stock)(name, clip))
+    data, before = hosts.batch(name, model), tiny.snapshot(model)
+    for kind in ('features', 'reconstruction'):
+        attacked = AttackedEncoder(model, dict(type=kind, eps=8, steps=4))
+        measure = attacked._features if kind == 'features' else attacked._reconstruction
+        noise, attack = (replace(attacked.attack, steps=0, start='uniform'), attacked.attack)
+        rows = list(zip(*measure(data['inputs'], data['data_samples'], (noise, attack))))
+        assert len(rows) == 4 and all(abs(c - a) > abs(b - a) for a, b, c in rows)
+    tiny.assert_same_snapshot(tiny.snapshot(model), before)

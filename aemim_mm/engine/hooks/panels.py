@@ -28,6 +28,10 @@ class PanelHook(Hook):
         self.interval, self.num_images, self.seed = interval, num_images, seed
         self._batch: Any = None
 
+    def before_train(self, runner: Runner) -> None:
+        """Raise a UserError if the model has no pictures to show."""
+        bare_model(runner.model).check_pictures()
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Write a panel if the epoch is due or the last one, on rank 0 only."""
         last = runner.epoch + 1 == runner.max_epochs

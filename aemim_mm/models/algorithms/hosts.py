@@ -9,7 +9,6 @@ import torch
 from mmpretrain.models import EVA, MFF, MILAN, BEiT, HOGGenerator, MaskFeat, MixMIM, iTPN
 from mmpretrain.registry import MODELS
 
-from ...replay import RecordedCall
 from .adversarial_mim import AdversarialMIM
 
 
@@ -24,10 +23,6 @@ class AEBEiT(AdversarialMIM, BEiT):
     def features(self, output: Any) -> torch.Tensor:
         """Select the last layer's features, (B, 1 + L, C). BEiT v2 also returns an early layer's."""
         return output[-1]
-
-    def mask_of(self, call: RecordedCall) -> torch.Tensor:
-        """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
-        return call.args[1]
 
 
 @MODELS.register_module()

@@ -14,7 +14,7 @@ from torch import nn
 from ...adapters import SplitLayer, split_layer
 from ...data_preprocessor import AdvDataPreprocessor
 from ...errors import UserError
-from ...replay import Pass, RecordedCall, outputs_given_back, substituted_argument
+from ...replay import Pass, outputs_given_back, substituted_argument
 from ..modes import not_training_itself, statistics_kept
 
 
@@ -33,6 +33,10 @@ class Algorithm(BaseSelfSupervisor):
         head_method: The method of the head that gets the images to reconstruct.
         once_a_step: Names of methods that the loss calls, and that run in the clean pass only: updates of a momentum
             encoder, of centres, and the like.
+
+    A class whose predictions are to be shown in panels also has ``mask_of(call)``, the mask of a recorded call of the
+    backbone, (B, rows, columns), 1 = hidden; and ``image_of(pred, images)``, the predictions of the neck as normalised
+    images, (B, C, H, W).
     """
 
     prediction_layer: str | None = None
@@ -67,7 +71,8 @@ class Algorithm(BaseSelfSupervisor):
                 f'{type(self).__name__} got {len(inputs)} views of each image. Expected one, or two with '
                 "data_preprocessor.type='AdvTwoNormDataPreprocessor'."
             )
-        return [images, self.data_preprocessor.second_view(*inputs, images)]
+        preprocessor: Any = self.data_preprocessor
+        return [images, preprocessor.second_view(*inputs, images)]
 
     def features(self, output: Any) -> torch.Tensor:
         """Select the encoder's features, (B, ..., C) or (B, C, H, W), from what the backbone returns."""
@@ -82,16 +87,10 @@ class Algorithm(BaseSelfSupervisor):
         """
         return adv
 
-    def mask_of(self, call: RecordedCall) -> torch.Tensor:
-        """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""
-        raise self._no_pictures()
-
-    def image_of(self, pred: Any, images: torch.Tensor) -> torch.Tensor:
-        """Turn predictions of the neck into normalised images, (B, C, H, W)."""
-        raise self._no_pictures()
-
-    def _no_pictures(self) -> UserError:
-        return UserError(f'{type(self).__name__} predicts no pixels that could be shown. Leave out the panels.')
+    def check_pictures(self) -> None:
+        """Raise a UserError if predictions cannot be shown, because they are no pixels: there is no ``image_of``."""
+        if not hasattr(self, 'image_of'):
+            raise UserError(f'{type(self).__name__} predicts nothing that panels could show. Leave out PanelHook.')
 
     def adversarial_pass(self, attacked: Pass, x_adv: torch.Tensor) -> Pass:
         """Run the loss of adversarial images. What happens once a step has happened in the clean pass.

@@ -3,13 +3,16 @@
 import pytest
 import torch
 from helpers import hosts, processes, tiny
+from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmpretrain.models.utils.sparse_modules import SparseHelper
 
+from aemim_mm import load_encoder
 from aemim_mm.adapters import SplitLayer
 from aemim_mm.domain import Domain, use_domain
 from aemim_mm.errors import UserError
 from aemim_mm.replay import recorded_calls
+from aemim_mm.visualization.reconstruction import reconstruct
 
 pytestmark = pytest.mark.filterwarnings('ignore:torch.meshgrid')
 NAMES = list(hosts.HOSTS)
@@ -236,3 +239,41 @@ def test_two_views_need_their_data_preprocessor(clip):
     model.data_preprocessor = hosts.build(hosts.adversarial('MAE', clip)).data_preprocessor
     with pytest.raises(UserError, match='AEBEiT got 2 views of each image. Expected one, or two with data_preproc'):
         model.loss(**data)
+
+
+READABLE = {'MAE', 'SimMIM', 'MaskFeat', 'MILAN', 'EVA'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_encoders_are_read_or_refused(name, clip, tmp_path):
+    config = hosts.adversarial(name, clip)
+    model = hosts.build(config)
+    tiny.part_domains(model)
+    meta = dict(cfg=Config(dict(model=config, default_scope='mmpretrain')).pretty_text, mmengine_version='0.10.7')
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    if name not in READABLE:
+        with pytest.raises(UserError, match='a plain encoder has no|no names of a layout that is known'):
+            load_encoder(tmp_path / 'a.pth')
+        return
+    model.eval()
+    for domain in Domain:
+        encoder = load_encoder(tmp_path / 'a.pth', domain=domain.value)
+        images = torch.randn(2, 3, *encoder.img_size)
+        with torch.no_grad(), use_domain(model, domain):
+            features = model.extract_feat(images)[-1]
+        expected = features[:, 0] if features.ndim == 3 else features.mean((2, 3))
+        # Swin here has a norm between its stages.
+        torch.testing.assert_close(encoder(images), expected, atol=0.05 if name == 'SimMIM' else 1e-6, rtol=0)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_panels_show_pixels_or_are_refused(name, clip):
+    model = hosts.build(hosts.adversarial(name, clip, head=dict(type='AEMIMHead')) if 'MAE' in name else (
+        hosts.adversarial(name, clip)))  # fmt: skip
+    data = hosts.batch(name, model)
+    if name in ('MAE', 'MAE, HiViT', 'SimMIM'):
+        pictures = reconstruct(model, **data)
+        assert pictures[Domain.ADV].pred.shape == data['inputs'].shape
+        return
+    with pytest.raises(UserError, match=f'{type(model).__name__} predicts nothing that panels could show'):
+        reconstruct(model, **data)
