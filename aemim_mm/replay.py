@@ -111,7 +111,7 @@ class Pass:
         images: The images that are attacked, (B, C, H, W).
         loss: The sum of the losses, a scalar.
         log: The figures that are no loss.
-        call: The recorded call of the encoder.
+        call: The recorded call of the encoder, the first if there are several.
         features: The output of the layer whose features are attacked, in that call.
         targets: Each target network and its outputs.
         randomness: The state of the random number generators before the run.
@@ -137,7 +137,7 @@ class Pass:
         self.log = {name: value.detach() for name, value in found.items() if 'loss' not in name}
         if not calls:
             raise UserError(f'The loss of {type(model).__name__} does not call its backbone, so it has no features.')
-        self.call, self.features, self._number = calls[-1], outputs[-1], len(outputs)
+        self.call, self.features = calls[0], outputs[0]
 
     def _run(self, inputs, data_samples) -> dict:
         return self.algorithm_loss(inputs, data_samples, **self.kwargs)
@@ -161,16 +161,11 @@ class Pass:
         with outputs_given_back(self.targets):
             return self.until_layer(lambda: self._run(self.model.with_attacked_images(self.inputs, images), samples))
 
-    def until_layer(self, run: Callable[[], Any], number: int | None = None) -> Any:
-        """Run ``run()`` until the attacked layer has been called, stop there, and return that call's output.
-
-        Args:
-            run: Calls the encoder.
-            number: The number of the call. Default: that of the recorded call.
-        """
-        with recorded_outputs(self.layer, number or self._number) as outputs:
+    def until_layer(self, run: Callable[[], Any]) -> Any:
+        """Run ``run()``, which calls the encoder, until the attacked layer has an output; stop there, and return it."""
+        with recorded_outputs(self.layer, number=1) as outputs:
             run()
-        return outputs[-1]
+        return outputs[0]
 
     def first(self, count: int) -> 'Pass':
         """Run the first ``count`` images up to the attacked layer, with new random numbers; there is no loss."""
@@ -183,7 +178,7 @@ class Pass:
         part.randomness = RecordedRandomness()
         with recorded_calls(self.model.backbone) as calls:
             part.features = part.encode(part.images)
-        part.call = calls[-1]
+        part.call = calls[0]
         del part.loss, part.log
         return part
 

@@ -78,7 +78,7 @@ class NoMask(Objective):
             self.target = self.features(self.images)
 
     def features(self, x: torch.Tensor, order: torch.Tensor | None = None) -> torch.Tensor:
-        return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x), number=1))
+        return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x)))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.clean.randomness.replayed():
