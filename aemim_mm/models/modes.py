@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..replay import replaced
@@ -38,13 +39,14 @@ def only_inputs_need_gradients(model: nn.Module) -> Iterator[None]:
     """
     check_compiled(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.is_leaf]
-    with ExitStack() as restore:
-        restore.enter_context(statistics_kept(model.modules()))
-        restore.enter_context(not_training_itself(model))
-        for parameter in trainable:
-            restore.callback(parameter.requires_grad_, True)
-            parameter.requires_grad_(False)
-        yield
+    with statistics_kept(model.modules()), not_training_itself(model):
+        try:
+            for parameter in trainable:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -63,7 +65,9 @@ def not_training_itself(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def statistics_kept(layers: Iterable[Any]) -> Iterator[None]:
     """Inside, layers normalise by the statistics of the batch as before, but do not update their running statistics."""
-    training = [layer for layer in layers if layer.training and getattr(layer, 'track_running_stats', False)]
+    training = [
+        layer for layer in layers if isinstance(layer, _NormBase) and layer.training and layer.track_running_stats
+    ]
     with ExitStack() as restore:
         for layer in training:
             if isinstance(layer, _InstanceNorm):  # InstanceNorm ignores the flag, so its buffers are taken away.
