@@ -1,5 +1,6 @@
 from .adversarial_training import AdversarialClassifier
 from .algorithms import AEMIM, AdversarialMIM, AESimMIM, PartialMAE
+from .baselines import IBOT, IBOTHead
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead
@@ -7,6 +8,8 @@ from .simmim_vit import SimMIMViT
 from .vit import AEMIMViT
 
 __all__ = [
+    'IBOT',
+    'IBOTHead',
     'AEMIM',
     'AEMIMCrossDecoder',
     'AEMIMDecoder',
