@@ -139,6 +139,17 @@ def build(config: dict, seed=0, init=True):
     return model
 
 
+def build_ibot(seed=0, **changes):
+    """Build an iBOT whose teacher and centres are not where they start; the optimizer has not stepped since."""
+    model = build(ibot(**changes), seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in [*model.parameters(), model.centers]:
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
+        model.seen.copy_(model.backbone.cls_token)
+    return model
+
+
 def matched(config: dict, stock: torch.nn.Module):
     """Build the model of ``config`` with the weights of a stock model, in both domains."""
     model = build(config, seed=1)

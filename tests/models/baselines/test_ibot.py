@@ -14,17 +14,6 @@ from aemim_mm.errors import UserError
 from aemim_mm.replay import recorded_calls
 
 
-def built(seed=0, **changes):
-    """Build an iBOT whose teacher and centres are not where they start."""
-    model = tiny.build(tiny.ibot(**changes), seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for value in [*model.parameters(), model.centers]:
-            value.add_(0.3 * torch.randn(value.shape, generator=generator))
-        model.seen.copy_(model.backbone.cls_token)  # The optimizer has not stepped since.
-    return model
-
-
 def batch_of(model, **kwargs):
     return model.data_preprocessor(tiny.ibot_batch(**kwargs))
 
@@ -83,7 +72,7 @@ def formula(model, inputs, samples):
 
 @pytest.mark.parametrize('crops', [0, 3])
 def test_losses_and_centres_follow_the_formulas(crops):
-    model = built(cls_weight=2.0, patch_weight=3.0)
+    model = tiny.build_ibot(cls_weight=2.0, patch_weight=3.0)
     batch = batch_of(model, crops=crops)
     cls, patch, centers = formula(model, batch['inputs'], batch['data_samples'])
     losses = model.loss(**batch)
@@ -94,7 +83,7 @@ def test_losses_and_centres_follow_the_formulas(crops):
 
 
 def test_without_hidden_patches_the_patch_loss_is_zero():
-    model = built()
+    model = tiny.build_ibot()
     batch = batch_of(model)
     for sample in batch['data_samples']:
         sample.mask = torch.zeros_like(sample.mask)
@@ -105,7 +94,7 @@ def test_without_hidden_patches_the_patch_loss_is_zero():
 
 
 def test_schedules_follow_the_progress_of_training(no_progress):
-    model = built(teacher_temperature=[(0, 0.04), (0.25, 0.07)])
+    model = tiny.build_ibot(teacher_temperature=[(0, 0.04), (0.25, 0.07)])
     assert (model.momentum, model.teacher_temperature) == (pytest.approx(0.996), 0.04)  # Without a Runner.
     for done in (0, 50, 250, 700, 1000):
         no_progress.update_info('iter', done)
@@ -116,7 +105,7 @@ def test_schedules_follow_the_progress_of_training(no_progress):
 
 def test_the_teacher_follows_parameters_of_its_names(no_progress):
     """Adversarial adapters shift positions in the list of the student's parameters; the teacher has none."""
-    model = built(momentum=0.9)
+    model = tiny.build_ibot(momentum=0.9)
     split_adapters(model.backbone)
     no_progress.update_info('iter', 1)
     no_progress.update_info('max_iters', 2)
@@ -133,7 +122,7 @@ def test_the_teacher_follows_parameters_of_its_names(no_progress):
 
 
 def test_the_teacher_moves_once_for_each_step_of_the_optimizer():
-    model = built(momentum=0.5)
+    model = tiny.build_ibot(momentum=0.5)
     optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=3)
     moved = []
     for number in range(7):
@@ -144,7 +133,7 @@ def test_the_teacher_moves_once_for_each_step_of_the_optimizer():
 
 
 def test_nothing_but_the_average_moves_the_teacher():
-    model = built(momentum=1.0)
+    model = tiny.build_ibot(momentum=1.0)
     before = teacher_of(model)
     optim = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5))
     for number in range(2):
@@ -156,7 +145,7 @@ def test_nothing_but_the_average_moves_the_teacher():
 
 
 def test_evaluation_changes_no_state():
-    model = built(momentum=0.5)
+    model = tiny.build_ibot(momentum=0.5)
     with torch.no_grad():
         model.backbone.cls_token.add_(1)
     model.eval()
@@ -166,7 +155,7 @@ def test_evaluation_changes_no_state():
 
 
 def test_hidden_patches_are_hidden_from_the_student_alone():
-    model = built()
+    model = tiny.build_ibot()
     batch = batch_of(model)
     with recorded_calls(model.backbone) as student, recorded_calls(model.teacher) as teacher:
         model.loss(**batch)
@@ -182,7 +171,7 @@ def test_hidden_patches_are_hidden_from_the_student_alone():
 
 
 def test_every_trainable_parameter_gets_a_gradient():
-    model = built()
+    model = tiny.build_ibot()
     model.parse_losses(model.loss(**batch_of(model)))[0].backward()
     for name, value in model.named_parameters():
         assert (value.grad is not None and value.grad.abs().max() > 0) == value.requires_grad, name
@@ -191,7 +180,7 @@ def test_every_trainable_parameter_gets_a_gradient():
 def test_bfloat16_is_near_to_float32():
     losses = []
     for wrapper in (OptimWrapper, Bfloat16OptimWrapper):
-        model = built()
+        model = tiny.build_ibot()
         log = model.train_step(tiny.ibot_batch(), wrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
         losses.append([log[name].item() for name in ('loss_cls', 'loss_patch')])
         assert all(value.dtype == torch.float32 for value in model.state_dict().values())
@@ -205,12 +194,12 @@ def test_the_teacher_starts_as_the_student():
 
 
 def test_a_checkpoint_keeps_the_teacher_and_one_of_another_method_makes_it():
-    model, other = built(), built(seed=1)
+    model, other = tiny.build_ibot(), tiny.build_ibot(seed=1)
     other.load_state_dict(model.state_dict())
     for name, value in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
     encoder = {name: value for name, value in model.state_dict().items() if name.startswith('backbone.')}
-    other = built(seed=1)
+    other = tiny.build_ibot(seed=1)
     other.load_state_dict(encoder, strict=False)
     for name, value in encoder.items():
         assert torch.equal(other.state_dict()[f'teacher.{name}'], value), name
@@ -231,7 +220,7 @@ def test_bad_settings_are_refused(changes, words):
 
 
 def test_bad_batches_are_refused():
-    model = built()
+    model = tiny.build_ibot()
     batch = batch_of(model)
     with pytest.raises(UserError, match='two global views of one size, but got .4, 3, 32, 32.'):
         model.loss(batch['inputs'][0], batch['data_samples'])

@@ -22,7 +22,7 @@ def train(model, batches):
 
 
 def build():
-    return tiny.build(tiny.ibot(momentum=0.5))
+    return tiny.build_ibot(momentum=0.5)
 
 
 def worker(rank, folder):
