@@ -27,13 +27,11 @@ model = dict(
 )
 data_preprocessor = dict(sample_fields=('mask',))
 
+# With Pillow, mmcv warns at each image.
+jitter = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, backend='cv2')
 colours = [
     dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomApply',
-        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
-        prob=0.8,
-    ),
+    dict(type='RandomApply', transforms=[jitter], prob=0.8),
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)),
 ]
 crop = dict(type='RandomResizedCrop', backend='pillow', interpolation='bicubic')

@@ -1,8 +1,10 @@
 """A hook that keeps a layer as it is at the beginning of training."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -47,7 +49,7 @@ class FreezeHook(Hook):
                 for parameter in frozen:
                     parameter.grad = None
 
-        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)
+        self._handle = cast(OptimWrapper, runner.optim_wrapper).optimizer.register_step_pre_hook(drop_gradients)
 
     def after_train(self, runner: Runner) -> None:
         """Stop watching."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from math import cos, pi
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from mmengine import dist
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from ...adapters import is_pretrained
 from ...errors import UserError
 from ..patches import patch_grid
 from ..schedule import Schedule, progress
+from ..simmim_vit import SimMIMViT
 from .ibot_head import IBOTHead
 from .teacher import Targets, Teacher
 
@@ -48,6 +51,7 @@ class IBOT(BaseSelfSupervisor):
     Source: iBOT, arXiv 2111.07832, eqs. 2 and 3, appendix B.
     """
 
+    backbone: SimMIMViT
     head: IBOTHead
     centers: torch.Tensor
     seen: torch.Tensor
@@ -83,7 +87,7 @@ class IBOT(BaseSelfSupervisor):
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer('centers', torch.zeros(2, self.head.last_layer.out_features))
         # The class token of the student that the teacher has last moved to.
-        self.register_buffer('seen', self.backbone.cls_token.detach().clone())
+        self.register_buffer('seen', self.get_parameter('backbone.cls_token').detach().clone())
 
     def init_weights(self) -> None:
         """Initialise the student, and the teacher with the same weights."""
@@ -146,7 +150,7 @@ class IBOT(BaseSelfSupervisor):
                 'MultiView, global views first.'
             )
         masks = [sample.get('mask') for sample in data_samples or ()]
-        grid = patch_grid(views[0].shape[-2:], self.backbone.patch_embed.projection.kernel_size)
+        grid = patch_grid(views[0].shape[-2:], cast(nn.Conv2d, self.backbone.patch_embed.projection).kernel_size)
         if not masks or any(mask is None or mask.shape != (2, *grid) for mask in masks):
             raise UserError(
                 f'iBOT needs masks {(2, *grid)} for its global views, but got {_shapes(masks)}. Put IBOTMaskGenerator '
