@@ -78,11 +78,8 @@ class IBOT(BaseSelfSupervisor):
             raise UserError(
                 f'center_momentum and momentum are in [0, 1], but got {center_momentum!r} and {momentum!r}.'
             )
-        self.student_temperature, self.center_momentum, self.base_momentum = (
-            student_temperature,
-            center_momentum,
-            momentum,
-        )
+        self.student_temperature = student_temperature
+        self.center_momentum, self.base_momentum = center_momentum, momentum
         self.cls_weight, self.patch_weight = cls_weight, patch_weight
         self.teacher = Teacher(self.backbone, self.head)
         self.register_buffer('centers', torch.zeros(2, self.head.last_layer.out_features))
