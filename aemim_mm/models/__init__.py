@@ -8,8 +8,6 @@ from .simmim_vit import SimMIMViT
 from .vit import AEMIMViT
 
 __all__ = [
-    'IBOT',
-    'IBOTHead',
     'AEMIM',
     'AEMIMCrossDecoder',
     'AEMIMDecoder',
@@ -18,6 +16,8 @@ __all__ = [
     'AESimMIM',
     'AdversarialClassifier',
     'AdversarialMIM',
+    'IBOT',
+    'IBOTHead',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',

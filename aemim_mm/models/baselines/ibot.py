@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import cos, pi
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -110,11 +110,12 @@ class IBOT(BaseSelfSupervisor):
         """The temperature of the teacher at this moment of training."""
         return self.temperature_schedule.now()
 
-    def loss(self, inputs: Sequence[torch.Tensor], data_samples: list, **kwargs) -> dict:
+    def loss(self, inputs: Sequence[torch.Tensor], data_samples: list | None, **kwargs) -> dict:
         """Compute both losses of a batch.
 
         Args:
-            inputs: Normalised views: two global ones (B, 3, H, W), then any number of local ones (B, 3, h, w).
+            inputs: Normalised views: two global ones (B, 3, H, W), or both in one batch (2B, 3, H, W); then any number of
+                local ones (B, 3, h, w).
             data_samples: One for each image, with ``mask`` (2, rows, columns), 1 = hidden from the student.
 
         Returns:
@@ -123,11 +124,12 @@ class IBOT(BaseSelfSupervisor):
         Raises:
             UserError: The views or the masks have other shapes.
         """
-        images, masks = self.global_views(inputs, data_samples)
+        images, *crops = self.joined_views(inputs, data_samples)
+        masks = self.joined_masks(images, data_samples)
         if self.training:
             self.momentum_update()
         targets = self.teacher(images, masks.flatten(1))
-        local = self.local_scores(inputs[2:])
+        local = self.local_scores(crops)
         tokens = self.backbone(images, masks)[0]
         views = [*self.head(tokens[:, 0]).chunk(2), *local]
         losses = dict(
@@ -138,22 +140,28 @@ class IBOT(BaseSelfSupervisor):
             self.update_centers(targets)
         return losses
 
-    def global_views(self, inputs, data_samples) -> tuple[torch.Tensor, torch.Tensor]:
-        """Join the two global views of all images (2B, 3, H, W), and their masks (2B, rows, columns), true = hidden."""
+    def joined_views(self, inputs: Any, data_samples: list | None) -> Sequence[torch.Tensor]:
+        """Join the two global views, unless they are in one batch already: (2B, 3, H, W), then the local views."""
         views = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        if data_samples and len(views[0]) == 2 * len(data_samples):
+            return views
         if len(views) < 2 or views[0].shape != views[1].shape:
             raise UserError(
                 f'iBOT needs two global views of one size, but got {_shapes(views)}. Let the pipeline make them with '
                 'MultiView, global views first.'
             )
+        return [torch.cat([*views[:2]]), *views[2:]]
+
+    def joined_masks(self, images: torch.Tensor, data_samples: list | None) -> torch.Tensor:
+        """Join the masks of the global views ``images``: (2B, rows, columns), true = hidden."""
         masks = [sample.get('mask') for sample in data_samples or ()]
-        grid = patch_grid(views[0].shape[-2:], cast(nn.Conv2d, self.backbone.patch_embed.projection).kernel_size)
+        grid = patch_grid(images.shape[-2:], cast(nn.Conv2d, self.backbone.patch_embed.projection).kernel_size)
         if not masks or any(mask is None or mask.shape != (2, *grid) for mask in masks):
             raise UserError(
                 f'iBOT needs masks {(2, *grid)} for its global views, but got {_shapes(masks)}. Put IBOTMaskGenerator '
                 'into the pipeline, before PackInputs, with the size of the global views.'
             )
-        return torch.cat([*views[:2]]), torch.stack(masks).transpose(0, 1).flatten(0, 1).bool()
+        return torch.stack(masks).transpose(0, 1).flatten(0, 1).bool()
 
     def local_scores(self, crops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the student's scores of the class tokens of local crops, (B, K) each; nothing is hidden."""

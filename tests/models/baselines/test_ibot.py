@@ -82,6 +82,15 @@ def test_losses_and_centres_follow_the_formulas(crops):
     np.testing.assert_allclose(model.centers.numpy(), centers, atol=1e-6)
 
 
+def test_global_views_may_come_in_one_batch():
+    losses = []
+    for joined in (False, True):
+        model = tiny.build_ibot()
+        inputs, samples = batch_of(model).values()
+        losses.append(model.loss([torch.cat(inputs[:2]), *inputs[2:]] if joined else inputs, samples))
+    assert losses[0] == losses[1]
+
+
 def test_without_hidden_patches_the_patch_loss_is_zero():
     model = tiny.build_ibot()
     batch = batch_of(model)

@@ -28,7 +28,6 @@ def test_a_resumed_training_is_exact_and_the_last_layer_waits_an_epoch(tmp_path,
     train(tmp_path / 'parts', '--resume', tmp_path / 'whole/epoch_1.pth', epochs=2)
     faults.assert_same_training(tmp_path / 'parts/epoch_2.pth', tmp_path / 'whole/epoch_2.pth')
     # mmengine warns of each frozen parameter, which is no news about a teacher.
-    assert 'teacher.backbone.cls_token is skipped' in runs.log_of(tmp_path / 'whole')
     assert 'is skipped' not in capfd.readouterr().out
     first, second = (runs.weights(tmp_path / f'whole/epoch_{epoch}.pth') for epoch in (1, 2))
     assert {'centers', 'teacher.backbone.cls_token'} <= first.keys()
