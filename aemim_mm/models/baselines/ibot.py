@@ -114,8 +114,8 @@ class IBOT(BaseSelfSupervisor):
         """Compute both losses of a batch.
 
         Args:
-            inputs: Normalised views: two global ones (B, 3, H, W), or both in one batch (2B, 3, H, W); then any number of
-                local ones (B, 3, h, w).
+            inputs: Normalised views: two global ones (B, 3, H, W), or both in one batch (2B, 3, H, W); then any number
+                of local ones (B, 3, h, w).
             data_samples: One for each image, with ``mask`` (2, rows, columns), 1 = hidden from the student.
 
         Returns:
