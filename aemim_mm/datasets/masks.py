@@ -76,7 +76,7 @@ class IBOTMaskGenerator(BaseTransform):
     Raises:
         UserError: ``model_patch_size`` does not divide ``input_size``, or a range is not inside [0, 1).
 
-    Source: iBOT, arXiv 2111.07832, section 3.2 and appendix B; BEiT, arXiv 2106.08254, algorithm 1.
+    Source: iBOT, arXiv 2111.07832, section 3; BEiT, arXiv 2106.08254, algorithm 1.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class IBOT(BaseSelfSupervisor):
     Raises:
         UserError: A value is out of its range.
 
-    Source: iBOT, arXiv 2111.07832, eqs. 2 and 3, appendix B.
+    Source: iBOT, arXiv 2111.07832, section 3; what it leaves open, from the release of its authors.
     """
 
     backbone: SimMIMViT

@@ -35,7 +35,7 @@ class IBOTHead(BaseModule):
         num_layers: Number of linear layers of the projection, >= 1.
         init_cfg: As of mmengine's ``BaseModule``.
 
-    Source: iBOT, arXiv 2111.07832, section 3.2; DINO, arXiv 2104.14294, section 3.1 and appendix C.
+    Source: iBOT, arXiv 2111.07832, section 3; DINO, arXiv 2104.14294, section 3.
     """
 
     def __init__(
