@@ -3,7 +3,7 @@ from .demo import DemoFashionMNIST
 from .image_folder import UnlabelledFolder
 from .labelled_folder import LabelledFolder
 from .loading import LoadWholeImage, UnreadableImageError
-from .masks import BlockMaskGenerator
+from .masks import BlockMaskGenerator, IBOTMaskGenerator
 from .moving import BatchDataPreprocessor
 from .shift import ImageNetA, ImageNetC, ImageNetR, ImageNetSketch, ImageNetV2, StylizedImageNet
 from .shift_labels import ImageNetReaL, ObjectNet
@@ -14,6 +14,7 @@ __all__ = [
     'Corrupt',
     'CropBorder',
     'DemoFashionMNIST',
+    'IBOTMaskGenerator',
     'ImageNetA',
     'ImageNetC',
     'ImageNetR',

@@ -3,8 +3,10 @@
 import logging
 import re
 
-# A line for each parameter: how it was initialized, or its options in the optimizer.
-PER_PARAMETER = re.compile(r'\s*(\S+ - torch\.Size\(|paramwise_options -- )')
+# A line for each parameter: how it was initialized, its options in the optimizer, or that it is frozen.
+PER_PARAMETER = re.compile(
+    r'\s*(\S+ - torch\.Size\(|paramwise_options -- |\S+ is skipped since its requires_grad=False)'
+)
 
 
 def keep_parameter_lists_off_screen(logger: logging.Logger) -> None:

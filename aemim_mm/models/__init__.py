@@ -2,6 +2,7 @@ from .adversarial_training import AdversarialClassifier
 from .algorithms import (
     AECAE,
     AEEVA,
+    AEIBOT,
     AEMFF,
     AEMILAN,
     AEMIM,
@@ -14,6 +15,7 @@ from .algorithms import (
     AESparK,
     PartialMAE,
 )
+from .baselines import IBOT, IBOTHead
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
@@ -24,6 +26,7 @@ __all__ = [
     'AEBEiT',
     'AECAE',
     'AEEVA',
+    'AEIBOT',
     'AEMFF',
     'AEMILAN',
     'AEMIM',
@@ -39,6 +42,8 @@ __all__ = [
     'AdversarialClassifier',
     'AdversarialMIM',
     'HiViTDecoder',
+    'IBOT',
+    'IBOTHead',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',

@@ -11,6 +11,12 @@ from mmengine.logging import MessageHub
 from ..errors import UserError
 
 
+def progress() -> float:
+    """Return the finished share of the runner's training, from 0 to 1; outside training, 0."""
+    hub = MessageHub.get_current_instance()
+    return hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
+
+
 class Schedule:
     """A constant, or points ``[(progress, value), ...]`` with straight lines between them; progress is from 0 to 1.
 
@@ -25,11 +31,11 @@ class Schedule:
     def __init__(self, name: str, value: float | Sequence[tuple[float, float]]):
         points = [(0.0, value)] if isinstance(value, Real) else cast(Sequence, value)
         try:
-            self.points = [(float(progress), float(height)) for progress, height in points]
+            self.points = [(float(time), float(height)) for time, height in points]
         except (TypeError, ValueError):
             self.points = []
-        progress = [point[0] for point in self.points]
-        rises = progress == sorted(progress) and all(0 <= one <= 1 for one in progress)
+        times = [point[0] for point in self.points]
+        rises = times == sorted(times) and all(0 <= time <= 1 for time in times)
         if not self.points or not rises or not all(0 <= height < inf for _, height in self.points):
             raise UserError(
                 f'{name} is a number >= 0, or points [(progress, value), ...] with progress rising from 0 to 1, but '
@@ -38,7 +44,5 @@ class Schedule:
 
     def now(self) -> float:
         """Return the value at this moment of the runner's training; outside training, the first value."""
-        hub = MessageHub.get_current_instance()
-        progress = hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
         times, values = zip(*self.points)
-        return float(np.interp(progress, times, values))
+        return float(np.interp(progress(), times, values))

@@ -1,6 +1,7 @@
 """Attacks on an encoder alone: how far the features move, and how much worse the reconstruction becomes."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ class _Host:
         self.target_networks = [part for part in parts if isinstance(part, nn.Module)]
 
     def attacked_images(self, inputs: Any) -> torch.Tensor:
+        if isinstance(self.model, AdversarialMIM):
+            return self.model.attacked_images(inputs)
         return inputs[0] if isinstance(inputs, (list, tuple)) else inputs
 
     def with_attacked_images(self, inputs: Any, images: torch.Tensor) -> Any:
@@ -99,18 +102,20 @@ def reconstruction_attack(
     """
     if adv_target not in ('clean', 'adv'):
         raise unknown_name('adv_target', adv_target, ('clean', 'adv'))
-    space, head = PixelSpace.of(model.data_preprocessor), model.head
-    method = 'forward' if isinstance(head.loss, nn.Module) else 'loss'
+    space, from_clean = PixelSpace.of(model.data_preprocessor), adv_target == 'clean'
     with left_as_it_was(model, seed=seed):
         step = clean_pass(model, inputs, data_samples)
         x = to_pixels(space, step.images)
         clean = space.normalize(x)
-        targets = step.targets if adv_target == 'clean' else {}
 
         def objective(images) -> Any:
             perturbed = space.normalize(images)
-            target = clean if adv_target == 'clean' else perturbed
-            with outputs_given_back(targets), substituted_argument(head, method, perturbed, target):
+            with ExitStack() as inside:
+                if from_clean and step.targets:
+                    inside.enter_context(outputs_given_back(step.targets))
+                elif from_clean:
+                    method = 'forward' if isinstance(model.head.loss, nn.Module) else 'loss'
+                    inside.enter_context(substituted_argument(model.head, method, perturbed, clean))
                 # The loss is a mean over the batch. An objective is a sum.
                 return len(images) * step.again(perturbed).loss
 

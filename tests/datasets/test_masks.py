@@ -1,4 +1,4 @@
-"""Masks of blocks equal SimMIM's, and pre-train on images that are no square."""
+"""Masks of blocks equal SimMIM's, and pre-train on images that are no square. iBOT's masks are rectangles."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from mmpretrain.datasets.transforms import SimMIMMaskGenerator
 from mmpretrain.registry import TRANSFORMS
 
-from aemim_mm.datasets import BlockMaskGenerator
+from aemim_mm.datasets import BlockMaskGenerator, IBOTMaskGenerator
 from aemim_mm.errors import UserError
 
 SIZES = dict(mask_patch_size=16, model_patch_size=4)
@@ -54,3 +54,41 @@ def test_a_step_on_images_that_are_no_square(tiny):
 def test_sizes_that_do_not_fit(fields, message):
     with pytest.raises(UserError, match=message):
         BlockMaskGenerator(**{**SIZES, **fields})
+
+
+def test_masks_of_ibot_hide_their_share_in_half_of_the_views():
+    np.random.seed(0)
+    generator = IBOTMaskGenerator(input_size=(112, 224), model_patch_size=16)
+    masks = np.stack([generator({})['mask'] for _ in range(400)])
+    assert masks.shape == (400, 2, 7, 14) and set(np.unique(masks)) == {0, 1}
+    shares = masks.mean((2, 3)).flatten()
+    assert 0.45 < (shares == 0).mean() < 0.55
+    shares = shares[shares > 0]
+    # A mask reaches its share, uniform in 0.1 to 0.5, but for the last rectangles that do not fit.
+    assert shares.max() <= 0.5 and abs(shares.mean() - 0.29) < 0.02 and (shares < 0.2).mean() > 0.2
+    # The two views of an image have masks of their own, and no patch is always visible.
+    assert 0.35 < (masks[:, 0].any((1, 2)) != masks[:, 1].any((1, 2))).mean() < 0.65
+    assert masks.mean((0, 1)).min() > 0.01
+
+
+def test_a_mask_of_ibot_with_one_rectangle():
+    np.random.seed(1)
+    generator = IBOTMaskGenerator(input_size=96, model_patch_size=16, mask_ratios=[(0.0, 0.4)])
+    mask = np.zeros((6, 6), int)
+    assert generator._hide(mask, 9.0)
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    assert mask.sum() == len(rows) * len(columns) <= 9 and mask[np.ix_(rows, columns)].all()
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        (dict(input_size=30), 'model_patch_size=16 and input_size=30'),
+        (dict(mask_ratios=[(0.5, 0.1)]), 'mask_ratios are ranges'),
+        (dict(mask_ratios=[]), 'mask_ratios are ranges'),
+        (dict(mask_ratios=[(0.5, 1.0)]), 'mask_ratios are ranges'),
+    ],
+)
+def test_bad_masks_of_ibot(fields, message):
+    with pytest.raises(UserError, match=message):
+        IBOTMaskGenerator(**fields)

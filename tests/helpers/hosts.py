@@ -238,7 +238,9 @@ HOSTS = {
     'iTPN, CLIP': (itpn_clip, 'AEiTPN'),
     'SparK': (spark, 'AESparK'),
     'SparK, ConvNeXt': (spark_convnext, 'AESparK'),
+    'iBOT': (tiny.ibot, 'AEIBOT'),
 }
+DRAW_THEIR_MASKS = {'MAE', 'MAE, HiViT', 'MILAN', 'EVA', 'MixMIM', 'MFF', 'iTPN', 'SparK', 'SparK, ConvNeXt'}
 NEEDS_CLIP = {'MILAN', 'EVA', 'iTPN, CLIP'}
 SIZES = {'MaskFeat': 56, 'MixMIM': 128, 'SparK': 128, 'SparK, ConvNeXt': 128, 'SimMIM': 32}
 GRIDS = {'MaskFeat': 14, 'SimMIM': 8}
@@ -274,6 +276,8 @@ def crops(size, batch=4, second_size=None):
 
 def batch(name, model, size=4):
     """Return what the data preprocessor of a model gives for crops of photographs: inputs and data samples."""
+    if name == 'iBOT':
+        return model.data_preprocessor(tiny.ibot_batch(size), True)
     views = crops(SIZES.get(name, 64), size, SECOND_SIZES.get(name))
     samples = tiny.mask_samples(size, grid=(GRIDS.get(name, 4),) * 2)
     return model.data_preprocessor(dict(inputs=views, data_samples=samples), True)

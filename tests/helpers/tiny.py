@@ -107,6 +107,28 @@ def aesimmim_vit(**changes):
     return merged(config, changes)
 
 
+def ibot(**changes):
+    """Return the config of iBOT for views of 32 and 16 pixels. Its masks have 4x4 tokens."""
+    config = dict(
+        type='IBOT',
+        data_preprocessor=dict(type='BatchDataPreprocessor', sample_fields=('mask',), **NORMALIZE),
+        backbone=dict(type='SimMIMViT', out_type='raw', arch=ARCH, img_size=32, patch_size=8),
+        head=dict(type='IBOTHead', in_channels=32, hidden_channels=24, bottleneck_channels=8, out_channels=12),
+    )
+    return merged(config, changes)
+
+
+def ibot_batch(batch=4, crops=3, seed=0):
+    """Return a batch of iBOT: two global views, local crops, and masks, some of which hide nothing."""
+    views = [pixels(batch, seed=seed + number) for number in range(2)]
+    views += [pixels(batch, (16, 16), seed=seed + 2 + number) for number in range(crops)]
+    generator = torch.Generator().manual_seed(seed)
+    samples = [DataSample() for _ in range(batch)]
+    for number, sample in enumerate(samples):
+        sample.set_field((torch.rand(2, 4, 4, generator=generator) < 0.2 * number).long(), 'mask')
+    return dict(inputs=views, data_samples=samples)
+
+
 def build(config: dict, seed=0, init=True):
     """Build the model of a config with seeded weights, in training mode."""
     torch.manual_seed(seed)
@@ -114,6 +136,17 @@ def build(config: dict, seed=0, init=True):
     if init:
         model.init_weights()
     model.train()  # mmpretrain's backbones return None
+    return model
+
+
+def build_ibot(seed=0, **changes):
+    """Build an iBOT whose teacher and centres are not where they start; the optimizer has not stepped since."""
+    model = build(ibot(**changes), seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in [*model.parameters(), model.centers]:
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
+        model.seen.copy_(model.backbone.cls_token)
     return model
 
 

@@ -67,10 +67,11 @@ def test_all_passes_see_the_same_mask(name, clip):
     data = hosts.batch(name, model)
     with recorded_calls(model.backbone) as calls:
         model.loss(**data)
-        first, *others = [hosts.mask_of(name, call) for call in calls]
+        # Local crops of iBOT have no mask.
+        first, *others = [hosts.mask_of(name, call) for call in calls if name != 'iBOT' or len(call.args) > 1]
         model.loss(**data)
     assert len(others) == 3 and all(torch.equal(first, other) for other in others)
-    if hosts.GRIDS.get(name) is None and name not in hosts.SECOND_SIZES:  # Its masks do not come with the data.
+    if name in hosts.DRAW_THEIR_MASKS:
         assert not torch.equal(first, hosts.mask_of(name, calls[4])), 'masks of another step'
 
 
@@ -145,7 +146,8 @@ def test_other_settings(name, clip):
     for key, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][key], atol=1e-6, rtol=1e-4, msg=key)
 
-    for changes in (dict(adv_share=0.5), dict(attack_mask='resampled'), dict(attack_mask='none')):
+    share = 1 if name == 'iBOT' else 0.5
+    for changes in (dict(adv_share=share), dict(attack_mask='resampled'), dict(attack_mask='none')):
         model = hosts.build(hosts.adversarial(name, clip, **changes))
         data = hosts.batch(name, model)
         step = model.two_passes(**data, share=model.adv_share)
@@ -182,7 +184,8 @@ def gradients_of_half(name, clip, rank, wrap=lambda model: model):
     wrapped = wrap(model)
     data = hosts.batch(name, model, size=8)
     half = slice(4 * rank, 4 * rank + 4)
-    inputs = [view[half] for view in data['inputs']] if name in hosts.SECOND_SIZES else data['inputs'][half]
+    inputs = data['inputs']
+    inputs = [view[half] for view in inputs] if isinstance(inputs, list) else inputs[half]
     hosts.seeded(rank)
     losses = wrapped(inputs, data['data_samples'][half], mode='loss')
     model.parse_losses(losses)[0].backward()
@@ -239,7 +242,7 @@ def test_two_views_need_their_data_preprocessor(clip):
         model.loss(**data)
 
 
-READABLE = {'MAE', 'SimMIM', 'MaskFeat', 'MILAN', 'EVA'}
+READABLE = {'MAE', 'SimMIM', 'MaskFeat', 'MILAN', 'EVA', 'iBOT'}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -275,3 +278,16 @@ def test_panels_show_pixels_or_are_refused(name, clip):
         return
     with pytest.raises(UserError, match=f'{type(model).__name__} predicts nothing that panels could show'):
         reconstruct(model, **data)
+
+
+def test_the_views_of_ibot_belong_together():
+    with pytest.raises(UserError, match='adv_share is 1 for iBOT, because its views belong together, but got 0.5'):
+        tiny.build(hosts.adversarial('iBOT', None, adv_share=0.5))
+
+
+def test_local_crops_of_ibot_stay_clean():
+    model = hosts.build(hosts.adversarial('iBOT', None))
+    data = hosts.batch('iBOT', model)
+    step = model.two_passes(**data)
+    assert len(step.adv.images) == 8 and not torch.equal(step.adv.images, step.clean.images)
+    assert all(torch.equal(*pair) for pair in zip(step.adv.inputs[1:], data['inputs'][2:], strict=True))
