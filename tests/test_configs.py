@@ -3,6 +3,7 @@
 import ast
 import re
 from copy import deepcopy
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 import torch
 import yaml
 from helpers import runs
+from helpers.narrow import narrow
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmpretrain.models import SwinTransformer, VisionTransformer
 from mmpretrain.registry import MODELS
 from PIL import Image
 
 from aemim_mm.datasets.of_config import check_data
+from aemim_mm.errors import UserError
 from aemim_mm.launch import load_config
 
 # tests/det tests the configs for COCO, tests/study the studies.
@@ -51,25 +53,20 @@ def mmpretrain_scope():
         yield
 
 
-def load(name, data_root=None):
+@cache
+def read(name, data_root):
     return load_config(runs.CONFIGS / name, data_root=data_root)
 
 
-def build(cfg, layers=1):
-    """Build the model of a config with full width and few layers."""
+def load(name, data_root=None):
+    return deepcopy(read(name, data_root))
+
+
+def build(cfg):
+    """Build the model of a config with one narrow layer. The demo's models are small already."""
     model = cfg.model
-    if 'Swin' in model.backbone.type:
-        model.backbone.arch = {**SwinTransformer.arch_zoo['base'], 'depths': [layers] * 4}
-    elif isinstance(model.backbone.arch, str):  # The demo's model is small already.
-        model.backbone.arch = {**VisionTransformer.arch_zoo[model.backbone.arch], 'num_layers': layers}
-    if 'frozen_stages' in model.backbone:  # All layers.
-        model.backbone.frozen_stages = model.backbone.arch['num_layers']
-    if model.get('attack_layers'):
-        model.attack_layers = layers
-    if 'decoder_depth' in (model.get('neck') or {}):
-        model.neck.decoder_depth = layers
-    if (model.get('neck') or {}).get('type') == 'AEMIMCrossDecoder':
-        model.neck.update(decoder_depth=layers, encoder_depth=layers)
+    if isinstance(model.backbone.arch, str):
+        narrow(model)
     model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
@@ -122,6 +119,13 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images):
     share = {'balanced': 0.5, 'fast': 1 / 3, 'cross': 1 / 3}
     decodes = [share[preset] for preset in share if preset in name] or [1.0]
     assert getattr(model.neck, 'decoded_patches', None) is None or model.neck.decoded_patches.share == decodes[0]
+
+
+def test_a_neck_of_another_width_does_not_fit_a_narrow_encoder():
+    cfg = load('aemim_vit-b_800e.py')
+    cfg.model.neck.embed_dim = 1024
+    with pytest.raises(UserError, match='embed_dim: got 256, but model.backbone has 192'):
+        build(cfg)
 
 
 @pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])
@@ -193,7 +197,7 @@ def test_the_schedule_builds_and_covers_the_training(name):
     assert abs(rates.index(max(rates)) - warmup.end) <= 1
 
 
-@pytest.mark.parametrize('name', [name for name in ADVERSARIAL if 'vit-l' not in name])
+@pytest.mark.parametrize('name', ADVERSARIAL)
 def test_adversarial_adapters_decay_as_their_clean_twins(name):
     cfg = load(name)
     model = build(cfg)
