@@ -1,9 +1,11 @@
-"""Runs of ``tools/train.py`` in their own processes, which tests kill, stop and starve."""
+"""Runs of the tools in their own processes, which tests kill, stop and starve."""
 
 import atexit
+import gc
 import os
 import resource
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,13 +19,16 @@ TRAINS = 'Checkpoints will be saved to'
 LIMIT = 120
 
 
-def _train(argv, environment):
-    # The largest file that the process may write, to imitate a disk that fails.
+def run_tool(tool: str, argv: list, environment: dict) -> None:
+    """Run a script below tools/ with more environment variables. ``FILE_SIZE`` limits the bytes of a file.
+
+    To imitate a disk that fails, writing more is an error.
+    """
     if 'FILE_SIZE' in environment:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment['FILE_SIZE']),) * 2)
     os.environ.update(environment)
     torch.set_num_threads(1)
-    runs.run('train.py', *argv)
+    runs.run(tool, *argv)
 
 
 class Process:
@@ -68,6 +73,7 @@ def _redirected(log, function, args):
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    gc.freeze()
     function(*args)
 
 
@@ -89,7 +95,7 @@ class Training(Process):
             options = (*runs.SHRUNK, f'train_cfg.max_epochs={EPOCHS}', *options)
         argv = (config or runs.AEMIM, '--work-dir', self.work_dir, *flags, '--cfg-options', *options)
         log = self.work_dir / f'output{environment.get("RANK", "")}.txt'
-        super().__init__(log, _train, [str(word) for word in argv], environment)
+        super().__init__(log, run_tool, 'train.py', [str(word) for word in argv], environment)
 
 
 def children(pid: int) -> list:
@@ -105,15 +111,16 @@ def train(work_dir, *flags, options=(), **environment) -> Training:
     return training
 
 
-def two_processes(work_dir, *flags, options=(), config=None) -> list:
-    """Start the two processes of a distributed training, as torchrun would."""
+def on_two(start) -> list:
+    """Call ``start`` with the environment variables of each of two processes, as torchrun sets them."""
     common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
+    return [start(RANK=rank, LOCAL_RANK=rank, **common) for rank in ('0', '1')]
+
+
+def two_processes(work_dir, *flags, options=(), config=None) -> list:
+    """Start the two processes of a distributed training."""
     options = ('train_dataloader.batch_size=8', *options)
-    flags = ('--launcher', 'pytorch', *flags)
-    return [
-        Training(work_dir, *flags, options=options, config=config, RANK=rank, LOCAL_RANK=rank, **common)
-        for rank in ('0', '1')
-    ]
+    return on_two(partial(Training, work_dir, '--launcher', 'pytorch', *flags, options=options, config=config))
 
 
 def assert_same_training(path, expected) -> None:

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from helpers import processes, runs
+from helpers import faults, runs
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import EpochBasedTrainLoop
@@ -133,9 +133,15 @@ def test_two_processes_have_the_same_neighbours_as_one(pretrained, tmp_path):
     """With 41 training images, one process gets an image twice, which must not vote twice."""
     options = [*SMALL, 'model.k=5', 'train_dataloader.dataset.limit=41', 'test_dataloader.batch_size=8']
     runs.test(NEIGHBOURS, pretrained, tmp_path / 'one', options=options)
-    command = [runs.REPO / 'tools/dist_test.sh', NEIGHBOURS, pretrained, '2', '--work-dir', tmp_path / 'two']
-    command += ['--out', tmp_path / 'two.pkl', '--cfg-options', *options]
-    processes.run(command, env=dict(PYTHONPATH=str(runs.REPO)))
+    argv = [NEIGHBOURS, pretrained, '--launcher', 'pytorch', '--work-dir', tmp_path / 'two']
+    argv = [str(word) for word in (*argv, '--out', tmp_path / 'two.pkl', '--cfg-options', *options)]
+
+    def start(RANK, **environment):
+        environment['RANK'] = RANK
+        return faults.Process(tmp_path / f'{RANK}.txt', faults.run_tool, 'test.py', argv, environment)
+
+    for process in faults.on_two(start):
+        assert process.wait() == 0, process.output()
     one, two = (re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path / name)) for name in ('one', 'two'))
     assert one == two and len(one) == 1
     assert len(pickle.loads((tmp_path / 'two.pkl').read_bytes())) == 40

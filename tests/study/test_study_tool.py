@@ -3,13 +3,14 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
-from helpers import runs
+from helpers import faults, runs
+from torch.utils.data import Subset
 
+from aemim_mm.datasets.demo import embedded_data
 from aemim_mm.report.record import read_record, write_record
 from aemim_mm.study import perform
 from aemim_mm.study.declaration import read_study
@@ -102,30 +103,23 @@ def test_a_failed_run_does_not_end_the_others(study_file, tmp_path, monkeypatch,
     assert '0 of 4 runs are done. Records' in capsys.readouterr().out
 
 
-# Runs the tool with a stand-in for its lanes.
-STARTER = """
-import runpy, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from helpers import runs
-module = runs.tool('study.py')
-module.__file__ = {lane!r}
-module.main()
-"""
+def start(lane, argv):
+    """Run the tool with a stand-in for its lanes."""
+    module = runs.tool('study.py')
+    module.__file__ = lane
+    sys.argv = ['study.py', *argv]
+    module.main()
 
 
-@pytest.mark.slow
 def test_a_killed_study_ends_its_runs(study_file, tmp_path):
     (tmp_path / 'lane.py').write_text(LANE.replace('SLOW', 'name'))
-    code = STARTER.format(tests=str(runs.REPO / 'tests'), lane=str(tmp_path / 'lane.py'))
-    argv = [study_file, '--out', tmp_path / 'out', '--work-dir', tmp_path / 'work', '--lanes', 1]
-    environment = {**os.environ, 'PYTHONPATH': str(runs.REPO)}
-    process = subprocess.Popen([sys.executable, '-c', code, *map(str, argv)], env=environment)
+    argv = [str(study_file), f'--out={tmp_path}/out', f'--work-dir={tmp_path}/work', '--lanes=1']
+    study = faults.Process(tmp_path / 'output.txt', start, str(tmp_path / 'lane.py'), argv)
     note, end = tmp_path / 'work/exact-seed0', time.monotonic() + 120
     while not (note.is_file() and note.read_text()) and time.monotonic() < end:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    study.process.terminate()
+    assert study.wait() == 128 + signal.SIGTERM, study.output()
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text().split()[0]), 0)
     assert not (tmp_path / 'work/fast-seed0').exists()
@@ -136,6 +130,8 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
     """A run that is interrupted after its pre-training goes on with the probes. The tables have all measures."""
     out, work = tmp_path / 'out', tmp_path / 'work'
     argv = [SMOKE, '--out', out, '--work-dir', work, '--lanes', 0]
+    # The probes see a few of the images.
+    monkeypatch.setattr(perform, 'embedded_data', lambda *args: Subset(embedded_data(*args), range(1000)))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(perform, '_probe', lambda runner: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.run('study.py', *argv, '--only', 'exact-seed0')

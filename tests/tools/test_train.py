@@ -1,14 +1,12 @@
 """tools/train.py on a few of the embedded images, from the command line's arguments to the checkpoint."""
 
 import math
-import os
 import shutil
-import subprocess
-import sys
+import signal
 
 import pytest
 import torch
-from helpers import runs
+from helpers import faults, runs
 from mmengine.optim import OptimWrapper
 
 from aemim_mm.datasets.demo import EMBEDDED
@@ -160,19 +158,12 @@ def test_data_root_is_read_in_place_of_the_configs(two_epochs, tmp_path):
     assert str(dark) in (tmp_path / 'work' / runs.AEMIM.name).read_text()
 
 
-@pytest.mark.slow
-def test_the_script_survives_a_kill(tmp_path):
-    """A real process, killed after its first checkpoint, goes on with --resume."""
-    options = [*runs.SHRUNK, 'train_cfg.max_epochs=3', 'default_hooks.checkpoint.interval=1']
-    command = [sys.executable, 'tools/train.py', str(runs.AEMIM), '--work-dir', str(tmp_path), '--resume']
-    environment = {**os.environ, 'PYTHONPATH': str(runs.REPO), 'PYTHONWARNINGS': 'ignore'}
-    settings = dict(cwd=runs.REPO, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with subprocess.Popen([*command, '--cfg-options', *options], **settings) as process:
-        for line in process.stdout:
-            if 'Epoch(train) [2][1/4]' in line:
-                process.kill()
+def test_a_killed_training_goes_on_with_resume(tmp_path):
+    """Killed after its first checkpoint."""
+    first = faults.Training(tmp_path, '--resume').until('Epoch(train) [2][1/4]')
+    first.process.kill()
+    assert first.wait() == -signal.SIGKILL
     assert (tmp_path / 'epoch_1.pth').is_file() and not (tmp_path / 'epoch_3.pth').exists()
-    done = subprocess.run([*command, '--cfg-options', *options], **settings)
-    assert done.returncode == 0, done.stdout
-    assert 'Epoch(train) [1]' not in done.stdout and 'Epoch(train) [3][4/4]' in done.stdout
+    output = faults.train(tmp_path, '--resume').output()
+    assert 'Epoch(train) [1]' not in output and 'Epoch(train) [3][4/4]' in output
     assert torch.load(tmp_path / 'epoch_3.pth', weights_only=False)['meta']['iter'] == 12
