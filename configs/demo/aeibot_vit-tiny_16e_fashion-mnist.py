@@ -1,0 +1,10 @@
+"""AEMIM on iBOT with the settings of ibot_vit-tiny_16e_fashion-mnist.py.
+
+Run:       python tools/train.py configs/demo/aeibot_vit-tiny_16e_fashion-mnist.py
+Needs:     a CPU, and about 20 minutes on one core
+Expected:  linear probe at least 4 points above the untrained encoder's, by tools/analysis_tools/probe.py
+"""
+
+_base_ = './ibot_vit-tiny_16e_fashion-mnist.py'
+
+model = dict(type='AEIBOT', data_preprocessor=dict(type='AdvDataPreprocessor', eps=2, steps=2))
