@@ -4,8 +4,8 @@ Run:       tools/dist_train.sh configs/hosts/aemim_hivit-b_800e.py 8 --data-root
 Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; total batch size 4096 (8 x 512)
 Expected:  no published figure, nor in mmpretrain for MAE alone
 
-mmpretrain's decoder takes the first token for a class token, which HiViT lacks: it is the first visible patch. The
-baseline does the same.
+HiViT has no class token, and mmpretrain's decoder takes the first visible patch for one. The baseline does the same. For
+the right positions, add --cfg-options model.neck.type=HiViTDecoder to both.
 """
 
 _base_ = ['mmpretrain::mae/mae_hivit-base-p16_8xb512-amp-coslr-800e_in1k.py', '../_base_/host.py']
