@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 import torch
 from mmcv.image.geometric import cv2_interp_codes
-from mmpretrain.models import TwoNormDataPreprocessor
 from mmpretrain.registry import MODELS
 
 from .attacks import PixelSpace
 from .data_preprocessor import AdvDataPreprocessor
+from .datasets.moving import BatchTwoNormDataPreprocessor
 from .errors import unknown_name
 
 
 @MODELS.register_module()
-class AdvTwoNormDataPreprocessor(AdvDataPreprocessor, TwoNormDataPreprocessor):
+class AdvTwoNormDataPreprocessor(AdvDataPreprocessor, BatchTwoNormDataPreprocessor):
     """An ``AdvDataPreprocessor`` for two views of a crop, normalised with two means: BEiT, CAE, iTPN on CLIP.
 
     The attack perturbs the first view. The second view gets the same perturbation, brought to its size as the pipeline

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     'attacks': {'errors'},
     'replay': {'errors'},
     'data_preprocessor': {'attacks', 'datasets', 'errors'},
-    'second_view': {'attacks', 'data_preprocessor', 'errors'},
+    'second_view': {'attacks', 'data_preprocessor', 'datasets', 'errors'},
     'models': {'adapters', 'attacks', 'data_preprocessor', 'domain', 'errors', 'replay'},
 }
 

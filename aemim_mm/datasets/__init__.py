@@ -4,12 +4,13 @@ from .image_folder import UnlabelledFolder
 from .labelled_folder import LabelledFolder
 from .loading import LoadWholeImage, UnreadableImageError
 from .masks import BlockMaskGenerator, IBOTMaskGenerator
-from .moving import BatchDataPreprocessor
+from .moving import BatchDataPreprocessor, BatchTwoNormDataPreprocessor
 from .shift import ImageNetA, ImageNetC, ImageNetR, ImageNetSketch, ImageNetV2, StylizedImageNet
 from .shift_labels import ImageNetReaL, ObjectNet
 
 __all__ = [
     'BatchDataPreprocessor',
+    'BatchTwoNormDataPreprocessor',
     'BlockMaskGenerator',
     'Corrupt',
     'CropBorder',

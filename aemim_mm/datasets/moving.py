@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from mmengine.structures import BaseDataElement
 from mmengine.utils import is_seq_of
-from mmpretrain.models import SelfSupDataPreprocessor
+from mmpretrain.models import SelfSupDataPreprocessor, TwoNormDataPreprocessor
 from mmpretrain.registry import MODELS
 
 
@@ -45,6 +45,15 @@ class BatchDataPreprocessor(SelfSupDataPreprocessor):
         if is_seq_of(data, BaseDataElement):
             return moved(data, self.sample_fields, self.device, bool(self._non_blocking))
         return super().cast_data(data)
+
+
+@MODELS.register_module()
+class BatchTwoNormDataPreprocessor(BatchDataPreprocessor, TwoNormDataPreprocessor):
+    """A ``BatchDataPreprocessor`` for two views of a crop, normalised with two means: BEiT, CAE, iTPN on CLIP.
+
+    Args:
+        **kwargs: Arguments of ``BatchDataPreprocessor``, and ``second_mean`` and ``second_std``.
+    """
 
 
 def moved(samples: Sequence, fields: Sequence[str] | None, device: torch.device, non_blocking: bool = False) -> list:

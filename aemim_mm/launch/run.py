@@ -32,6 +32,7 @@ from .checks import (
 from .config import load_config, prepare_data, scale_learning_rate, set_resume
 from .config_errors import building
 from .ranges import check_ranges
+from .target_networks import target_network
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -53,7 +54,7 @@ def build_runner(cfg: Config) -> Runner:
         # CUDA reads this when its first product is computed, and torch refuses to compute one without it.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
-    with building(cfg):
+    with target_network(cfg), building(cfg):
         runner = build(cfg)  # pyright: ignore[reportArgumentType]
     keep_parameter_lists_off_screen(runner.logger)
     guard_backends(runner.visualizer)
@@ -108,7 +109,8 @@ def train(
         runner = build_runner(cfg)
         check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
-        check_pretrained(runner, trust_checkpoint)
+        with target_network(cfg):
+            check_pretrained(runner, trust_checkpoint)
         check_start(runner, 'encoder', trust_checkpoint)
         with building(cfg):
             check_batches(runner)

@@ -29,10 +29,10 @@ DECODER = dict(
 TOKENIZER = dict(type='DALL-E', n_hid=4, n_blk_per_group=1, vocab_size=32)
 
 
-def write_clip(path) -> str:
-    """Write the weights of a tiny CLIP, in the form that mmpretrain loads."""
+def write_clip(path, features=16, size=64) -> str:
+    """Write the weights of a tiny CLIP for images of a size, in the form that mmpretrain loads."""
     torch.manual_seed(0)
-    clip = CLIP(16, 64, 1, 64, 16, context_length=4, vocab_size=8, transformer_width=64, transformer_heads=1,
+    clip = CLIP(features, size, 1, 64, 16, context_length=4, vocab_size=8, transformer_width=64, transformer_heads=1,
                 transformer_layers=1)  # fmt: skip
     torch.save(clip.state_dict(), path)
     return str(path)

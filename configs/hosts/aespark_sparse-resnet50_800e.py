@@ -1,0 +1,16 @@
+"""AEMIM on SparK, ResNet-50, ImageNet-1K, 800 epochs.
+
+Run:       tools/dist_train.sh configs/hosts/aespark_sparse-resnet50_800e.py 8 --data-root DIR
+Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; total batch size 4096 (8 x 512)
+Expected:  no published figure; SparK alone gives 80.1 top-1 after fine-tuning (mmpretrain)
+"""
+
+_base_ = ['mmpretrain::spark/spark_sparse-resnet50_8xb512-amp-coslr-800e_in1k.py', '../_base_/host.py']
+
+model = dict(type='AESparK')
+data_preprocessor = dict(type='AdvDataPreprocessor')
+
+train_dataloader, optim_wrapper, train_cfg, default_hooks, env_cfg = _base_.host_parts
+optim_wrapper = dict(optim_wrapper, optimizer=dict(type='Lamb'))
+# The base config has none.
+auto_scale_lr = dict(base_batch_size=4096)
