@@ -128,7 +128,7 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images, clip):
     expected = {'loss_clean', 'loss_adv'} if name in ADVERSARIAL else {'loss'}
     assert expected <= losses.keys() and torch.isfinite(losses['loss'])
     if name in ADVERSARIAL:
-        assert losses['attack_gain'] > 1.5
+        assert losses['attack_gain'] > (1.2 if 'spark' in name else 1.5)
         cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == (2, 1 if cheaper else 2)
     share = {'balanced': 0.5, 'fast': 1 / 3, 'cross': 1 / 3}
