@@ -171,10 +171,8 @@ class Pass:
         """Run the first ``count`` images up to the attacked layer, with new random numbers; there is no loss."""
         part = copy(self)
         part.images, part.data_samples = self.images[:count], self.data_samples and self.data_samples[:count]
-        part.inputs, part.targets = (
-            _first(self.inputs, count),
-            {one: _first(x, count) for one, x in self.targets.items()},
-        )
+        part.inputs = _first(self.inputs, count)
+        part.targets = {network: _first(outputs, count) for network, outputs in self.targets.items()}
         part.randomness = RecordedRandomness()
         with recorded_calls(self.model.backbone) as calls:
             part.features = part.encode(part.images)

@@ -63,7 +63,7 @@ class ResampledMask(Objective):
     """The attack sees another mask at each step. The clean features are computed under that mask."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        order = torch.randperm(len(self.clean.data_samples or self.images), device=self.images.device)
+        order = torch.randperm(len(self.clean.data_samples or self.images))
         with self.clean_target(RecordedRandomness()):
             target = self.features(self.images, order)
         return self.model.distance(self.features(x, order), target)
