@@ -20,6 +20,8 @@ WRAPPERS = re.compile(rf'^(module\.|{_PARTS})+|(?<![^.]){_PARTS}')
 COUNTERS = ('n_averaged', 'steps')
 # Names of OpenMMLab's models, and of mmpretrain's ViT and Swin alone.
 OURS = r'backbone\.|layers\.\d+\.ln1\.|stages\.\d+\.blocks\.\d+\.attn\.w_msa\.'
+# What mmpretrain's tokenizer of BEiT v2 has beside its encoder. It is loaded as a whole.
+CODEBOOK = 'quantize.'
 
 
 @dataclass
@@ -66,7 +68,7 @@ def weights_of(checkpoint: dict, path: object = 'the checkpoint') -> Weights:
     key, sets = _key(checkpoint, path)
     content = sets[key]
     state, removed = _unwrapped(content, path)
-    found = prefixes(state, OURS)
+    found = [] if any(name.startswith(CODEBOOK) for name in state) else prefixes(state, OURS)
     left_out = {str(name): 'no tensor' for name, value in content.items() if not isinstance(value, torch.Tensor)}
     if len(found) == 1 and found[0] and 'message_hub' not in checkpoint:
         removed.append(found[0])

@@ -78,8 +78,8 @@ def check_image_size(runner: Runner) -> None:
     OpenMMLab's models would pad such an image silently.
     """
     for module in bare_model(runner.model).modules():
-        # By name: mmpretrain and mmdet each have a class PatchEmbed.
-        if type(module).__name__ == 'PatchEmbed':
+        # By name: mmpretrain and mmdet each have a class PatchEmbed. HiViT's, a third one, does not pad.
+        if type(module).__name__ == 'PatchEmbed' and hasattr(module, 'projection'):
             module.register_forward_pre_hook(_refuse_small)
 
 

@@ -7,6 +7,6 @@ Expected:  no published figure in mmpretrain
 
 _base_ = '../hosts/aemim_hivit-b_800e.py'
 
-model = dict(type='MAE')
+model = dict(type='MAE', head=dict(type='MAEPretrainHead'))
 data_preprocessor = dict(type='BatchDataPreprocessor', sample_fields=())
 custom_hooks = []

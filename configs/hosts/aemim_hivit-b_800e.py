@@ -10,7 +10,7 @@ For the right positions, add --cfg-options model.neck.type=HiViTDecoder to both.
 
 _base_ = ['mmpretrain::mae/mae_hivit-base-p16_8xb512-amp-coslr-800e_in1k.py', '../_base_/host.py']
 
-model = dict(type='AEMIM')
+model = dict(type='AEMIM', head=dict(type='AEMIMHead'))  # The head draws the panels.
 data_preprocessor = dict(type='AdvDataPreprocessor')
 
 train_dataloader, optim_wrapper, train_cfg, default_hooks, env_cfg = _base_.host_parts

@@ -54,6 +54,11 @@ def test_wrappers_are_removed_and_reported(content, note):
     assert all(torch.equal(value, PLAIN[name]) for name, value in weights.tensors.items())
 
 
+def test_a_tokenizer_with_a_codebook_keeps_its_names():
+    saved = {'encoder.layers.0.ln1.weight': torch.ones(4), 'quantize.embedding.weight': torch.ones(8, 4)}
+    assert weights_of(saved).state is saved
+
+
 def test_a_model_that_mmengine_saved_keeps_its_names():
     saved = dict(state_dict=under('student.'), meta={}, message_hub={})
     assert weights_of(saved).state is saved['state_dict']

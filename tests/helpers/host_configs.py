@@ -1,6 +1,8 @@
 """Cut the models of the configs under hosts/ to few narrow layers, with tiny random target networks."""
 
-from . import hosts, tiny
+from mmengine.config import Config
+
+from . import hosts, runs, tiny
 
 ARCH = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=64)
 HIVIT = dict(arch=dict(embed_dims=64, depths=[1, 1, 3], num_heads=2), out_indices=[2])
@@ -60,3 +62,30 @@ def shrink(name: str, model: dict, clip: str | None = None) -> dict:
     if 'tokenizer_path' in (model.get('target_generator') or {}):
         changes = dict(changes, target_generator=dict(tokenizer_path=clip))
     return tiny.merged(model, changes)
+
+
+def write(name: str, path) -> str:
+    """Write a config that inherits one under hosts/, with few narrow layers.
+
+    Args:
+        name: Name of the config's file.
+        path: The file to write. The target network's weights are as in the base config.
+    """
+    base = runs.CONFIGS / 'hosts' / name
+    (changes,) = (changes for part, changes in CHANGES.items() if part in name)
+    model = inherited(changes, Config.fromfile(base).model)
+    if 'target_generator' in model:
+        model['target_generator'].pop('init_cfg', None)
+    path.write_text(f'_base_ = {str(base)!r}\nmodel = {model!r}\n')
+    return str(path)
+
+
+def inherited(changes: dict, base: dict) -> dict:
+    """Return changes such that a config that inherits takes a dict in the place of a name."""
+    result = {}
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            inner = base.get(key)
+            value = inherited(value, inner) if isinstance(inner, dict) else dict(value, _delete_=True)
+        result[key] = value
+    return result
