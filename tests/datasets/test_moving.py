@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from helpers import runs, tiny
+from helpers import hosts, runs, tiny
 from helpers.copies import Copies
-from mmpretrain.models import SelfSupDataPreprocessor, SimMIM
+from mmpretrain.models import SelfSupDataPreprocessor, SimMIM, TwoNormDataPreprocessor
 from mmpretrain.structures import DataSample
 
 from aemim_mm import AdvDataPreprocessor
-from aemim_mm.datasets import BatchDataPreprocessor
+from aemim_mm.datasets import BatchDataPreprocessor, BatchTwoNormDataPreprocessor
 from aemim_mm.models import AdversarialMIM
 
 BATCH = 8
@@ -83,6 +83,17 @@ def test_values_equal_the_stock_preprocessors(fields):
     # What the loader gave is unchanged.
     for sample, fields_before in zip(data['data_samples'], before):
         assert all(sample.get(name) is value for name, value in fields_before.items())
+
+
+def test_two_views_equal_the_stock_preprocessors():
+    norms = dict(**tiny.NORMALIZE, **hosts.DALLE)
+    data = [dict(inputs=hosts.crops(32, BATCH, second_size=16), data_samples=batch()['data_samples']) for _ in range(2)]
+    expected = TwoNormDataPreprocessor(**norms)(data[0], True)
+    got = BatchTwoNormDataPreprocessor(sample_fields=('mask',), **norms)(data[1], True)
+    assert [view.shape[-1] for view in got['inputs']] == [32, 16]
+    assert all(map(torch.equal, got['inputs'], expected['inputs']))
+    for mine, theirs in zip(got['data_samples'], expected['data_samples']):
+        assert torch.equal(mine.mask, theirs.mask)
 
 
 def test_samples_without_a_field_keep_their_neighbours_values():
