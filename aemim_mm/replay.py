@@ -1,7 +1,7 @@
 """Run a piece of a model again as it ran before: same random numbers, same arguments."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -148,16 +148,14 @@ class Pass:
             inputs = self.model.with_attacked_images(self.inputs, images)
             return Pass(self.algorithm_loss, self.model, inputs, self.data_samples, **self.kwargs)
 
-    def encode(self, images: torch.Tensor, order: torch.Tensor | None = None) -> Any:
+    def encode(self, images: torch.Tensor, order: Sequence[int] | None = None) -> Any:
         """Run other images up to the attacked layer, and return its output. Random numbers are not replayed.
 
         Args:
             images: (B, C, H, W).
             order: A permutation of the data samples, which may hold masks. Default: they stay.
         """
-        samples = self.data_samples
-        if samples and order is not None:
-            samples = [samples[i] for i in order.tolist()]
+        samples = [self.data_samples[i] for i in order] if self.data_samples and order else self.data_samples
         with outputs_given_back(self.targets):
             return self.until_layer(lambda: self._run(self.model.with_attacked_images(self.inputs, images), samples))
 

@@ -3,7 +3,8 @@
 The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``).
 """
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +33,7 @@ class Objective:
         """Compute the objective of the images of an adversarial pass."""
         return self(adv.images)
 
-    def features(self, x: torch.Tensor, order: torch.Tensor | None = None) -> torch.Tensor:
+    def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
         """Compute features of images as the algorithm's loss does; ``order`` permutes masks of the data samples."""
         return self.model.features(self.clean.encode(x, order))
 
@@ -63,7 +64,9 @@ class ResampledMask(Objective):
     """The attack sees another mask at each step. The clean features are computed under that mask."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        order = torch.randperm(len(self.clean.data_samples or self.images))
+        samples = self.clean.data_samples or ()
+        # Not a tensor: the host would wait for it.
+        order = random.sample(range(len(samples)), len(samples))
         with self.clean_target(RecordedRandomness()):
             target = self.features(self.images, order)
         return self.model.distance(self.features(x, order), target)
@@ -77,7 +80,7 @@ class NoMask(Objective):
         with self.clean_target(clean.randomness):
             self.target = self.features(self.images)
 
-    def features(self, x: torch.Tensor, order: torch.Tensor | None = None) -> torch.Tensor:
+    def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
         return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x)))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

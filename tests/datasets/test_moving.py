@@ -112,7 +112,8 @@ def test_the_loss_equals_that_of_the_stock_model_and_preprocessor(ours, stock):
     for model in (stock, tiny.matched(ours(), stock)):
         torch.manual_seed(3)
         losses.append(model(**model.data_preprocessor(batch(), True), mode='loss'))
-    assert torch.equal(losses[1]['loss_clean'], losses[0]['loss'])
+    # AEMIM's own encoder embeds visible patches only, which rounds otherwise on some processors.
+    torch.testing.assert_close(losses[1]['loss_clean'], losses[0]['loss'], atol=1e-6, rtol=1e-6)
 
 
 def test_a_field_of_the_config_wins():

@@ -25,7 +25,7 @@ def error_of(capsys, config, tmp_path, options=()):
             "dataset.type: there is no 'DemoFashionMINST'.*DemoFashionMNIST",
         ),
         ('train_dataloader.dataset.pipeline.0.type=RandomFlop', 'pipeline.0.type: .* Did you mean RandomFlip'),
-        ('model.type=AEMIN', "model.type: there is no 'AEMIN'.* Did you mean AEMIM"),
+        ('model.type=AEMIN', "model.type: there is no 'AEMIN'.* Did you mean .*AEMIM"),
         ('model.neck.type=ViTDet', 'model.neck.*ViTDet'),
         (
             'model.backbone.patchsize=7',

@@ -7,6 +7,7 @@ from mmpretrain.models import MAE
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from ...errors import UserError
 from ...replay import RecordedCall
 from ..mae_parts import AEMIMHead
 from ..patches import patch_grid
@@ -52,6 +53,11 @@ class AEMIM(AdversarialMIM, PartialMAE):
     prediction_layer = 'neck.decoder_pred'
     sample_fields = ()
     head: AEMIMHead
+
+    def check_pictures(self) -> None:
+        """Raise a UserError if the head cannot turn predictions into pixels."""
+        if not isinstance(self.head, AEMIMHead):
+            raise UserError(f"Panels need model.head.type='AEMIMHead', but got a {type(self.head).__name__}.")
 
     def mask_of(self, call: RecordedCall) -> torch.Tensor:
         """Return the mask of a recorded call of the backbone, (B, rows, columns), 1 = hidden."""

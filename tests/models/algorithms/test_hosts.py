@@ -291,3 +291,9 @@ def test_local_crops_of_ibot_stay_clean():
     step = model.two_passes(**data)
     assert len(step.adv.images) == 8 and not torch.equal(step.adv.images, step.clean.images)
     assert all(torch.equal(*pair) for pair in zip(step.adv.inputs[1:], data['inputs'][2:], strict=True))
+
+
+def test_panels_of_mae_need_a_head_that_gives_pixels(clip):
+    model = hosts.build(hosts.adversarial('MAE', clip))
+    with pytest.raises(UserError, match="Panels need model.head.type='AEMIMHead', but got a MAEPretrainHead"):
+        model.check_pictures()
