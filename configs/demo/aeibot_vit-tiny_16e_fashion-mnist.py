@@ -2,7 +2,7 @@
 
 Run:       python tools/train.py configs/demo/aeibot_vit-tiny_16e_fashion-mnist.py
 Needs:     a CPU, and about 20 minutes on one core
-Expected:  linear probe at least 4 points above the untrained encoder's, by tools/analysis_tools/probe.py
+Expected:  as ibot_vit-tiny_16e_fashion-mnist.py
 """
 
 _base_ = './ibot_vit-tiny_16e_fashion-mnist.py'
