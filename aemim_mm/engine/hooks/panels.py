@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...errors import UserError
+from ...models import AdversarialMIM
 from ...replay import gpus_in_use
 from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from ..randomness import data_randomness
@@ -30,7 +32,10 @@ class PanelHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Raise a UserError if the model has no pictures to show."""
-        bare_model(runner.model).check_pictures()
+        model = bare_model(runner.model)
+        if not isinstance(model, AdversarialMIM):
+            raise UserError(f'PanelHook shows both domains of AEMIM, but got a {type(model).__name__}. Leave it out.')
+        model.check_pictures()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Write a panel if the epoch is due or the last one, on rank 0 only."""

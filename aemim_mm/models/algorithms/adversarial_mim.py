@@ -75,7 +75,7 @@ class AdversarialMIM(Algorithm):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        self.adv_target = adv_target or self.default_target
+        self.adv_target = self.default_target if adv_target is None else adv_target
         chosen = dict(adv_target=self.adv_target, attack_mask=attack_mask, attack_precision=attack_precision)
         check_arguments(self.data_preprocessor, adv_share, decoder=decoder, **chosen)
         self.distance = feature_distance(distance)

@@ -27,7 +27,7 @@ class Algorithm(BaseSelfSupervisor):
         sample_fields: The fields of the data samples that the loss reads, so that no other field is copied to the
             device. None: all are.
         target_names: Names of the frozen networks that compute what is reconstructed, or the mask. They stay in eval
-            mode. They run on clean images once a step; see :meth:`adversarial_target`.
+            mode. For clean images, they run once a step. See :meth:`adversarial_target`.
         default_target: ``adv_target``, unless it is chosen. ``clean`` where tokens are predicted: it saves a run of the
             tokenizer.
         head_method: The method of the head that gets the images to reconstruct.

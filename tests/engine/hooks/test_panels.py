@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 
 from aemim_mm import Domain
 from aemim_mm.engine.hooks.panels import PanelHook
+from aemim_mm.errors import UserError
 from aemim_mm.visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
 from aemim_mm.visualization.reconstruction import reconstruct
 
@@ -185,3 +186,9 @@ class TestHook:
         runner.rank = 1
         PanelHook().after_train_epoch(runner)
         assert not runner.shown
+
+
+def test_a_model_without_two_domains_is_refused_before_training(tiny):
+    runner = SimpleNamespace(model=tiny.build(tiny.mae()))
+    with pytest.raises(UserError, match='PanelHook shows both domains of AEMIM, but got a MAE. Leave it out'):
+        PanelHook().before_train(runner)

@@ -78,7 +78,6 @@ def test_all_passes_see_the_same_mask(name, clip):
 @pytest.mark.parametrize('name', NAMES)
 def test_each_loss_trains_the_adapters_of_its_domain(name, clip):
     model = hosts.build(hosts.adversarial(name, clip, early_backward=False))
-    hosts.batch(name, model)
     losses = model.loss(**hosts.batch(name, model))
     split = {
         f'{prefix}.{own}'
