@@ -38,9 +38,12 @@ class _Host:
     attack_layer = ''
 
     def __init__(self, model: Any):
-        parts = (getattr(model, name, None) for name in ('teacher', 'target_generator'))
         self.model, self.backbone = model, model.backbone
-        self.target_networks = [part for part in parts if isinstance(part, nn.Module)]
+        if isinstance(model, AdversarialMIM):
+            self.target_networks = model.target_networks
+        else:
+            parts = (getattr(model, name, None) for name in ('teacher', 'target_generator'))
+            self.target_networks = [part for part in parts if isinstance(part, nn.Module)]
 
     def attacked_images(self, inputs: Any) -> torch.Tensor:
         if isinstance(self.model, AdversarialMIM):
