@@ -14,6 +14,11 @@ from ..domain import Domain, use_domain
 from ..replay import Pass, RecordedRandomness
 
 
+def features_of(model: Any, output: Any) -> torch.Tensor:
+    """Select the features from an output of the encoder, or of one of its layers, which is a tensor of features."""
+    return output if isinstance(output, torch.Tensor) else model.features(output)
+
+
 class Objective:
     """A distance between features of perturbed and clean images: a scalar, summed over the batch.
 
@@ -35,7 +40,7 @@ class Objective:
 
     def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
         """Compute features of images as the algorithm's loss does; ``order`` permutes masks of the data samples."""
-        return self.model.features(self.clean.encode(x, order))
+        return features_of(self.model, self.clean.encode(x, order))
 
     @contextmanager
     def clean_target(self, randomness: RecordedRandomness) -> Iterator[None]:
@@ -49,7 +54,7 @@ class SameMask(Objective):
 
     def __init__(self, model: Any, clean: Pass):
         super().__init__(model, clean)
-        self.target = model.features(clean.features).detach()
+        self.target = features_of(model, clean.features).detach()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.clean.randomness.replayed():
@@ -57,7 +62,7 @@ class SameMask(Objective):
 
     def of(self, adv: Pass) -> torch.Tensor:
         # The adversarial pass has computed these features.
-        return self.model.distance(self.model.features(adv.features), self.target)
+        return self.model.distance(features_of(self.model, adv.features), self.target)
 
 
 class ResampledMask(Objective):
@@ -81,7 +86,7 @@ class NoMask(Objective):
             self.target = self.features(self.images)
 
     def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
-        return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x)))
+        return features_of(self.model, self.clean.until_layer(lambda: self.model.extract_feat(x)))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.clean.randomness.replayed():

@@ -34,10 +34,11 @@ class AdversarialMIM(Algorithm):
     with the same random numbers and hence the same mask. Each choice that the paper leaves open is an argument.
 
     Args:
-        adapters: Which layers of the encoder get a second, adversarial set of weights: see ``split_adapters``. Default:
-            keep the backbone's own adapters; if it has none, split norms and class token. ``()``: add none.
+        adapters: What the adversarial domain has of its own in the encoder: see ``split_adapters``. Default: keep the
+            backbone's own adapters; if it has none, split norms and class token. ``()``: nothing.
         decoder: ``two_heads`` (one prediction layer for each domain), ``shared``, or ``split_norm`` (``two_heads``,
             and the decoder's normalisation layers are split too).
+        decoder_adapters: As ``adapters``, for the decoder.
         distance: The distance between features that the attack maximises: ``l2`` (squared), ``l1``, ``cosine``, ``kl``.
         attack_mask: The mask that the attack sees: the ``same`` as in training, ``resampled`` at each step, or ``none``
             (the whole image).
@@ -62,8 +63,9 @@ class AdversarialMIM(Algorithm):
     def __init__(
         self,
         *args,
-        adapters: str | tuple | list | None = None,
+        adapters: str | dict | tuple | list | None = None,
         decoder: str = 'two_heads',
+        decoder_adapters: str | dict | tuple | list = (),
         distance: str = 'l2',
         attack_mask: str = 'same',
         attack_precision: str = 'auto',
@@ -85,7 +87,7 @@ class AdversarialMIM(Algorithm):
         self.early_backward = early_backward
         self.weight_schedule = Schedule('adv_weight', adv_weight)
         split_encoder(self.backbone, adapters)
-        split_decoder(self, decoder, self.prediction_layer)
+        split_decoder(self, decoder, decoder_adapters, self.prediction_layer)
 
     def init_weights(self) -> None:
         """Initialise the algorithm's weights. Both domains start equal."""
