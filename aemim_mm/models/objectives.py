@@ -1,6 +1,7 @@
 """What the attack maximises: how far the encoder's features of perturbed images are from those of clean images.
 
-The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``).
+The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``). The
+reconstruction loss is here for comparison: the paper advises against it.
 """
 
 import random
@@ -20,7 +21,7 @@ def features_of(model: Any, output: Any) -> torch.Tensor:
 
 
 class Objective:
-    """A distance between features of perturbed and clean images: a scalar, summed over the batch.
+    """A distance between features of perturbed and clean images: a scalar, summed over the batch, or a value per image.
 
     Args:
         model: An ``AdversarialMIM``. It is in the ADV domain whenever the objective is called.
@@ -93,4 +94,22 @@ class NoMask(Objective):
             return self.model.distance(self.features(x), self.target)
 
 
-OBJECTIVES = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}
+class Reconstruction(Objective):
+    """The algorithm's own loss of perturbed images, under the mask of the clean pass: the paper's ablation."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.of(self.model.adversarial_pass(self.clean, x))
+
+    def of(self, adv: Pass) -> torch.Tensor:
+        # The loss is a mean over images.
+        return adv.loss * len(adv.images)
+
+
+# The masks that an attack on features may see.
+MASKS = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}
+
+
+def objective_of(model: Any, clean: Pass) -> Objective:
+    """Return what the attack of an ``AdversarialMIM`` on the images of a clean pass maximises."""
+    kind = Reconstruction if model.attack_objective == 'reconstruction' else MASKS[model.attack_mask]
+    return kind(model, clean)

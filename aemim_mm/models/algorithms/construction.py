@@ -8,23 +8,25 @@ from torch import nn
 from ...adapters import adapted_layers, split_adapters, split_layer
 from ...adapters.placement import transformer_layers
 from ...errors import UserError, unknown_name
-from ..objectives import OBJECTIVES
+from ..objectives import MASKS
 from ..precision import PRECISIONS
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
-    'attack_mask': tuple(OBJECTIVES),
+    'attack_mask': tuple(MASKS),
+    'attack_objective': ('features', 'pooled', 'reconstruction'),
     'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
 
 
-def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
+def check_arguments(data_preprocessor: nn.Module, adv_share: float, attack_layers: int | None, **chosen: str) -> None:
     """Check what ``AdversarialMIM`` was given.
 
     Args:
         data_preprocessor: It must be able to perturb images.
         adv_share: A number in (0, 1].
+        attack_layers: As of ``AdversarialMIM``.
         **chosen: Name of an argument to the chosen name, one of ``CHOICES``.
 
     Raises:
@@ -40,6 +42,14 @@ def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: st
         )
     if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
+    if chosen.get('attack_objective') == 'reconstruction' and (
+        attack_layers is not None or chosen['attack_mask'] != 'same' or getattr(data_preprocessor, 'halving', False)
+    ):
+        raise UserError(
+            'attack_objective="reconstruction" maximises the loss of the training, which runs the whole model under '
+            'the same mask, and is one number for the batch. Leave out attack_layers, attack_mask and the data '
+            "preprocessor's halving."
+        )
 
 
 def name_of_layer(backbone: nn.Module, number: int | None) -> str:
