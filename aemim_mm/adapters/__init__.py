@@ -1,4 +1,4 @@
-from .adapted import AdaptedLayer, adapted_layers
+from .adapted import AdaptedLayer, adapted_layers, seen_in_domain
 from .added import ADAPTERS, AddedAdapter, merged_lora
 from .second_weights import is_pretrained, split_layer, sync_adapters
 from .split import recompute, split_adapters
@@ -11,6 +11,7 @@ __all__ = [
     'is_pretrained',
     'merged_lora',
     'recompute',
+    'seen_in_domain',
     'split_adapters',
     'split_layer',
     'sync_adapters',

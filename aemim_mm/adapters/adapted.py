@@ -5,7 +5,8 @@ adversarial domain adds end in ``_adv``. So the clean half of a checkpoint is a 
 2407.11537 (adapters); the naming rule follows timm's ``split_batchnorm``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -23,41 +24,61 @@ class AdaptedLayer(DomainModule):
         split_names: Parameters and buffers with a second value, which the layer sees under the stock name in the ADV
             domain.
         adapter_names: Children that change the layer's forward pass or its attributes, each an ``AddedAdapter``.
+        read_names: Adapted children whose weights the layer reads, without calling them.
         recomputes: Whether the activations are recomputed in the backward pass.
     """
 
     split_names: tuple[str, ...] = ()
     adapter_names: tuple[str, ...] = ()
+    read_names: tuple[str, ...] = ()
     recomputes = False
 
-    def current_adapters(self) -> list[Any]:
-        """The added adapters of the current domain."""
+    def forward(self, *args, **kwargs):
+        if self.recomputes and torch.is_grad_enabled():
+            # The backward pass comes when the domain has been left.
+            return checkpoint(partial(self._run_in, self.domain), *args, use_reentrant=False, **kwargs)
+        return self._run(*args, **kwargs)
+
+    def _run_in(self, domain, *args, **kwargs):
+        with use_domain(self, domain):
+            return self._run(*args, **kwargs)
+
+    def _run(self, *args, **kwargs):
+        run = self.stock_forward
+        for adapter in self._current_adapters():
+            run = partial(adapter, run)
+        with ExitStack() as stack:
+            for layer in (self, *(self._modules[name] for name in self.read_names)):
+                stack.enter_context(seen_in_domain(layer))
+            return run(*args, **kwargs)
+
+    def stock_forward(self, *args, **kwargs) -> Any:
+        """Run the stock layer."""
+        return super().forward(*args, **kwargs)
+
+    def _current_adapters(self) -> list:
         added = [self._modules[name] for name in self.adapter_names]
         return [adapter for adapter in added if adapter.domain is self.domain]
 
-    def forward(self, *args, **kwargs):
-        run = super().forward
-        for adapter in self.current_adapters():
-            run = partial(adapter, run)
-        if self.recomputes and torch.is_grad_enabled():
-            # The backward pass comes when the domain has been left.
-            return checkpoint(partial(self._run_in, self.domain, run), *args, use_reentrant=False, **kwargs)
-        return run(*args, **kwargs)
-
-    def _run_in(self, domain, run, *args, **kwargs):
-        with use_domain(self, domain):
-            return run(*args, **kwargs)
+    def seen(self) -> dict[str, Any]:
+        """What the layer sees in the current domain under the names of its own attributes, where this differs."""
+        names = self.split_names if self.domain is Domain.ADV else ()
+        found = {name: getattr(self, f'{name}_adv') for name in names}
+        for adapter in self._current_adapters():
+            found.update(
+                {name: adapter.changed(name, found.get(name, getattr(self, name))) for name in adapter.attributes}
+            )
+        return found
 
     @torch.no_grad()
     def copy_clean(self, name: str) -> None:
         """Copy the clean value of a split parameter or buffer to the adversarial one."""
-        with use_domain(self, Domain.CLEAN):
-            getattr(self, f'{name}_adv').copy_(getattr(self, name))
+        getattr(self, f'{name}_adv').copy_(getattr(self, name))
 
     def __reduce_ex__(self, protocol):
-        # The class of an adapted layer is made at run time, so pickle cannot find it by name: pickle its parts.
+        # The class of an adapted layer is made at run time, so pickle cannot find it by name: pickle its stock class.
         _, (cls, *args), *state = super().__reduce_ex__(protocol)
-        return _empty_layer, (cls.__bases__[1], cls.attributes, *args), *state
+        return _empty_layer, (cls.__bases__[1], *args), *state
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, *args):
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, *args)
@@ -68,31 +89,24 @@ class AdaptedLayer(DomainModule):
                 missing.remove(f'{prefix}{name}_adv')
 
 
-class _DomainAttribute:
-    """An attribute of an adapted layer whose value depends on the domain. Parameters stay where they are registered."""
+def seen_in_domain(layer: Any) -> AbstractContextManager:
+    """Inside, the attributes of ``layer`` are those of its domain, as in its forward pass; for code that reads them."""
+    seen = layer.seen() if isinstance(layer, AdaptedLayer) else {}
+    return _instead(vars(layer), seen) if seen else nullcontext()
 
-    def __init__(self, name: str):
-        self.name = name
 
-    def __get__(self, layer, _owner=None):
-        if layer is None:
-            return self
-        if layer.domain is Domain.ADV and self.name in layer.split_names:
-            value = getattr(layer, f'{self.name}_adv')
-        else:
-            own = vars(layer)
-            value = own[self.name] if self.name in own else nn.Module.__getattr__(layer, self.name)
-        for adapter in layer.current_adapters():
-            if self.name in adapter.attributes:
-                value = adapter.changed(self.name, value)
-        return value
-
-    # FSDP puts plain tensors into the place of parameters.
-    def __set__(self, layer, value):
-        vars(layer)[self.name] = value
-
-    def __delete__(self, layer):
-        del vars(layer)[self.name]
+@contextmanager
+def _instead(own: dict, seen: dict) -> Iterator[None]:
+    # Python looks in __dict__ before nn.Module looks among its parameters and buffers. Those stay in place: DDP, FSDP
+    # and state_dict see the module unchanged, also after an exception in forward.
+    before = {name: own[name] for name in seen if name in own}
+    own.update(seen)
+    try:
+        yield
+    finally:
+        for name in seen:
+            del own[name]
+        own.update(before)
 
 
 # Kinds of stock layer that need another mixin.
@@ -100,24 +114,20 @@ MIXINS: dict[type, type[AdaptedLayer]] = {}
 
 
 @cache
-def _adapted_class(stock: type, attributes: tuple[str, ...]) -> type:
+def _adapted_class(stock: type) -> type:
     mixin = next((mixin for kind, mixin in MIXINS.items() if issubclass(stock, kind)), AdaptedLayer)
-    own = {name: _DomainAttribute(name) for name in attributes}
-    own.update(__module__=__name__, attributes=attributes)
-    return type(f'Adapted{stock.__name__}', (mixin, stock), own)
+    return type(f'Adapted{stock.__name__}', (mixin, stock), {'__module__': __name__})
 
 
-def _empty_layer(stock: type, attributes: tuple[str, ...], *args):
-    cls = _adapted_class(stock, attributes)
+def _empty_layer(stock: type, *args):
+    cls = _adapted_class(stock)
     return cls.__new__(cls, *args)
 
 
-def adapt_layer(layer: nn.Module, attributes: Iterable[str] = ()) -> Any:
-    """Make ``layer`` an :class:`AdaptedLayer` in place, and let the named attributes depend on the domain."""
-    stock, before = type(layer), ()
-    if isinstance(layer, AdaptedLayer):
-        stock, before = stock.__bases__[1], stock.attributes
-    layer.__class__ = _adapted_class(stock, tuple(dict.fromkeys((*before, *attributes))))
+def adapt_layer(layer: nn.Module) -> Any:
+    """Make ``layer`` an :class:`AdaptedLayer` in place."""
+    if not isinstance(layer, AdaptedLayer):
+        layer.__class__ = _adapted_class(type(layer))
     return layer
 
 

@@ -61,7 +61,7 @@ def split_layer(layer: nn.Module, names: Iterable[str], trainable: bool = False)
             layer.register_parameter(f'{name}_adv', copy)
         else:
             layer.register_buffer(f'{name}_adv', value.clone())
-    layer = adapt_layer(layer, names)
+    layer = adapt_layer(layer)
     layer.split_names = layer.split_names + names
 
 

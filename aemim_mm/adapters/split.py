@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mmpretrain.models.utils import BEiTAttention
+from mmpretrain.models.utils.attention import WindowMSAV2
 from torch import nn
 
 from ..domain import Domain
@@ -13,6 +15,8 @@ from .added import ADAPTERS, AddedAdapter
 from .placement import chosen_layers, targets_in
 from .second_weights import SECOND_WEIGHTS, Split, split_layer
 
+# mmpretrain's layers that read the weights of their query, key and value without calling them.
+READERS = (BEiTAttention, WindowMSAV2)
 # Flags by which mmpretrain's layers recompute their activations in the backward pass.
 RECOMPUTING = ('with_cp', 'use_checkpoint')
 
@@ -85,8 +89,13 @@ def _add(module, layers, targets, kind: str, adapter: type[AddedAdapter], domain
             if name in layer._modules:
                 raise UserError(f'{path} has an adapter {kind!r} already. Let only one entry of adapters choose it.')
             added = adapter(layer, domain, **options)
-            adapt_layer(layer, added.attributes).add_module(name, added)
+            adapt_layer(layer).add_module(name, added)
             layer.adapter_names = (*layer.adapter_names, name)
+        parent, _, own = path.rpartition('.')
+        reader = module.get_submodule(parent)
+        if isinstance(reader, READERS) and adapter.attributes:
+            reader = adapt_layer(reader)
+            reader.read_names = tuple(dict.fromkeys((*reader.read_names, own)))
     return len(found)
 
 

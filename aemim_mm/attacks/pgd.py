@@ -58,7 +58,7 @@ def pgd(
         raise unknown_name('start', start, STARTS)
     ball = ball_around(x.detach(), norm=norm, eps=eps, lower=lower, upper=upper)
     x_adv, velocity = ball.start(start), 0
-    best, best_gradient, best_value = x_adv, x_adv, torch.tensor(-inf)
+    best, best_gradient, best_value = x_adv, x_adv, x_adv.new_full((len(x),), -inf) if halving else None
     for _ in range(steps):
         x_adv.requires_grad_(True)
         with torch.enable_grad():
@@ -88,7 +88,7 @@ def _risen(value: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
     """Whether the objective of each image is above its best one, (B, 1, 1, 1)."""
     if value.dim() != 1:
         raise UserError(f'halving needs an objective for each image, but got one of shape {tuple(value.shape)}.')
-    return (value.detach() > best.to(value.device)).view(-1, 1, 1, 1)
+    return (value.detach() > best).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)

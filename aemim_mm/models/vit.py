@@ -9,7 +9,7 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..adapters import is_pretrained, recompute, split_adapters, sync_adapters
+from ..adapters import is_pretrained, recompute, seen_in_domain, split_adapters, sync_adapters
 from ..errors import UserError
 from .layers import make_vit_layers
 from .patches import checkpoint_grid, patch_grid, patchify, sincos_positions, take_tokens
@@ -125,7 +125,8 @@ class AEMIMViT(MAEViT):
     def _embed(self, patches: torch.Tensor) -> torch.Tensor:
         """Embed patches (B, N, C * p * p) as tokens (B, N, D) by the patch embedding's convolution."""
         projection = self.patch_embed.projection
-        tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
+        with seen_in_domain(projection):
+            tokens = F.linear(patches, projection.weight.flatten(1), projection.bias)
         return tokens if self.patch_embed.norm is None else self.patch_embed.norm(tokens)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:

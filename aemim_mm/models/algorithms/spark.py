@@ -18,7 +18,7 @@ class AdaptedSparseNorm(AdaptedLayer):
         cls.stock = cls.__bases__[1]
         cls.forward = cls.stock.forward
 
-    def forward(self, *args, **kwargs):
+    def stock_forward(self, *args, **kwargs):
         return super(self.stock, self).forward(*args, **kwargs)
 
 
