@@ -7,31 +7,23 @@ from dataclasses import replace
 from mmengine.config import Config
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES, functions
-from ..datasets.of_config import as_list
-from ..datasets.shift_pipelines import corrupted, corrupted_detection, native_size
+from ..datasets.shift_pipelines import corrupted, native_size
 from ..errors import UserError, unknown_name
-from .attacked_classifier import build_attack
-from .attacked_encoder import ENCODER_ATTACKS
+from .attacked_classifier import ATTACKS, build_attack
 from .autoattack import version_for
-from .conditions import Condition
-
-EPS = (1, 2, 4, 8)
-
-
-def _test_images(cfg: Config) -> dict:
-    dataset = cfg.test_dataloader.dataset
-    return dataset.to_dict() if hasattr(dataset, 'to_dict') else deepcopy(dict(dataset))
+from .conditions import EPS, Condition, images_of
+from .detector_suites import DETECTOR_SUITES
 
 
 def clean(cfg: Config) -> list:
     """The images of the config, without a perturbation."""
-    return [Condition('clean', 'clean', _test_images(cfg))]
+    return [Condition('clean', 'clean', images_of(cfg))]
 
 
 def _attacked(cfg: Config, name: str, strengths, group=None, **attack) -> list:
     group = group or name
     return [
-        Condition(f'{name}/{eps:g}', group, _test_images(cfg), float(eps), dict(attack, eps=float(eps)))
+        Condition(f'{name}/{eps:g}', group, images_of(cfg), float(eps), dict(attack, eps=float(eps)))
         for eps in strengths
     ]
 
@@ -75,7 +67,7 @@ def encoder(cfg: Config) -> list:
     """The feature attack, which uses neither head nor labels: accuracy under it, and how far the features move."""
     return [
         *_attacked(cfg, 'feature-attack', EPS, 'Feature attack', type='feature', steps=20),
-        *_encoder(_test_images(cfg), 'features', 'Features moved', 'distance, %'),
+        *_encoder(images_of(cfg), 'features', 'Features moved', 'distance, %'),
     ]
 
 
@@ -95,7 +87,7 @@ def corruptions(cfg: Config, severities: Sequence[int] = SEVERITIES) -> list:
     conditions = []
     for name in CORRUPTIONS:
         for severity in severities:
-            dataset = _test_images(cfg)
+            dataset = images_of(cfg)
             dataset['pipeline'] = corrupted(dataset['pipeline'], name, severity)
             conditions.append(Condition(f'{name}/{severity}', 'corruptions', dataset, float(severity)))
     return conditions
@@ -125,7 +117,7 @@ SHIFTED = (
 
 def shift(cfg: Config, root: str) -> list:
     """ImageNet-V2, ReaL, A, R, Sketch, Stylized and ObjectNet, each in a folder of its name below ``root``."""
-    pipeline = _test_images(cfg)['pipeline']
+    pipeline = images_of(cfg)['pipeline']
     return [
         Condition(
             name,
@@ -139,7 +131,7 @@ def shift(cfg: Config, root: str) -> list:
 
 def imagenet_c(cfg: Config, root: str) -> list:
     """ImageNet-C from disk, ``root/imagenet-c/<corruption>/<severity>/<wnid>``; the images are not resized."""
-    pipeline = native_size(_test_images(cfg)['pipeline'])
+    pipeline = native_size(images_of(cfg)['pipeline'])
     return [
         Condition(
             f'imagenet-c/{name}/{severity}',
@@ -158,38 +150,6 @@ def imagenet_c(cfg: Config, root: str) -> list:
     ]
 
 
-def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Condition:
-    """A condition whose metric is the config's CocoMetric; ``CocoFigures`` is CocoMetric and stores its results."""
-    evaluators = as_list(cfg.test_evaluator)
-    found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] in ('CocoMetric', 'CocoFigures')]
-    if not found:
-        raise UserError(
-            f'Robustness of detectors is measured by CocoMetric, but the test_evaluator is of type '
-            f'{", ".join(str(one["type"]) for one in evaluators)}. Take a config with data in the format of COCO.'
-        )
-    kinds = found[0].get('metric', 'bbox')
-    shown = tuple(f'{kind}_mAP' for kind in as_list(kinds))
-    metric = {**found[0], 'type': 'CocoFigures', 'prefix': None, 'format_only': False, 'outfile_prefix': None}
-    return Condition(name, group, dataset, strength, metric=metric, measure='AP', shown=shown)
-
-
-def clean_detection(cfg: Config) -> list:
-    """The images of the config, without a perturbation."""
-    return [_detected(cfg, 'clean', 'clean', _test_images(cfg))]
-
-
-def detection_corruptions(cfg: Config) -> list:
-    """COCO-C: the 15 corruptions at 5 severities, applied to the config's own test images when they are loaded."""
-    functions()
-    conditions = []
-    for name in CORRUPTIONS:
-        for severity in SEVERITIES:
-            dataset = _test_images(cfg)
-            dataset['pipeline'] = corrupted_detection(dataset['pipeline'], name, severity)
-            conditions.append(_detected(cfg, f'{name}/{severity}', 'corruptions', dataset, float(severity)))
-    return conditions
-
-
 SUITES = {
     'classifier': {
         'clean': clean,
@@ -200,7 +160,7 @@ SUITES = {
         'demo': demo,
     },
     'pre-training model': {'encoder': pretrained_encoder},
-    'detector': {'clean': clean_detection, 'corruptions': detection_corruptions},
+    'detector': DETECTOR_SUITES,
 }
 # For classifiers only.
 FROM_DISK = {'shift': shift, 'imagenet-c': imagenet_c}
@@ -244,6 +204,6 @@ def build_conditions(
         conditions = [replace(condition, metric=dict(condition.metric, part=True)) for condition in conditions]
     for condition in conditions:
         # Building an attack checks its fields, and that AutoAttack is installed.
-        if condition.attack and condition.attack['type'] not in ENCODER_ATTACKS:
+        if condition.attack and condition.attack['type'] in ATTACKS:
             build_attack(condition.attack)
     return {condition.name: condition for condition in conditions}
