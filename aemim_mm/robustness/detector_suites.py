@@ -58,7 +58,7 @@ def detection_white_box(cfg: Config) -> list:
 
 
 def _loading(cfg: Config) -> dict:
-    """Return the step that loads annotations: that of training, since a mask head needs masks; else that of the test."""
+    """Return the step that loads annotations in training, which knows whether masks are learned, or in the test."""
     for dataset in datasets(cfg, ('train_dataloader', 'test_dataloader')):
         for step in dataset.get('pipeline') or ():
             if kind_of(step) == 'LoadAnnotations':

@@ -11,6 +11,7 @@ from ..datasets.shift_pipelines import corrupted, native_size
 from ..errors import UserError, unknown_name
 from .attacked_classifier import ATTACKS, build_attack
 from .autoattack import version_for
+from .carlini_wagner import with_options
 from .conditions import EPS, Condition, images_of
 from .detector_suites import DETECTOR_SUITES
 
@@ -33,11 +34,22 @@ def white_box(cfg: Config) -> list:
     return [
         *_attacked(cfg, 'fgsm', EPS, 'FGSM', type='fgsm'),
         *_attacked(cfg, 'pgd', EPS, 'PGD-20', type='pgd', steps=20),
-        *_attacked(
-            cfg, 'margin', EPS, 'PGD-20, margin loss, 3 starts', type='pgd', steps=20, loss='margin', restarts=3
-        ),
+        *margin(cfg),
         *_attacked(cfg, 'l2', (0.25, 0.5, 1.0), 'PGD-20 in L2', type='pgd', steps=20, norm='l2'),
     ]
+
+
+def margin(cfg: Config) -> list:
+    """PGD in L-inf with the loss of Carlini and Wagner's attack."""
+    group = 'PGD-20, margin loss, 3 starts'
+    return _attacked(cfg, 'margin', EPS, group, type='pgd', steps=20, loss='margin', restarts=3)
+
+
+def carlini_wagner(cfg: Config) -> list:
+    """Carlini and Wagner's L2 attack, by the package foolbox, and PGD in L-inf with its loss."""
+    attack, metric = dict(type='cw'), dict(type='MinimalDistance')
+    measure = 'L2 for images from 0 to 1, accuracy in %'
+    return [Condition('cw', 'CW', images_of(cfg), attack=attack, metric=metric, measure=measure), *margin(cfg)]
 
 
 def auto_attack(cfg: Config) -> list:
@@ -156,6 +168,7 @@ SUITES = {
         'white-box': white_box,
         'encoder': encoder,
         'autoattack': auto_attack,
+        'cw': carlini_wagner,
         'corruptions': corruptions,
         'demo': demo,
     },
@@ -167,7 +180,14 @@ FROM_DISK = {'shift': shift, 'imagenet-c': imagenet_c}
 
 
 def build_conditions(
-    suites: Sequence[str], kind: str, cfg: Config, shift_root: str, *, quantize: bool = False, limited: bool = False
+    suites: Sequence[str],
+    kind: str,
+    cfg: Config,
+    shift_root: str,
+    *,
+    quantize: bool = False,
+    limited: bool = False,
+    cw_options: Sequence[str] = (),
 ) -> dict[str, Condition]:
     """Build the conditions of some suites. The first condition of classifiers and detectors is always ``clean``.
 
@@ -178,12 +198,14 @@ def build_conditions(
         shift_root: Folder of the test sets under distribution shift.
         quantize: Round attacked images to 8 bits, inside the budget.
         limited: Whether only a sample of the images will be tested.
+        cw_options: Fields of ``CarliniWagner``, each ``KEY=VALUE``.
 
     Returns:
         Name to ``Condition``.
 
     Raises:
-        UserError: An unknown suite, a suite that is not for this kind of model, or a package is missing.
+        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, or a package is
+            missing.
     """
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
     conditions = []
@@ -198,6 +220,7 @@ def build_conditions(
         conditions += offered[name](cfg, shift_root) if name in FROM_DISK else offered[name](cfg)
     if 'clean' in offered:
         conditions = [*offered['clean'](cfg), *conditions]
+    conditions = with_options(conditions, cw_options)
     if quantize:
         conditions = [replace(condition, quantize=True) if condition.attack else condition for condition in conditions]
     if kind == 'detector' and limited:
