@@ -33,7 +33,7 @@ class DetectionAttack(PGD):
     Raises:
         UserError: A value out of its range, or an unknown name.
 
-    Source: Zhang and Wang, arXiv 1907.10310, section 3: the losses of classification and localisation as attacks.
+    Source: Zhang and Wang, arXiv 1907.10310: attacks from the losses of classification and of localisation.
     """
 
     losses: str = 'both'
@@ -43,27 +43,27 @@ class DetectionAttack(PGD):
         if self.losses not in LOSSES:
             raise unknown_name('kind of losses', self.losses, LOSSES)
 
-    def total(self, losses: dict) -> torch.Tensor:
-        """Add up the chosen losses of a detector.
+    def chosen(self, losses: dict) -> dict:
+        """Select the losses that the attack maximises.
 
         Args:
             losses: What ``loss`` of a detector returns: name to a tensor, or to one tensor for each level.
 
-        Returns:
-            A scalar.
-
         Raises:
             UserError: None of the losses is of this kind.
         """
-        names = [name for name in losses if 'loss' in name]
-        if self.losses != 'both':
-            wanted = self.losses == 'classification'
-            names_of_kind = [name for name in names if any(part in name for part in CLASSIFICATION) == wanted]
-            if not names_of_kind:
-                raise UserError(f'None of the losses {", ".join(names)} is of {self.losses}. Set losses to both.')
-            names = names_of_kind
-        found: Any = [losses[name] for name in names]
-        return sum(one.mean() for each in found for one in (each if isinstance(each, (list, tuple)) else [each]))  # type: ignore
+        found = {name: value for name, value in losses.items() if 'loss' in name}
+        if self.losses == 'both':
+            return found
+        wanted = self.losses == 'classification'
+        chosen = {name: value for name, value in found.items() if _classifies(name) == wanted}
+        if not chosen:
+            raise UserError(f"No loss of {', '.join(found)} is of {self.losses}. Attack them all: losses='both'.")
+        return chosen
+
+
+def _classifies(name: str) -> bool:
+    return any(part in name for part in CLASSIFICATION)
 
 
 class AttackedDetector(BaseModel):
@@ -138,7 +138,7 @@ class ImageUnderAttack:
         detector: A detector of mmdet.
         inputs: The image as the detector sees it, normalised and padded, (1, C, H, W).
         sample: Its data sample, which is not changed.
-        attack: What adds up the losses.
+        attack: Which losses count.
 
     Attributes:
         pixels: The image without its padding, in pixels, 0-255, (1, C, h, w).
@@ -161,8 +161,9 @@ class ImageUnderAttack:
         return inputs
 
     def objective(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Compute the chosen losses of the image with other pixels, (1, C, h, w): a scalar."""
-        return self.attack.total(self.detector.loss(self.padded(pixels), [self.sample]))
+        """Add up the chosen losses of the image with other pixels, (1, C, h, w): a scalar."""
+        losses = self.detector.loss(self.padded(pixels), [self.sample])
+        return self.detector.parse_losses(self.attack.chosen(losses))[0]
 
 
 def unpadded_shape(sample: Any) -> tuple[int, int]:

@@ -89,7 +89,7 @@ def loss_checks(detector: Any, batches: Iterable, attack: dict) -> list[Check]:
             zero.append(float(not gradient.isfinite().all() or not gradient.any()))
         losses.append([expected_loss(detector, images, sample, attacked.attack) for images in (x_adv, x_noise)])
     under_attack, under_noise = (sum(column) / len(losses) for column in zip(*losses))
-    advice = 'An attack along this gradient cannot move them: look for operations without a gradient.'
+    advice = 'Those that are not finite count, too. Look for operations without a gradient, and test in float32.'
     return [
         check_share_of_zero_gradients(sum(zero) / len(zero), advice),
         check_repeated(difference),
@@ -110,7 +110,7 @@ def expected_loss(detector: Any, inputs: torch.Tensor, sample: Any, attack: Dete
         detector: A detector of mmdet.
         inputs: The image as the detector sees it, normalised and padded, (1, C, H, W).
         sample: Its data sample.
-        attack: What adds up the losses.
+        attack: Which losses count.
     """
     with losses_of_training(detector, 0), torch.no_grad():
         image = ImageUnderAttack(detector, inputs, sample, attack)
