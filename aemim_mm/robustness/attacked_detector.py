@@ -12,6 +12,7 @@ from torch import nn
 
 from ..attacks import PGD, PixelSpace
 from ..errors import UserError, unknown_name
+from ..replay import replaced
 from .pixels import left_as_it_was, to_pixels
 
 DETECTION = 'detection'  # The type of the attack in a condition.
@@ -71,7 +72,9 @@ class AttackedDetector(BaseModel):
 
     Each image is attacked by itself, so the other images of a batch do not matter. The budget is in pixels of the image
     as the detector sees it, after ``Resize``. Padding is not perturbed. Each step draws new anchors and proposals, from
-    a fixed seed, so the attack follows the expected loss. It runs in float32, and changes nothing in the detector.
+    a fixed seed, so the attack follows the expected loss. The proposals to draw from are those of the clean image: the
+    more proposals lie on objects, the larger is the loss of localisation, so an attack would add good ones. The attack
+    runs in float32, and changes nothing in the detector.
 
     Args:
         detector: A detector of mmdet.
@@ -135,7 +138,7 @@ class ImageUnderAttack:
     """One image of a batch: its pixels without padding, and the detector's losses as a function of them.
 
     Args:
-        detector: A detector of mmdet.
+        detector: A detector of mmdet, inside :func:`losses_of_training`.
         inputs: The image as the detector sees it, normalised and padded, (1, C, H, W).
         sample: Its data sample, which is not changed.
         attack: Which losses count.
@@ -152,7 +155,14 @@ class ImageUnderAttack:
         if getattr(detector.data_preprocessor, 'pad_mask', False):
             detector.data_preprocessor.pad_gt_masks([self.sample])
         self.height, self.width = unpadded_shape(sample)
-        self.pixels = to_pixels(self.space, self.inputs[..., : self.height, : self.width])
+        self.pixels = self.unpadded(self.inputs)
+        self._proposals = []
+        with torch.no_grad():
+            self.objective(self.pixels)  # It keeps the proposals.
+
+    def unpadded(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the pixels, 0-255, of a normalised image without the padding, (1, C, h, w)."""
+        return to_pixels(self.space, inputs[..., : self.height, : self.width])
 
     def padded(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the image with other pixels, as the detector sees it; the padding stays as it is."""
@@ -162,8 +172,32 @@ class ImageUnderAttack:
 
     def objective(self, pixels: torch.Tensor) -> torch.Tensor:
         """Add up the chosen losses of the image with other pixels, (1, C, h, w): a scalar."""
-        losses = self.detector.loss(self.padded(pixels), [self.sample])
+        with proposals_of_first_call(self.detector, self._proposals):
+            losses = self.detector.loss(self.padded(pixels), [self.sample])
         return self.detector.parse_losses(self.attack.chosen(losses))[0]
+
+
+@contextmanager
+def proposals_of_first_call(detector: Any, kept: list) -> Iterator[None]:
+    """Inside, a detector of two stages gets the region proposals of the first call again.
+
+    Args:
+        detector: A detector of mmdet.
+        kept: The proposals of the first call; empty before it.
+    """
+    head = getattr(detector, 'rpn_head', None)
+    if head is None:
+        yield
+        return
+    predict = head.predict_by_feat
+
+    def of_first_call(*args, **kwargs):
+        if not kept:
+            kept.append(predict(*args, **kwargs))
+        return deepcopy(kept[0])  # The second stage takes them apart.
+
+    with replaced(head, 'predict_by_feat', of_first_call):
+        yield
 
 
 def unpadded_shape(sample: Any) -> tuple[int, int]:

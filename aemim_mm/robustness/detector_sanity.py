@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..attacks import gradients_of
-from .attacked_detector import AttackedDetector, DetectionAttack, ImageUnderAttack, losses_of_training
+from .attacked_detector import AttackedDetector, ImageUnderAttack, losses_of_training
 from .check_records import (
     Check,
     check_black_box,
@@ -87,7 +87,7 @@ def loss_checks(detector: Any, batches: Iterable, attack: dict) -> list[Check]:
             pixels = image.pixels.clone().requires_grad_(True)
             (gradient,) = gradients_of(image.objective(pixels), pixels)
             zero.append(float(not gradient.isfinite().all() or not gradient.any()))
-        losses.append([expected_loss(detector, images, sample, attacked.attack) for images in (x_adv, x_noise)])
+            losses.append([expected_loss(image, images) for images in (x_adv, x_noise)])
     under_attack, under_noise = (sum(column) / len(losses) for column in zip(*losses))
     advice = 'Those that are not finite count, too. Look for operations without a gradient, and test in float32.'
     return [
@@ -103,18 +103,17 @@ def loss_checks(detector: Any, batches: Iterable, attack: dict) -> list[Check]:
     ]
 
 
-def expected_loss(detector: Any, inputs: torch.Tensor, sample: Any, attack: DetectionAttack) -> float:
-    """Compute the losses of one image, averaged over samples of anchors and proposals from fixed seeds.
+def expected_loss(image: ImageUnderAttack, inputs: torch.Tensor) -> float:
+    """Average the losses of an image over samples of anchors and proposals, from a fixed seed.
 
     Args:
-        detector: A detector of mmdet.
-        inputs: The image as the detector sees it, normalised and padded, (1, C, H, W).
-        sample: Its data sample.
-        attack: Which losses count.
+        image: The clean image.
+        inputs: The perturbed image as the detector sees it, normalised and padded, (1, C, H, W).
     """
-    with losses_of_training(detector, 0), torch.no_grad():
-        image = ImageUnderAttack(detector, inputs, sample, attack)
-        return sum(image.objective(image.pixels).item() for _ in range(DRAWS)) / DRAWS
+    torch.manual_seed(0)
+    pixels = image.unpadded(inputs)
+    with torch.no_grad():
+        return sum(image.objective(pixels).item() for _ in range(DRAWS)) / DRAWS
 
 
 def _images(detector, batches):

@@ -18,6 +18,7 @@ from aemim_mm.robustness.attacked_detector import (
     LOSSES,
     AttackedDetector,
     DetectionAttack,
+    ImageUnderAttack,
     losses_of_training,
     unpadded_shape,
 )
@@ -112,12 +113,13 @@ def test_eps_zero_passes_the_images_on(model):
 @pytest.mark.parametrize('losses', LOSSES)
 def test_the_attack_raises_its_losses_more_than_noise(model, losses):
     inputs, samples = batch(model, image((80, 80), 3))
-    chosen = DetectionAttack(4.0, losses=losses)
-    clean, noise, attacked = (
-        expected_loss(model, AttackedDetector(model, attack(eps, steps, losses=losses)).perturb(inputs, samples), *rest)
-        for rest in [(samples[0], chosen)]
+    found = [
+        AttackedDetector(model, attack(eps, steps, losses=losses)).perturb(inputs, samples)
         for eps, steps in ((0.0, 0), (4.0, 0), (4.0, 6))
-    )
+    ]
+    with losses_of_training(model, 0):
+        one = ImageUnderAttack(model, inputs, samples[0], DetectionAttack(4.0, losses=losses))
+        clean, noise, attacked = (expected_loss(one, images) for images in found)
     assert attacked - clean > 2 * abs(noise - clean)
 
 
