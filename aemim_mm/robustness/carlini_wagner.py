@@ -1,5 +1,6 @@
 """Carlini and Wagner's L2 attack, by the package ``foolbox``, and the metric of the distances that it finds."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -96,7 +97,10 @@ class _UnitLogits(nn.Module):
 
 def _foolbox() -> Any:
     try:
-        import foolbox
+        with warnings.catch_warnings():
+            # For its blur, which is not used here.
+            warnings.filterwarnings('ignore', 'Please import `gaussian_filter`', DeprecationWarning)
+            import foolbox
     except ImportError as error:
         raise UserError(
             f"Carlini and Wagner's attack needs the package foolbox, which is not installed. Run: pip install "
