@@ -51,16 +51,17 @@ def run_detector_checks(evaluation: Evaluation, clean: Condition, attacked: Cond
         return 100 * small.run(condition).figures()[attacked.shown[0]].estimate
 
     eps, steps = attacked.attack['eps'], attacked.attack['steps']
-    base, at_zero = ap('base'), ap('eps 0', eps=0.0)
-    by_eps = {0.0: at_zero, eps / 2: ap('half eps', eps=eps / 2), eps: base, 2 * eps: ap('double eps', eps=2 * eps)}
-    by_steps = {1: ap('one step', steps=1), steps // 2: ap('half steps', steps=steps // 2), steps: base}
+    base, at_zero = ap('base'), ap('eps-0', eps=0.0)
+    by_eps = {0.0: at_zero, eps / 2: ap('half-eps', eps=eps / 2), eps: base, 2 * eps: ap('double-eps', eps=2 * eps)}
+    half = max(steps // 2, 1)
+    by_steps = {1: ap('one-step', steps=1), half: ap('half-steps', steps=half), steps: base}
     noise = ap('noise', steps=0, start='uniform')
     named = dict(figure='AP')
     return [
         check_eps_zero(ap('clean', clean), at_zero, **named),
         check_falls('eps', by_eps, TOLERANCE, **named),
         check_falls('steps', by_steps, TOLERANCE, **named),
-        check_large_eps(ap('large eps', eps=255.0), 255.0, FLOOR, **named),
+        check_large_eps(ap('large-eps', eps=255.0), 255.0, FLOOR, **named),
         check_black_box(base, noise, 'uniform noise', TOLERANCE, **named),
         *loss_checks(small.model, small.batches(attacked, limit), attacked.attack),
     ]

@@ -3,7 +3,7 @@
 from mmengine.config import Config
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES, functions
-from ..datasets.of_config import as_list, datasets, kind_of
+from ..datasets.of_config import annotation_file, as_list, datasets, kind_of
 from ..datasets.shift_pipelines import annotated_detection, corrupted_detection
 from ..errors import UserError
 from .attacked_detector import DETECTION, LOSSES
@@ -58,13 +58,33 @@ def detection_white_box(cfg: Config) -> list:
 
 
 def _loading(cfg: Config) -> dict:
-    """Return the step that loads annotations in training, which knows whether masks are learned, or in the test."""
-    for dataset in datasets(cfg, ('train_dataloader', 'test_dataloader')):
-        for step in dataset.get('pipeline') or ():
-            if kind_of(step) == 'LoadAnnotations':
-                return dict(step)
-    metrics = [kind for one in as_list(cfg.test_evaluator) for kind in as_list(one.get('metric', 'bbox'))]
-    return dict(type='LoadAnnotations', with_bbox=True, with_mask='segm' in metrics)
+    """Return the step that loads annotations in training, which knows whether masks are learned; else in the test.
+
+    Raises:
+        UserError: Training needs masks, the test does not, and the annotation file of the test has none.
+    """
+    train, test = (_loading_steps(cfg, loader) for loader in ('train_dataloader', 'test_dataloader'))
+    if not train and not test:
+        masks = any('segm' in as_list(one.get('metric', 'bbox')) for one in as_list(cfg.test_evaluator))
+        return dict(type='LoadAnnotations', with_bbox=True, with_mask=masks)
+    loading = [*train, *test][0]
+    if loading.get('with_mask') and not any(step.get('with_mask') for step in test):
+        _check_masks(cfg)
+    return loading
+
+
+def _loading_steps(cfg: Config, loader: str) -> list[dict]:
+    pipelines = [dataset.get('pipeline') or () for dataset in datasets(cfg, (loader,))]
+    return [dict(step) for pipeline in pipelines for step in pipeline if kind_of(step) == 'LoadAnnotations']
+
+
+def _check_masks(cfg: Config) -> None:
+    from ..det.annotation_files import read_annotations
+    from ..det.annotation_masks import check_masks
+
+    for path in map(annotation_file, datasets(cfg, ('test_dataloader',))):
+        if '://' not in path:
+            check_masks(path, read_annotations(path), 'the detector learns masks, whose losses are attacked')
 
 
 DETECTOR_SUITES = {

@@ -154,8 +154,9 @@ def read_setup(
         raise UserError(f'{path} has no {source}, so there are no images to measure a {kind} on.')
     with quiet():
         prepare_data(cfg, (source,))
-    choices = dict(quantize=quantize, limited=limited, cw_options=cw_options)
-    conditions = build_conditions(suites, kind, cfg, str(shift_root), **choices)
+    conditions = build_conditions(
+        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options
+    )
     loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
     if kind == 'pre-training model':
         names = ('batch_size', 'num_workers', 'collate_fn', 'pin_memory')
