@@ -97,7 +97,7 @@ class AttackedModel(BaseModel):
         with left_as_it_was(self.classifier, float32=False), torch.no_grad():
             predictions = self.classifier(inputs, samples, mode='predict')
         names = ('clean', *self.attack.names, 'none')
-        distances = (l2_norm(result.x_adv - pixels).flatten() / 255).where(result.success, float('inf'))
+        distances = (l2_norm(result.x_adv - pixels).flatten() / 255).masked_fill(~result.success, float('inf'))
         for sample, attempt, distance in zip(predictions, result.attempt.tolist(), distances.tolist()):
             sample.set_metainfo(dict(broken_by=names[attempt], attempts=names[1:-1], distance=distance))
         return predictions
