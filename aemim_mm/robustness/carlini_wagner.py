@@ -27,7 +27,8 @@ class CarliniWagner:
     """The L2 attack, which looks for the nearest misclassified image. It has no budget.
 
     It minimises ``|delta|^2 + c * max(margin, 0)`` by Adam, and searches for the smallest ``c`` that suffices. The cost
-    per image is at most ``binary_search_steps * steps`` gradients; a search ends early when it no longer improves.
+    per image is at most ``binary_search_steps * steps`` gradients; a search ends early when the loss of the batch no
+    longer falls.
 
     Args:
         steps: Number of steps of Adam for each ``c``, >= 1. The paper uses 10,000.

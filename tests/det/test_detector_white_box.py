@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 
 import pytest
 import torch
@@ -71,12 +72,6 @@ def test_the_ap_of_a_random_detector_is_not_raised(coco, tmp_path, monkeypatch):
         assert all(value <= found['clean'] + 0.01 for value in found.values())
 
 
-def white_box(coco, edit=lambda cfg: None):
-    cfg = load_config(detectors.CONFIG, data_root=coco)
-    edit(cfg)
-    return detection_white_box(cfg)
-
-
 def test_annotations_are_loaded_as_in_training(coco, tmp_path):
     def without_annotations(cfg):
         cfg.test_dataloader.dataset.pipeline.pop(2)
@@ -85,18 +80,24 @@ def test_annotations_are_loaded_as_in_training(coco, tmp_path):
         without_annotations(cfg)
         cfg.train_dataloader = None
 
+    cfg = load_config(detectors.CONFIG, data_root=coco)
     for edit in (lambda cfg: None, without_annotations, without_training):
-        conditions = white_box(coco, edit)
+        edited = deepcopy(cfg)
+        edit(edited)
+        conditions = detection_white_box(edited)
         assert [condition.name for condition in conditions] == [
             f'{kind}/{eps}' for kind in KINDS for eps in (1, 2, 4, 8)
         ]
         for condition in conditions:
             loading, after = condition.dataset['pipeline'][1:3]
             assert loading == dict(type='LoadAnnotations', with_bbox=True, with_mask=True) and after['type'] == 'Resize'
+    # Only the test's own file lacks masks, and nothing but the attack reads them.
     shutil.copytree(coco / 'annotations', tmp_path / 'annotations')
     coco_files.rewrite(coco_files.file(tmp_path, 'val'), coco_files.without('annotations', 'segmentation'))
+    without_annotations(cfg)
+    cfg.test_dataloader.dataset.data_root = str(tmp_path)
     with pytest.raises(UserError, match='has no segmentation, but the detector learns masks'):
-        white_box(tmp_path, without_annotations)
+        detection_white_box(cfg)
 
 
 def outcomes(model, **changes):
