@@ -70,11 +70,11 @@ def _classifies(name: str) -> bool:
 class AttackedDetector(BaseModel):
     """A detector of mmdet that is tested on adversarial examples made against its training losses.
 
-    Each image is attacked by itself, so the other images of a batch do not matter. The budget is in pixels of the image
-    as the detector sees it, after ``Resize``. Padding is not perturbed. Each step draws new anchors and proposals, from
-    a fixed seed, so the attack follows the expected loss. The proposals to draw from are those of the clean image: the
-    more proposals lie on objects, the larger is the loss of localisation, so an attack would add good ones. The attack
-    runs in float32, and changes nothing in the detector.
+    Each image is attacked by itself; the other images of a batch decide only its padding, which is not perturbed. The
+    budget is in pixels of the image as the detector sees it, after ``Resize``. Each step draws new anchors and
+    proposals, from a fixed seed, so the attack follows the expected loss. The proposals to draw from are those of the
+    clean image: the more proposals lie on objects, the larger is the loss of localisation, so an attack would add good
+    ones. The attack runs in float32, and changes nothing in the detector.
 
     Args:
         detector: A detector of mmdet.
