@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from helpers import hosts, tiny
+from helpers import faults, hosts, runs, tiny
 
 from aemim_mm import Domain, use_domain
 from aemim_mm.adapters import adapted_layers
@@ -156,3 +156,16 @@ def test_both_domains_may_have_additions():
             own
         )
     assert tiny.snapshot(model)['domain backbone.layers.0.attn.qkv'] is Domain.CLEAN
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_exact(tmp_path):
+    chosen = ['lora', 'bottleneck', 'parallel_mlp', 'prompt', 'norm', 'pos_embed', 'patch_embed']
+    kinds = ','.join(f'dict(type={kind})' for kind in chosen)
+    options = [f'model.backbone.adapters=[{kinds}]', f'model.decoder_adapters=[{kinds.split(",dict(type=norm")[0]}]']
+    options += ['model.backbone.with_cp=True', 'data_preprocessor.halving=True', 'data_preprocessor.norm=l2']
+    runs.train(runs.AEMIM, tmp_path / 'whole', epochs=2, options=options)
+    runs.train(runs.AEMIM, tmp_path / 'parts', '--resume', tmp_path / 'whole/epoch_1.pth', epochs=2, options=options)
+    faults.assert_same_training(tmp_path / 'parts/epoch_2.pth', tmp_path / 'whole/epoch_2.pth')
+    added = [name for name in runs.weights(tmp_path / 'whole/epoch_2.pth') if name.endswith('_adv')]
+    assert all(any(f'.{kind}.' in name for name in added) for kind in chosen[:4])
