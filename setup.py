@@ -24,13 +24,12 @@ EXTRAS = {
     ],
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
-    'robustness': ['imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
+    'robustness': ['foolbox>=3.3.4', 'imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
     'study': ['imagecorruptions-imaug>=1.1.5', 'scipy>=1.10'],
     # A test builds the package without isolation, hence setuptools and wheel.
     'dev': [
         'basedpyright==1.40.2',
         'build',
-        # Tests compare our attacks with foolbox.
         'foolbox>=3.3.4',
         'hypothesis',
         'imagecorruptions-imaug>=1.1.5',

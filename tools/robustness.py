@@ -21,8 +21,9 @@ def parse_args() -> dict:
         nargs='+',
         default=['clean'],
         metavar='NAME',
-        help='classifiers: clean, white-box, autoattack, encoder (attacks on features), corruptions (made on the fly), '
-        'demo; from disk: shift, imagenet-c. Pre-training models: encoder. Detectors: clean, corruptions',
+        help='classifiers: clean, white-box, cw (Carlini and Wagner), autoattack, encoder (attacks on features), '
+        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder. Detectors: '
+        'clean, white-box, corruptions',
     )
     parser.add_argument(
         '--compare',
@@ -44,6 +45,13 @@ def parse_args() -> dict:
     )
     parser.add_argument(
         '--quantize', action='store_true', help='round attacked images to 8 bits, inside the budget and in [0, 255]'
+    )
+    parser.add_argument(
+        '--cw-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help="fields of Carlini and Wagner's attack, such as steps=1000 (default 200) or binary_search_steps=9 (6)",
     )
     parser.add_argument(
         '--no-checks', dest='checks', action='store_false', help='leave out the sanity checks of attacks'

@@ -25,11 +25,11 @@ class PixelSpace:
 
     @classmethod
     def of(cls, data_preprocessor: Any) -> 'PixelSpace':
-        """Read the normalisation of a data preprocessor of mmpretrain.
+        """Read the normalisation of a data preprocessor of mmpretrain or mmdet.
 
         Args:
-            data_preprocessor: ``ClsDataPreprocessor``, ``SelfSupDataPreprocessor`` or one with the same ``mean`` and
-                ``std``, in pixels.
+            data_preprocessor: ``ClsDataPreprocessor``, ``SelfSupDataPreprocessor``, ``DetDataPreprocessor`` or one with
+                the same ``mean`` and ``std``, in pixels.
 
         Raises:
             UserError: It does not state its normalisation.
@@ -37,7 +37,8 @@ class PixelSpace:
         if not hasattr(data_preprocessor, '_enable_normalize'):
             raise UserError(
                 'An attack works on pixels, 0-255, and undoes the normalisation of the data preprocessor, but a '
-                f'{type(data_preprocessor).__name__} states none. Use ClsDataPreprocessor with mean and std.'
+                f'{type(data_preprocessor).__name__} states none. Use ClsDataPreprocessor or, for a '
+                'detector, DetDataPreprocessor, with mean and std.'
             )
         if not data_preprocessor._enable_normalize:
             return cls()

@@ -1,4 +1,4 @@
-"""Make test pipelines for corrupted images from the pipelines of a config (lists of dicts)."""
+"""Make test pipelines for corrupted or attacked images from the pipelines of a config (lists of dicts)."""
 
 from copy import deepcopy
 
@@ -46,12 +46,35 @@ def corrupted_detection(pipeline: list, corruption: str, severity: int, seed: in
     Raises:
         UserError: The pipeline has no loading step.
     """
+    step = dict(type='mmpretrain.Corrupt', corruption=corruption, severity=severity, seed=seed, channel_order='rgb')
+    return _after_loading(pipeline, step)
+
+
+def annotated_detection(pipeline: list, loading: dict) -> list:
+    """Let a detector's test pipeline transform the annotations as it does the image, as in training.
+
+    mmdet's own test pipelines load annotations after ``Resize``, so boxes and masks are those of the original size.
+
+    Args:
+        pipeline: A test pipeline of mmdet.
+        loading: Config of ``LoadAnnotations``.
+
+    Returns:
+        A new pipeline with ``loading`` after the loading step, and no other ``LoadAnnotations``.
+
+    Raises:
+        UserError: The pipeline has no loading step.
+    """
+    return _after_loading([step for step in pipeline if kind_of(step) != 'LoadAnnotations'], loading)
+
+
+def _after_loading(pipeline: list, step: dict) -> list:
+    """Copy a pipeline with one more step after the one that loads the image."""
     pipeline = deepcopy(list(pipeline))
     loading = [i for i, step in enumerate(pipeline) if kind_of(step) in LOADING_STEPS]
     if not loading:
         raise UserError(f'Expected a pipeline with LoadImageFromFile, but got {[kind_of(step) for step in pipeline]}.')
-    step = dict(type='mmpretrain.Corrupt', corruption=corruption, severity=severity, seed=seed, channel_order='rgb')
-    pipeline.insert(loading[0] + 1, step)
+    pipeline.insert(loading[0] + 1, deepcopy(step))
     return pipeline
 
 

@@ -174,6 +174,30 @@ def grouped_interval(
     return Interval(mean, float(low), float(high))
 
 
+def median_interval(values: ArrayLike, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Compute a median with a percentile bootstrap interval over images.
+
+    Args:
+        values: One value for each image, ``(images,)``, in any unit; infinite values count as larger than all others.
+        resamples, level, seed: As in :func:`accuracy_interval`.
+
+    Returns:
+        The median and the ends of its interval; NaN if there is no image.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    if not len(ordered):
+        return Interval(float('nan'), float('nan'), float('nan'))
+    # The median of the ranks is the rank of the median. Ranks are finite, where a mean of infinite values is not.
+    generator = np.random.default_rng(seed)
+    ranks = [np.median(generator.integers(len(ordered), size=len(ordered))) for _ in range(resamples)]
+    low, high = (ordered[int(rank)] for rank in np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2]))
+    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    estimate = middle[0] if middle[0] == middle[1] else sum(middle) / 2
+    return Interval(float(estimate), float(low), float(high))
+
+
 def _checked(values) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():

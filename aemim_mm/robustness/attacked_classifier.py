@@ -9,13 +9,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmpretrain.registry import METRICS, MODELS
 
-from ..attacks import AttackResult, keep_first_success
+from ..attacks import AttackResult, keep_first_success, l2_norm
 from ..errors import UserError, unknown_name
 from .autoattack import AutoAttack
+from .carlini_wagner import CarliniWagner
 from .pixels import PixelClassifier, left_as_it_was
 from .whitebox import WhiteBox, feature_pgd, fgsm
 
-ATTACKS = {'fgsm': fgsm, 'pgd': WhiteBox, 'feature': feature_pgd, 'autoattack': AutoAttack}
+ATTACKS = {'fgsm': fgsm, 'pgd': WhiteBox, 'feature': feature_pgd, 'autoattack': AutoAttack, 'cw': CarliniWagner}
 
 
 def build_attack(config: Any) -> Any:
@@ -34,7 +35,7 @@ def build_attack(config: Any) -> Any:
     unknown = set(fields) - set(known)
     if unknown:
         raise unknown_name(f'field of attack {name}', sorted(unknown)[0], known)
-    if 'eps' not in fields:
+    if 'eps' in known and 'eps' not in fields:
         raise UserError(f'The attack {name} has no eps. Expected: a radius in pixels, 0-255, such as eps=4.')
     return ATTACKS[name](**fields)
 
@@ -49,9 +50,10 @@ class AttackedModel(BaseModel):
 
     Args:
         classifier: A classifier of mmpretrain, or its config.
-        attack: An attack, or its config: ``type`` (``fgsm``, ``pgd``, ``feature``, ``autoattack``), ``eps``, ``norm``
-            and more; see ``aemim_mm.robustness.whitebox`` and ``autoattack``.
-        quantize: Round the perturbed images to 8 bits, inside the budget; see ``aemim_mm.attacks.Budget.quantize``.
+        attack: An attack, or its config: ``type`` (``fgsm``, ``pgd``, ``feature``, ``autoattack``, ``cw``), ``eps``,
+            ``norm`` and more; see ``aemim_mm.robustness.whitebox``, ``autoattack`` and ``carlini_wagner``.
+        quantize: Round the perturbed images to 8 bits, inside the budget; see ``aemim_mm.attacks.Budget.quantize``. An
+            attack without a budget is not rounded.
         seed: Seed of the random starts. Each batch begins with it, so a result does not depend on what ran before.
 
     Raises:
@@ -78,9 +80,10 @@ class AttackedModel(BaseModel):
             data: A batch of the data loader, with ``gt_label`` in its data samples.
 
         Returns:
-            The classifier's data samples with two more fields. ``broken_by`` is the name of the attempt that broke the
-            image, ``clean`` if the clean image was misclassified, or ``none`` if the image withstood all attempts.
-            ``attempts`` has the names of all attempts.
+            The classifier's data samples with three more fields. ``broken_by`` is the name of the attempt that broke
+            the image, ``clean`` if the clean image was misclassified, or ``none`` if the image withstood all attempts.
+            ``attempts`` has the names of all attempts. ``distance`` is the L2 norm of the perturbation that broke the
+            image, for images from 0 to 1: 0 for ``clean``, infinite for ``none``.
         """
         data = self.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data['data_samples']
@@ -94,8 +97,9 @@ class AttackedModel(BaseModel):
         with left_as_it_was(self.classifier, float32=False), torch.no_grad():
             predictions = self.classifier(inputs, samples, mode='predict')
         names = ('clean', *self.attack.names, 'none')
-        for sample, attempt in zip(predictions, result.attempt.tolist()):
-            sample.set_metainfo(dict(broken_by=names[attempt], attempts=names[1:-1]))
+        distances = (l2_norm(result.x_adv - pixels).flatten() / 255).masked_fill(~result.success, float('inf'))
+        for sample, attempt, distance in zip(predictions, result.attempt.tolist(), distances.tolist()):
+            sample.set_metainfo(dict(broken_by=names[attempt], attempts=names[1:-1], distance=distance))
         return predictions
 
     val_step = test_step
@@ -108,7 +112,7 @@ class AttackedModel(BaseModel):
             labels: Their classes, (B,).
 
         Returns:
-            ``x_adv`` in pixels, 0-255, within the budget, and the first attempt that broke each image.
+            ``x_adv`` in pixels, 0-255, within the budget if there is one, and the first attempt that broke each image.
 
         Raises:
             UserError: The classifier does not have the class of a label.
@@ -132,9 +136,9 @@ class AttackedModel(BaseModel):
                     f'The data set has the label {int(labels.max())}, but the classifier has {classes} classes, from 0 '
                     f'to {classes - 1}. Test it on the data set that it was trained for.'
                 )
-            attempts = [within_budget(attack) for attack in self.attack.attempts(classifier)]
-            if budget.eps == 0:
-                attempts = []
+            attempts = self.attack.attempts(classifier)
+            if budget is not None:
+                attempts = [within_budget(attack) for attack in attempts] if budget.eps else []
             return keep_first_success(attempts, classifier.classes, pixels, labels)
 
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:

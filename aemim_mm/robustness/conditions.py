@@ -1,15 +1,20 @@
 """Records: a condition under which models are measured, what one model did under it, and what all models did."""
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
 from ..checkpoints.files import write_whole
 from ..evaluation.metrics import Interval, accuracy_interval
-from .sanity import Check
+from .check_records import Check
+
+# The radii of attacks in L-inf, in pixels, 0-255.
+EPS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ class Condition:
     shown: tuple = ()
     seeded: bool = False
     note: str = ''
+
+
+def images_of(cfg: Config) -> dict:
+    """Return a copy of the config of the test data set."""
+    dataset = cfg.test_dataloader.dataset
+    return dataset.to_dict() if hasattr(dataset, 'to_dict') else deepcopy(dict(dataset))
 
 
 @dataclass(frozen=True)

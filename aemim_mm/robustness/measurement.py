@@ -19,12 +19,14 @@ from ..checkpoints.reading import checkpoint_loading
 from ..engine.ranks import on_all_ranks, on_main
 from ..engine.work_dir import usable
 from ..errors import UserError
+from .check_records import Check
 from .checks import check_models, missing_data, say_missing, say_notes
 from .conditions import Condition, Measurement, Robustness
+from .detector_sanity import run_detector_checks
 from .models_under_test import ModelUnderTest, build_runners, read_models
 from .report import write_results
 from .run import Evaluation, MissingData
-from .sanity import Check, run_sanity_checks
+from .sanity import run_sanity_checks
 from .whitebox import WhiteBox
 
 CHECKED = 200  # Images for the sanity checks.
@@ -41,6 +43,7 @@ def measure(
     limit: int | None = None,
     out: str | PathLike = 'work_dirs/robustness',
     quantize: bool = False,
+    cw_options: Sequence[str] = (),
     checks: bool = True,
     options: Sequence[str] | None = (),
     trust_checkpoint: bool = False,
@@ -63,7 +66,8 @@ def measure(
         limit: Number of images, a random sample that is the same for all models. Default: all.
         out: Folder for results. Finished measurements are read from it.
         quantize: Round attacked images to 8 bits, inside the budget.
-        checks: Run the sanity checks on attacked classifiers.
+        cw_options: Fields of ``CarliniWagner`` for the suite ``cw``, each ``KEY=VALUE``, such as ``steps=1000``.
+        checks: Run the sanity checks on attacked classifiers and detectors.
         options: Changes of all configs, each ``KEY=VALUE``.
         trust_checkpoint: Let checkpoints run code when they are loaded.
         launcher: What started the processes: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -88,6 +92,7 @@ def measure(
         shift_root=shift_root,
         quantize=quantize,
         limited=limit is not None,
+        cw_options=cw_options,
         options=options,
         data_root=data_root,
         work_dir=out,
@@ -104,9 +109,14 @@ def measure(
         for model in models:
             evaluation = _load(model, Path(out), limit)
             found.measurements[model.label] = _run(evaluation, model, missing)
-            attacked = any(condition.attack for condition in model.setup.conditions.values())
-            if attacked and model.setup.kind == 'classifier' and checks:
+            attacked = {name: one for name, one in model.setup.conditions.items() if one.attack}
+            if checks and attacked and model.setup.kind == 'classifier':
                 found.checks[model.label] = _checks(evaluation, model)
+            if checks and attacked and model.setup.kind == 'detector':
+                # In the middle of the radii, on all losses.
+                checked = attacked.get('both/4') or next(iter(attacked.values()))
+                clean = model.setup.conditions['clean']
+                found.checks[model.label] = run_detector_checks(evaluation, clean, checked)
     if is_main_process():
         found.table = write_results(Path(out), found)
     return found
@@ -172,7 +182,7 @@ def _line(condition: Condition, measured: Measurement) -> str:
 
 
 def _checks(evaluation: Evaluation, model: ModelUnderTest) -> list[Check]:
-    """Run the sanity checks on a sample of the images, or read the file of finished ones."""
+    """Run the sanity checks of a classifier on a sample of the images, or read the file of finished ones."""
     clean, limit = model.setup.conditions['clean'], min(evaluation.limit or CHECKED, CHECKED)
     path, fingerprint = evaluation.out / 'checks/checks.json', evaluation.fingerprint(clean, limit)
 

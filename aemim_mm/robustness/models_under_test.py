@@ -126,13 +126,20 @@ def read_models(specifications: Sequence[str], config: str | PathLike, **setting
 
 
 def read_setup(
-    path: str, *, suites: Sequence[str], shift_root: str | PathLike, quantize: bool, limited: bool, **settings
+    path: str,
+    *,
+    suites: Sequence[str],
+    shift_root: str | PathLike,
+    quantize: bool,
+    limited: bool,
+    cw_options: Sequence[str] = (),
+    **settings,
 ) -> Setup:
     """Read a config, check its data folder, and build its suites; the arguments are those of ``build_conditions``.
 
     Args:
         path: The config file.
-        suites, shift_root, quantize, limited: As in :func:`build_conditions`.
+        suites, shift_root, quantize, limited, cw_options: As in :func:`build_conditions`.
         **settings: Keyword arguments of ``load_config``.
 
     Raises:
@@ -147,7 +154,9 @@ def read_setup(
         raise UserError(f'{path} has no {source}, so there are no images to measure a {kind} on.')
     with quiet():
         prepare_data(cfg, (source,))
-    conditions = build_conditions(suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited)
+    conditions = build_conditions(
+        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options
+    )
     loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
     if kind == 'pre-training model':
         names = ('batch_size', 'num_workers', 'collate_fn', 'pin_memory')

@@ -11,7 +11,7 @@ from ..report import Chart, Curve, Table, render_svg, write_report
 from .conditions import Condition, Measurement, Robustness
 
 # Digits after the decimal point, by the first word of ``Condition.measure``.
-DIGITS = {'accuracy': 1, 'distance': 2, 'reconstruction': 4, 'AP': 3}
+DIGITS = {'accuracy': 1, 'distance': 2, 'reconstruction': 4, 'AP': 3, 'L2': 2}
 # The note beside a chart, by its x axis.
 NOTES = {
     'severity': 'Mean over the corruptions.',
@@ -55,7 +55,7 @@ def _entry(measured: Measurement) -> dict:
         return value if math.isfinite(value) else None
 
     figures = {
-        name: dict(estimate=interval.estimate, low=known(interval.low), high=known(interval.high))
+        name: {end: known(value) for end, value in interval._asdict().items()}
         for name, interval in measured.figures().items()
     }
     if measured.correct is None:
@@ -90,7 +90,7 @@ def _summary(conditions: dict[str, Condition], found: dict) -> dict:
     if _are_aps(conditions, corrupted):
         from ..det.robustness import summarize
 
-        return summarize(_estimates(found)) if len(corrupted) == 75 else {}
+        return summarize(_estimates(found, corrupted)) if len(corrupted) == 75 else {}
     accuracies = {}
     for name, measured in corrupted.items():
         accuracies.setdefault(name.split('/')[-2], {})[int(conditions[name].strength)] = measured.accuracy
@@ -109,7 +109,7 @@ def _mmdets_own(out: Path, conditions: dict[str, Condition], measurements: dict)
         if len(corrupted) == 75 and _are_aps(conditions, corrupted):
             from ..det.robustness import mmdets_own_summary
 
-            own = mmdets_own_summary(_estimates(found), out / f'coco-c_{label}.pkl')
+            own = mmdets_own_summary(_estimates(found, corrupted), out / f'coco-c_{label}.pkl')
             text += f'\n\n{label}, by mmdet:\n{own}' if own else ''
     return text
 
@@ -118,10 +118,11 @@ def _are_aps(conditions: dict[str, Condition], names) -> bool:
     return all(conditions[name].measure == 'AP' for name in names)
 
 
-def _estimates(found: dict) -> dict:
+def _estimates(found: dict, corrupted) -> dict:
+    """Return the APs on clean images and under the corruptions."""
     return {
-        name: {figure: interval.estimate for figure, interval in measured.figures().items()}
-        for name, measured in found.items()
+        name: {figure: interval.estimate for figure, interval in found[name].figures().items()}
+        for name in ('clean', *corrupted)
     }
 
 
@@ -175,8 +176,9 @@ def _page(out, header, rows, lines, checks, missing, charts) -> None:
     sections = [
         Table(
             'Results',
-            'Top-1 in percent, distances in percent of the length of the features, losses, or AP from 0 to 1. After '
-            '±: half the width of a 95% bootstrap interval over images, for losses over batches. AP has none.',
+            'Top-1 in percent, distances in percent of the length of the features, losses, AP from 0 to 1, or, for CW, '
+            'L2 distances of images from 0 to 1 and accuracy in percent at a distance. After ±: half the width of a '
+            '95% bootstrap interval over images, for losses over batches. AP has none.',
             header,
             rows,
         ),
@@ -186,7 +188,7 @@ def _page(out, header, rows, lines, checks, missing, charts) -> None:
         sections.append(
             Table(
                 f'Can it be trusted: {label}',
-                'Sanity checks of robust accuracy. A failed check means that the robust accuracy may be too high.',
+                'Sanity checks of the attacks. A failed check means that the robust accuracy or AP may be too high.',
                 ['check', 'passed', 'what was measured'],
                 [[check.name, 'yes' if check.passed else 'NO', check.explanation] for check in found],
             )

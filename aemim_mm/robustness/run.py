@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from ..engine.ranks import bare_model, on_all_ranks, on_main
 from ..errors import UserError
 from .attacked_classifier import AttackedModel
+from .attacked_detector import DETECTION, AttackedDetector
 from .attacked_encoder import ENCODER_ATTACKS, AttackedEncoder, Seeded
 from .conditions import Condition, Measurement
 
@@ -113,7 +114,9 @@ class Evaluation:
         return metric
 
     def _under_attack(self, condition: Condition):
-        wrapper = AttackedEncoder if condition.attack['type'] in ENCODER_ATTACKS else AttackedModel
+        kind = condition.attack['type']
+        wrapper = AttackedEncoder if kind in ENCODER_ATTACKS else AttackedModel
+        wrapper = AttackedDetector if kind == DETECTION else wrapper
         return wrapper(self.model, condition.attack, quantize=condition.quantize, seed=self.seed)
 
 

@@ -1,9 +1,4 @@
-"""Sanity checks of a robust accuracy, as the field recommends them.
-
-Each function returns one record. A failed check means that the measured robust accuracy may be too high.
-
-Source: Carlini et al., arXiv 1902.06705, sections 4 and 5; Athalye et al., arXiv 1802.00420, section 3.1.
-"""
+"""Sanity checks of the robust accuracy of a classifier, as the field recommends them; see ``check_records``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,69 +10,20 @@ from torch import nn
 from ..attacks import Budget, classification_loss, gradients_of
 from .attacked_classifier import AttackedModel
 from .autoattack import AutoAttack, available
+from .check_records import (
+    Check,
+    check_black_box,
+    check_eps_zero,
+    check_falls,
+    check_large_eps,
+    check_repeated,
+    check_share_of_zero_gradients,
+)
 from .pixels import PixelClassifier, left_as_it_was
 from .whitebox import WhiteBox
 
 # Pairs of normalised images (B, C, H, W) and classes (B,).
 Labelled = Iterable[tuple[torch.Tensor, torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one check: its name, whether it passed, the measured value, and what the value means."""
-
-    name: str
-    passed: bool
-    value: float
-    explanation: str
-
-
-def check_eps_zero(clean: float, at_zero: float) -> Check:
-    """Check that the accuracy under an attack with eps 0 is the clean accuracy; both are in percent."""
-    return Check(
-        'eps 0 equals clean accuracy',
-        clean == at_zero,
-        at_zero - clean,
-        f'Clean accuracy is {clean:.2f} %, under attack with eps 0 {at_zero:.2f} %. A difference means that what is '
-        'attacked is not the tested classifier: another normalisation, mode or precision.',
-    )
-
-
-def check_falls(what: str, accuracies: dict, tolerance: float = 1.0) -> Check:
-    """Check that accuracy does not rise as ``what`` grows.
-
-    Args:
-        what: Name of the parameter that grows, ``eps`` or ``steps``.
-        accuracies: Value of the parameter to robust accuracy in percent.
-        tolerance: The largest rise, in points, that passes.
-    """
-    values = [accuracies[key] for key in sorted(accuracies)]
-    rise = max((later - min(values[:i]) for i, later in enumerate(values) if i), default=0.0)
-    measured = ', '.join(f'{key:g}: {accuracies[key]:.2f}' for key in sorted(accuracies))
-    return Check(
-        f'accuracy falls with {what}',
-        rise <= tolerance,
-        rise,
-        f'Robust accuracy in percent, by {what}: {measured}. A rise above {tolerance:g} points means that the attack '
-        'does not converge: take more steps, a smaller step size or restarts.',
-    )
-
-
-def check_large_eps(accuracy: float, eps: float, floor: float = 0.0) -> Check:
-    """Check that an attack whose budget allows any image breaks all images.
-
-    Args:
-        accuracy: Robust accuracy in percent at ``eps``.
-        eps: The large radius.
-        floor: The highest accuracy, in percent, that passes.
-    """
-    return Check(
-        'a large eps breaks everything',
-        accuracy <= floor,
-        accuracy,
-        f'Robust accuracy at eps {eps:g}, where any image is allowed, is {accuracy:.2f} %, and should be at most '
-        f'{floor:g} %. More means that gradients do not lead the attack: gradient masking.',
-    )
 
 
 def check_zero_gradients(
@@ -97,13 +43,10 @@ def check_zero_gradients(
         value = classification_loss('ce')(in_pixels.logits(images), labels.clone())
         gradient = gradients_of(value, images, allow_unused=True)[0] if value.requires_grad else None
     zero = 1.0 if gradient is None else (gradient.flatten(1) == 0).all(dim=1).float().mean().item()
-    return Check(
-        'gradients are not zero',
-        zero <= tolerance,
-        zero,
-        f'{zero:.1%} of the images have an input gradient of exactly zero. An attack along the gradient of '
-        'cross-entropy cannot move them: use the margin loss or a black-box attack.',
+    advice = (
+        'An attack along the gradient of cross-entropy cannot move them: use the margin loss or a black-box attack.'
     )
+    return check_share_of_zero_gradients(zero, advice, tolerance)
 
 
 def check_deterministic(classifier: nn.Module, inputs: torch.Tensor, tolerance: float = 1e-4) -> Check:
@@ -119,31 +62,7 @@ def check_deterministic(classifier: nn.Module, inputs: torch.Tensor, tolerance: 
     with left_as_it_was(classifier, seed=0), torch.no_grad():
         first, second = in_pixels.logits(pixels), in_pixels.logits(pixels)
     difference = ((first - second).abs().max() / first.abs().max().clamp_min(1e-12)).item()
-    return Check(
-        'the model is deterministic',
-        difference <= tolerance,
-        difference,
-        f'Two passes over the same images differ by {difference:.2g} of the largest logit. A randomised model needs '
-        'attacks that average the gradient over its randomness (expectation over transformation), which is not done '
-        'here.',
-    )
-
-
-def check_black_box(white_box: float, black_box: float, name: str, tolerance: float = 1.0) -> Check:
-    """Check that an attack without gradients is not stronger than the white-box attack.
-
-    Args:
-        white_box, black_box: Robust accuracy in percent at the same budget.
-        name: Name of the black-box attack.
-        tolerance: How many points the black-box attack may be stronger.
-    """
-    return Check(
-        'no black-box attack beats the white-box one',
-        black_box >= white_box - tolerance,
-        white_box - black_box,
-        f'Robust accuracy is {white_box:.2f} % under the white-box attack, {black_box:.2f} % under {name}. If the '
-        'second is lower, gradients mislead the attack (gradient masking), and the white-box number is too high.',
-    )
+    return check_repeated(difference, tolerance)
 
 
 @dataclass(frozen=True)

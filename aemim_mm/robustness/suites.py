@@ -7,31 +7,24 @@ from dataclasses import replace
 from mmengine.config import Config
 
 from ..datasets.corruptions import CORRUPTIONS, SEVERITIES, functions
-from ..datasets.of_config import as_list
-from ..datasets.shift_pipelines import corrupted, corrupted_detection, native_size
+from ..datasets.shift_pipelines import corrupted, native_size
 from ..errors import UserError, unknown_name
-from .attacked_classifier import build_attack
-from .attacked_encoder import ENCODER_ATTACKS
+from .attacked_classifier import ATTACKS, build_attack
 from .autoattack import version_for
-from .conditions import Condition
-
-EPS = (1, 2, 4, 8)
-
-
-def _test_images(cfg: Config) -> dict:
-    dataset = cfg.test_dataloader.dataset
-    return dataset.to_dict() if hasattr(dataset, 'to_dict') else deepcopy(dict(dataset))
+from .carlini_wagner import with_options
+from .conditions import EPS, Condition, images_of
+from .detector_suites import DETECTOR_SUITES
 
 
 def clean(cfg: Config) -> list:
     """The images of the config, without a perturbation."""
-    return [Condition('clean', 'clean', _test_images(cfg))]
+    return [Condition('clean', 'clean', images_of(cfg))]
 
 
 def _attacked(cfg: Config, name: str, strengths, group=None, **attack) -> list:
     group = group or name
     return [
-        Condition(f'{name}/{eps:g}', group, _test_images(cfg), float(eps), dict(attack, eps=float(eps)))
+        Condition(f'{name}/{eps:g}', group, images_of(cfg), float(eps), dict(attack, eps=float(eps)))
         for eps in strengths
     ]
 
@@ -41,11 +34,22 @@ def white_box(cfg: Config) -> list:
     return [
         *_attacked(cfg, 'fgsm', EPS, 'FGSM', type='fgsm'),
         *_attacked(cfg, 'pgd', EPS, 'PGD-20', type='pgd', steps=20),
-        *_attacked(
-            cfg, 'margin', EPS, 'PGD-20, margin loss, 3 starts', type='pgd', steps=20, loss='margin', restarts=3
-        ),
+        *margin(cfg),
         *_attacked(cfg, 'l2', (0.25, 0.5, 1.0), 'PGD-20 in L2', type='pgd', steps=20, norm='l2'),
     ]
+
+
+def margin(cfg: Config) -> list:
+    """PGD in L-inf with the loss of Carlini and Wagner's attack."""
+    group = 'PGD-20, margin loss, 3 starts'
+    return _attacked(cfg, 'margin', EPS, group, type='pgd', steps=20, loss='margin', restarts=3)
+
+
+def carlini_wagner(cfg: Config) -> list:
+    """Carlini and Wagner's L2 attack, by the package foolbox, and PGD in L-inf with its loss."""
+    attack, metric = dict(type='cw'), dict(type='MinimalDistance')
+    measure = 'L2 for images from 0 to 1, accuracy in %'
+    return [Condition('cw', 'CW', images_of(cfg), attack=attack, metric=metric, measure=measure), *margin(cfg)]
 
 
 def auto_attack(cfg: Config) -> list:
@@ -75,7 +79,7 @@ def encoder(cfg: Config) -> list:
     """The feature attack, which uses neither head nor labels: accuracy under it, and how far the features move."""
     return [
         *_attacked(cfg, 'feature-attack', EPS, 'Feature attack', type='feature', steps=20),
-        *_encoder(_test_images(cfg), 'features', 'Features moved', 'distance, %'),
+        *_encoder(images_of(cfg), 'features', 'Features moved', 'distance, %'),
     ]
 
 
@@ -95,7 +99,7 @@ def corruptions(cfg: Config, severities: Sequence[int] = SEVERITIES) -> list:
     conditions = []
     for name in CORRUPTIONS:
         for severity in severities:
-            dataset = _test_images(cfg)
+            dataset = images_of(cfg)
             dataset['pipeline'] = corrupted(dataset['pipeline'], name, severity)
             conditions.append(Condition(f'{name}/{severity}', 'corruptions', dataset, float(severity)))
     return conditions
@@ -125,7 +129,7 @@ SHIFTED = (
 
 def shift(cfg: Config, root: str) -> list:
     """ImageNet-V2, ReaL, A, R, Sketch, Stylized and ObjectNet, each in a folder of its name below ``root``."""
-    pipeline = _test_images(cfg)['pipeline']
+    pipeline = images_of(cfg)['pipeline']
     return [
         Condition(
             name,
@@ -139,7 +143,7 @@ def shift(cfg: Config, root: str) -> list:
 
 def imagenet_c(cfg: Config, root: str) -> list:
     """ImageNet-C from disk, ``root/imagenet-c/<corruption>/<severity>/<wnid>``; the images are not resized."""
-    pipeline = native_size(_test_images(cfg)['pipeline'])
+    pipeline = native_size(images_of(cfg)['pipeline'])
     return [
         Condition(
             f'imagenet-c/{name}/{severity}',
@@ -158,56 +162,32 @@ def imagenet_c(cfg: Config, root: str) -> list:
     ]
 
 
-def _detected(cfg: Config, name: str, group: str, dataset: dict, strength=0.0) -> Condition:
-    """A condition whose metric is the config's CocoMetric; ``CocoFigures`` is CocoMetric and stores its results."""
-    evaluators = as_list(cfg.test_evaluator)
-    found = [dict(one) for one in evaluators if str(one['type']).split('.')[-1] in ('CocoMetric', 'CocoFigures')]
-    if not found:
-        raise UserError(
-            f'Robustness of detectors is measured by CocoMetric, but the test_evaluator is of type '
-            f'{", ".join(str(one["type"]) for one in evaluators)}. Take a config with data in the format of COCO.'
-        )
-    kinds = found[0].get('metric', 'bbox')
-    shown = tuple(f'{kind}_mAP' for kind in as_list(kinds))
-    metric = {**found[0], 'type': 'CocoFigures', 'prefix': None, 'format_only': False, 'outfile_prefix': None}
-    return Condition(name, group, dataset, strength, metric=metric, measure='AP', shown=shown)
-
-
-def clean_detection(cfg: Config) -> list:
-    """The images of the config, without a perturbation."""
-    return [_detected(cfg, 'clean', 'clean', _test_images(cfg))]
-
-
-def detection_corruptions(cfg: Config) -> list:
-    """COCO-C: the 15 corruptions at 5 severities, applied to the config's own test images when they are loaded."""
-    functions()
-    conditions = []
-    for name in CORRUPTIONS:
-        for severity in SEVERITIES:
-            dataset = _test_images(cfg)
-            dataset['pipeline'] = corrupted_detection(dataset['pipeline'], name, severity)
-            conditions.append(_detected(cfg, f'{name}/{severity}', 'corruptions', dataset, float(severity)))
-    return conditions
-
-
 SUITES = {
     'classifier': {
         'clean': clean,
         'white-box': white_box,
         'encoder': encoder,
         'autoattack': auto_attack,
+        'cw': carlini_wagner,
         'corruptions': corruptions,
         'demo': demo,
     },
     'pre-training model': {'encoder': pretrained_encoder},
-    'detector': {'clean': clean_detection, 'corruptions': detection_corruptions},
+    'detector': DETECTOR_SUITES,
 }
 # For classifiers only.
 FROM_DISK = {'shift': shift, 'imagenet-c': imagenet_c}
 
 
 def build_conditions(
-    suites: Sequence[str], kind: str, cfg: Config, shift_root: str, *, quantize: bool = False, limited: bool = False
+    suites: Sequence[str],
+    kind: str,
+    cfg: Config,
+    shift_root: str,
+    *,
+    quantize: bool = False,
+    limited: bool = False,
+    cw_options: Sequence[str] = (),
 ) -> dict[str, Condition]:
     """Build the conditions of some suites. The first condition of classifiers and detectors is always ``clean``.
 
@@ -218,12 +198,14 @@ def build_conditions(
         shift_root: Folder of the test sets under distribution shift.
         quantize: Round attacked images to 8 bits, inside the budget.
         limited: Whether only a sample of the images will be tested.
+        cw_options: Fields of ``CarliniWagner``, each ``KEY=VALUE``.
 
     Returns:
         Name to ``Condition``.
 
     Raises:
-        UserError: An unknown suite, a suite that is not for this kind of model, or a package is missing.
+        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, or a package is
+            missing.
     """
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
     conditions = []
@@ -238,12 +220,13 @@ def build_conditions(
         conditions += offered[name](cfg, shift_root) if name in FROM_DISK else offered[name](cfg)
     if 'clean' in offered:
         conditions = [*offered['clean'](cfg), *conditions]
+    conditions = with_options(conditions, cw_options)
     if quantize:
         conditions = [replace(condition, quantize=True) if condition.attack else condition for condition in conditions]
     if kind == 'detector' and limited:
         conditions = [replace(condition, metric=dict(condition.metric, part=True)) for condition in conditions]
     for condition in conditions:
         # Building an attack checks its fields, and that AutoAttack is installed.
-        if condition.attack and condition.attack['type'] not in ENCODER_ATTACKS:
+        if condition.attack and condition.attack['type'] in ATTACKS:
             build_attack(condition.attack)
     return {condition.name: condition for condition in conditions}

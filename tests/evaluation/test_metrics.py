@@ -9,6 +9,7 @@ from aemim_mm.evaluation.metrics import (
     ALEXNET_ERRORS,
     accuracy_interval,
     corruption_errors,
+    median_interval,
     paired_difference,
     performance_under_corruption,
 )
@@ -179,3 +180,15 @@ def test_wrong_choices():
         paired_difference([1, 0], [1, 0, 1])
     with pytest.raises(UserError, match='level between 0 and 1, but got 10 and 95'):
         accuracy_interval([1, 0], resamples=10, level=95)
+
+
+def test_the_interval_of_a_median_is_numpys_bootstrap():
+    values = np.random.default_rng(0).gamma(2.0, size=101)
+    got = median_interval(values, resamples=2000)
+    draws = np.median(np.random.default_rng(1).choice(values, (2000, len(values))), axis=1)
+    assert got.estimate == np.median(values)
+    assert got[1:] == pytest.approx(np.quantile(draws, [0.025, 0.975]), rel=0.05)
+    # An even number of values; infinite ones are larger than all others.
+    assert median_interval([3, 1, np.inf, 2]).estimate == 2.5
+    assert median_interval([1, np.inf, np.inf]).estimate == np.inf
+    assert np.isnan(median_interval([])).all()

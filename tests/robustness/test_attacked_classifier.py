@@ -329,7 +329,7 @@ def test_a_model_without_logits_is_refused():
 @pytest.mark.parametrize(
     'config, message',
     [
-        (dict(type='cw', eps=1), f"Unknown attack 'cw'. Known: {', '.join(sorted(ATTACKS))}"),
+        (dict(type='deepfool', eps=1), f"Unknown attack 'deepfool'. Known: {', '.join(sorted(ATTACKS))}"),
         (dict(eps=1), 'Unknown attack None'),
         (dict(type='pgd', eps=4, epsilon=1), "Unknown field of attack pgd 'epsilon'"),
         (dict(type='pgd'), 'The attack pgd has no eps'),

@@ -83,6 +83,22 @@ def test_the_encoder_of_a_classifier(classifier, tmp_path):
     assert {'features-moved.svg', 'feature-attack.svg'} <= {path.name for path in tmp_path.glob('*.svg')}
 
 
+def test_carlini_and_wagner(classifier, tmp_path, monkeypatch):
+    pytest.importorskip('foolbox')
+    monkeypatch.setattr('aemim_mm.robustness.suites.EPS', (2,))
+    flags = ('--suite', 'cw', '--limit', 12, '--no-checks', '--cw-options', 'steps=20', 'binary_search_steps=2')
+    found = measure(CLASSIFIER, f'x={classifier}', tmp_path, *flags, options=[*options(), *HEAD])
+    assert list(found['results']['x']) == ['clean', 'cw', 'margin/2'] and 'up to 2 x 20 steps' in found['notes']['cw']
+    figures = found['results']['x']['cw']['figures']
+    accuracies = [figures[f'accuracy at {radius}']['estimate'] for radius in ('0.25', '0.5', '1')]
+    assert found['results']['x']['clean']['accuracy'] >= accuracies[0] >= accuracies[1] >= accuracies[2]
+    assert 'cw median L2' in (tmp_path / 'results.csv').read_text()
+    small = [*options(), *HEAD]
+    # Other options are another measurement.
+    again = measure(CLASSIFIER, f'x={classifier}', tmp_path, *flags[:-1], 'binary_search_steps=1', options=small)
+    assert 'up to 1 x 20 steps' in again['notes']['cw']
+
+
 def test_a_pre_training_model_on_its_training_images(mae, tmp_path):
     small = [*options(), *DECODER]
     flags = ('--suite', 'encoder', '--limit', 12)
