@@ -58,7 +58,7 @@ class CIM(BaseSelfSupervisor):
             data_samples: Not read.
 
         Returns:
-            ``loss_enhancer``, weighted, and ``loss_generator``.
+            ``loss_enhancer``, weighted; ``loss_generator``; and ``replaced``, the share of replaced tokens.
         """
         space = PixelSpace.of(self.data_preprocessor)
         # The encoder draws the same numbers in a pass that uses this corruption again.
@@ -67,7 +67,10 @@ class CIM(BaseSelfSupervisor):
         # Zero, unless this is a corruption of other images: then the corrupted images get the same perturbation.
         perturbation = (inputs - corruption.originals) * space.std
         features = self.backbone(space.add(corruption.images, perturbation))[0]
-        losses = dict(loss_enhancer=self.enhancer_weight * self.head.loss(features, corruption))
+        losses = dict(
+            loss_enhancer=self.enhancer_weight * self.head.loss(features, corruption),
+            replaced=corruption.replaced.float().mean(),
+        )
         generator_loss = self.generator_loss(corruption)
         return losses if generator_loss is None else dict(losses, loss_generator=generator_loss)
 

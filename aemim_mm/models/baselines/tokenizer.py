@@ -90,7 +90,8 @@ class VQTokenizer(Tokenizer, BaseModel):
         self.decoder = nn.Sequential(
             nn.Conv2d(embed_dims, channels, 1), *up, nn.ReLU(), nn.Conv2d(channels, image_channels, 3, padding=1)
         )
-        self.quantizer = NormEMAVectorQuantizer(vocab_size, embed_dims, commitment, decay)
+        self.quantizer = NormEMAVectorQuantizer(vocab_size, embed_dims, commitment, decay, kmeans_init=False)
+        self.quantizer.embedding.initted.zero_()
 
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """Return tokens, or in mode ``loss`` the losses of a batch.
