@@ -8,8 +8,8 @@ Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; total batch size 2048 (8 
            model.target_generator.tokenizer.decoder.init_cfg.checkpoint=FILE.
 Expected:  83.3 top-1 after 300 epochs of pre-training and fine-tuning (CIM's authors; not reproduced here)
 
-CIM has no official code. Data, schedule and optimizer are mmpretrain's for BEiT, without its colour jitter; the table in
-docs/methods.md says which settings are our reconstruction.
+CIM has no official code. Data, schedule and optimizer are mmpretrain's for BEiT, without its colour jitter and with
+another beta of Adam. The table in docs/methods.md says which settings are our reconstruction.
 """
 
 _base_ = ['mmpretrain::beit/beit_beit-base-p16_8xb256-amp-coslr-300e_in1k.py', '../_base_/host.py']
@@ -57,9 +57,7 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(
-        type='RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0), backend='pillow', interpolation='bicubic'
-    ),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0), backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]

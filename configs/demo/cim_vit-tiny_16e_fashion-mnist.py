@@ -37,9 +37,7 @@ model = dict(
             embed_dims=16,
             vocab_size=256,
             strides=(7,),
-            init_cfg=dict(
-                type='Pretrained', checkpoint='work_dirs/vq-tokenizer_16e_fashion-mnist/epoch_16.pth'
-            ),
+            init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vq-tokenizer_16e_fashion-mnist/epoch_16.pth'),
         ),
     ),
     head=dict(type='ResPixHead', in_channels=192, patch_size=7, image_channels=1, window=7),

@@ -18,9 +18,7 @@ def cim(**changes):
         type='CIM',
         data_preprocessor=dict(type='SelfSupDataPreprocessor', **tiny.NORMALIZE),
         backbone=dict(type='mmpretrain.VisionTransformer', **VIT, drop_path_rate=0.1),
-        generator=dict(
-            type='CIMGenerator', vocab_size=12, backbone=dict(type='SimMIMViT', **VIT, drop_path_rate=0.1)
-        ),
+        generator=dict(type='CIMGenerator', vocab_size=12, backbone=dict(type='SimMIMViT', **VIT, drop_path_rate=0.1)),
         target_generator=dict(type='Corrupter', tokenizer=TOKENIZER),
         head=RESPIX,
     )

@@ -37,6 +37,7 @@ class CIM(BaseSelfSupervisor):
     # In AEMIM's adversarial pass, and under attack, the generator is not trained.
     once_a_step: tuple[str, ...] = ('generator_loss',)
 
+    backbone: Any
     target_generator: Corrupter
     head: Any
 

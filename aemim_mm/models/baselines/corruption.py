@@ -1,6 +1,6 @@
 """How CIM corrupts images: a generator guesses hidden tokens, and a tokenizer draws them."""
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,6 @@ from torch import nn
 from ...attacks import PixelSpace
 from ...errors import UserError
 from ..patches import patch_grid, take_tokens
-from .tokenizer import Tokenizer
 
 
 class Corruption(NamedTuple):

@@ -1,6 +1,7 @@
 """OpenAI's discrete VAE, the tokenizer of DALL-E, BEiT and CIM, with its decoder, which mmpretrain lacks."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,15 +79,15 @@ class DALLEDecoder(BaseModule):
                 layers['upsample'] = nn.Upsample(scale_factor=2, mode='nearest')
             parts[f'group_{group}'] = nn.Sequential(layers)
         # The means of the channels, then the scales of a distribution around them.
-        output = OrderedDict(relu=nn.ReLU(), conv=Conv2d(n_hid, 2 * output_channels, 1))
+        output: OrderedDict[str, nn.Module] = OrderedDict(relu=nn.ReLU(), conv=Conv2d(n_hid, 2 * output_channels, 1))
         self.blocks = nn.Sequential(OrderedDict(**parts, output=nn.Sequential(output)))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Compute images, (B, C, 8 h, 8 w) in [0, 1], of tokens (B, h, w)."""
-        first, *others = self.blocks
+        first: Any = self.blocks.input
         # A 1x1 convolution of one-hot vectors looks up a column of its weights.
         maps = F.embedding(tokens, first.w[:, :, 0, 0].T).permute(0, 3, 1, 2) + first.b[:, None, None]
-        for part in others:
+        for part in list(self.blocks.children())[1:]:
             maps = part(maps)
         means = maps[:, : self.output_channels].float().sigmoid()
         return ((means - MARGIN) / (1 - 2 * MARGIN)).clamp(0, 1)

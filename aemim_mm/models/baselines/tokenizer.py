@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +77,7 @@ class VQTokenizer(Tokenizer, BaseModel):
         decay: float = 0.99,
         commitment: float = 0.25,
         data_preprocessor: dict | nn.Module | None = None,
-        init_cfg: dict | list | None = None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(data_preprocessor, init_cfg)
         self.vocab_size, self.stride = vocab_size, 1
@@ -90,7 +91,7 @@ class VQTokenizer(Tokenizer, BaseModel):
         self.decoder = nn.Sequential(
             nn.Conv2d(embed_dims, channels, 1), *up, nn.ReLU(), nn.Conv2d(channels, image_channels, 3, padding=1)
         )
-        self.quantizer = NormEMAVectorQuantizer(vocab_size, embed_dims, commitment, decay, kmeans_init=False)
+        self.quantizer: Any = NormEMAVectorQuantizer(vocab_size, embed_dims, commitment, decay, kmeans_init=False)
         self.quantizer.embedding.initted.zero_()
 
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor'):

@@ -69,7 +69,7 @@ def test_the_generator_learns_in_the_clean_pass_alone():
 
 
 def test_norms_of_the_generator_are_no_decoder():
-    with pytest.raises(UserError, match="Nothing to split in ModuleDict with adapters"):
+    with pytest.raises(UserError, match='Nothing to split in ModuleDict with adapters'):
         build(decoder='split_norm')
 
 

@@ -157,10 +157,12 @@ def test_the_encoder_is_a_plain_vit():
 
 
 def test_any_network_can_enhance():
-    model = cim.cim(head=dict(in_channels=16))
-    model['backbone'] = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, strides=(1, 2, 2, 1), out_indices=(3,))
-    model['head']['in_channels'] = 32
-    model = cim.build(model)
+    config = cim.cim()
+    # Of stride 16.
+    config['backbone'] = dict(
+        type='ResNet', depth=18, stem_channels=4, base_channels=4, strides=(1, 2, 2, 1), out_indices=(3,)
+    )
+    model = cim.build(config)
     losses, _ = losses_of(model, cim.images(model))
     model.parse_losses(losses)[0].backward()
     assert model.backbone.conv1.weight.grad.abs().max() > 0
@@ -185,7 +187,7 @@ def test_a_generator_of_beit():
         (dict(generator=dict(vocab_size=8)), 'vocab_size is 12, as of the tokenizer, but got 8'),
         (dict(target_generator=dict(mask_ratio=0)), r'mask_ratio is in \(0, 1\], but got 0'),
         (dict(head=dict(window=4)), 'window is an odd number of pixels, 3 or more, but got 4'),
-        (dict(head=dict(criterion='l3')), "criterion"),
+        (dict(head=dict(criterion='l3')), 'criterion'),
     ],
 )
 def test_bad_settings_are_refused(changes, words):

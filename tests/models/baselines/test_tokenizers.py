@@ -112,16 +112,12 @@ def random_state(module, seed=0):
 
 
 def test_published_weights_load_and_give_the_images_of_the_release(tmp_path):
-    parts = MODELS.build(dict(type='DALLETokenizer', encoder=dict(n_hid=4, n_blk_per_group=1, vocab_size=6), decoder=TINY))
-    files = {}
+    sizes = dict(encoder=dict(n_hid=4, n_blk_per_group=1, vocab_size=6), decoder=TINY)
+    parts = MODELS.build(dict(type='DALLETokenizer', **sizes))
     for number, name in enumerate(('encoder', 'decoder')):
         torch.save(random_state(getattr(parts, name), number), tmp_path / f'{name}.pth')
-        files[name] = dict(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / f'{name}.pth')))
-    sizes = dict(n_hid=4, n_blk_per_group=1, vocab_size=6)
-    config = dict(
-        type='DALLETokenizer', encoder=dict(sizes, **files['encoder']), decoder=dict(TINY, **files['decoder'])
-    )
-    model = tiny.build(config)
+        sizes[name] = dict(sizes[name], init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / f'{name}.pth')))
+    model = tiny.build(dict(type='DALLETokenizer', **sizes))
     assert (model.stride, model.vocab_size) == (8, 6)
     tokens = torch.randint(6, (2, 3, 4), generator=torch.Generator().manual_seed(0))
     state = torch.load(tmp_path / 'decoder.pth', weights_only=True)
