@@ -14,10 +14,16 @@ class AdvDataPreprocessor(BatchDataPreprocessor):
     """A ``BatchDataPreprocessor``, which can also perturb the images that it has normalised.
 
     Args:
-        eps: Radius of the L-inf ball in pixels, 0-255. The paper uses 2.
-        steps: Number of gradient steps, >= 0. The paper uses 2.
-        step_size: Step in pixels, 0-255. Default: eps / steps.
-        start: Where in the ball the attack starts: ``uniform``, ``gaussian`` or ``zero``.
+        eps: Radius of the ball of ``norm`` around an image, in pixels, 0-255, for ``linf``; in units of images from 0
+            to 1 for ``l2``. The paper uses 2 pixels.
+        steps: Number of gradient steps, >= 0. The paper uses 2. Without steps, the perturbation is noise.
+        step_size: Step in the unit of ``eps``. Default: eps / steps.
+        start: Where in the ball the attack starts: ``uniform``, ``gaussian`` or ``zero``. FGSM is one step from
+            ``zero``.
+        norm: ``linf`` or ``l2``.
+        momentum: Share of the past steps' direction that is kept, >= 0. MI-FGSM uses 1.
+        halving: Halve the step of an image when its objective does not rise, as Auto-PGD does. This costs one more
+            forward pass of the encoder.
         pixel_range: The valid range of a pixel, in pixels.
         **kwargs: Arguments of ``BatchDataPreprocessor``: ``sample_fields``, ``mean``, ``std``, ``to_rgb``, ...
 
@@ -28,12 +34,22 @@ class AdvDataPreprocessor(BatchDataPreprocessor):
     """
 
     def __init__(
-        self, eps=2.0, steps=2, step_size: float | None = None, start='uniform', pixel_range=PIXEL_RANGE, **kwargs
+        self,
+        eps: float = 2.0,
+        steps: int = 2,
+        step_size: float | None = None,
+        start: str = 'uniform',
+        norm: str = 'linf',
+        momentum: float = 0.0,
+        halving: bool = False,
+        pixel_range: tuple[float, float] = PIXEL_RANGE,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        PGD(eps, steps=steps, step_size=step_size, start=start)  # Raises the UserError.
+        PGD(eps, norm, steps, step_size, start, momentum, halving)  # Raises the UserError.
         PixelSpace.of(self).check(pixel_range)
         self.eps, self.steps, self.start, self.pixel_range = eps, steps, start, pixel_range
+        self.norm, self.momentum, self.halving = norm, momentum, halving
         self.step_size = eps / max(steps, 1) if step_size is None else step_size
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -49,11 +65,11 @@ class AdvDataPreprocessor(BatchDataPreprocessor):
 
         Args:
             inputs: Normalised images, (B, C, H, W), as :meth:`forward` returns them.
-            objective: Maps normalised images to a scalar, summed over the batch.
+            objective: Maps normalised images to a scalar, summed over the batch, or to a value for each image, (B,).
             observe: Called with (objective value, gradient) at each step.
 
         Returns:
-            Normalised images, detached, at most ``eps`` pixels from ``inputs`` and inside the valid range.
+            Normalised images, detached, at most ``eps`` from ``inputs`` and inside the valid range.
         """
-        attack = PGD(self.eps, steps=self.steps, step_size=self.step_size, start=self.start)
+        attack = PGD(self.eps, self.norm, self.steps, self.step_size, self.start, self.momentum, self.halving)
         return attack.maximize(objective, inputs, PixelSpace.of(self), pixel_range=self.pixel_range, observe=observe)

@@ -91,7 +91,8 @@ def test_files_are_short_and_the_method_is_below_400_lines():
     long = {path: count for path, count in lines_of(PACKAGE.rglob('*.py')).items() if count > 250}
     assert long == {}
     mixin = PACKAGE / 'models/algorithms/adversarial_mim.py'
-    assert sum(lines_of([mixin, *room_files('data_preprocessor'), *room_files('adapters')]).values()) < 400
+    layers = PACKAGE / 'adapters/adapted.py'
+    assert sum(lines_of([mixin, *room_files('data_preprocessor'), layers]).values()) < 400
 
 
 def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):

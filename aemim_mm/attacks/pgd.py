@@ -26,11 +26,13 @@ def pgd(
     observe: Callable[[torch.Tensor, torch.Tensor], object] | None = None,
     norm: str = 'linf',
     momentum: float = 0.0,
+    halving: bool = False,
 ) -> torch.Tensor:
     """Maximise ``objective`` inside the L-inf or L2 ball around ``x``.
 
     Args:
-        objective: Maps images (B, C, H, W) to a scalar. Summed over the batch, so that images do not share a step.
+        objective: Maps images (B, C, H, W) to a scalar, summed over the batch so that images do not share a step, or
+            to a value for each image, (B,).
         x: Clean images, (B, C, H, W).
         eps, step_size: Radius and step in the units of ``x``, broadcastable to it.
         steps: Number of gradient steps, >= 0.
@@ -40,31 +42,53 @@ def pgd(
         observe: Called with (objective value, gradient) at each step.
         norm: ``linf`` (steps along the sign of the gradient) or ``l2`` (along the gradient).
         momentum: Share of the past steps' direction that is kept, >= 0. MI-FGSM uses 1.
+        halving: When a step does not increase the objective of an image, go on from the image's best point with half
+            the step, and return the best point. This needs a value for each image, and one more of the objective.
 
     Returns:
         Perturbed images, detached, with ``|x_adv - x| <= eps`` and inside the valid range.
 
     Raises:
-        UserError: An unknown start or norm.
+        UserError: An unknown start or norm, or ``halving`` without a value for each image.
 
-    Source: Madry et al., arXiv 1706.06083, eq. 2; momentum: Dong et al., arXiv 1710.06081, eq. 6.
+    Source: Madry et al., arXiv 1706.06083, eq. 2; momentum: Dong et al., arXiv 1710.06081, eq. 6; ``halving`` is
+    Auto-PGD's rule (Croce and Hein, arXiv 2003.01690) applied at each step.
     """
     if start not in STARTS:
         raise unknown_name('start', start, STARTS)
     ball = ball_around(x.detach(), norm=norm, eps=eps, lower=lower, upper=upper)
     x_adv, velocity = ball.start(start), 0
+    best, best_gradient, best_value = x_adv, x_adv, torch.tensor(-inf)
     for _ in range(steps):
         x_adv.requires_grad_(True)
         with torch.enable_grad():
             value = objective(x_adv)
-        (gradient,) = gradients_of(value, x_adv)
+            total = value.sum()
+        (gradient,) = gradients_of(total, x_adv)
         if observe is not None:
-            observe(value.detach(), gradient)
+            observe(total.detach(), gradient)
         if momentum:
             mean = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
             velocity = gradient = momentum * velocity + gradient / mean.clamp_min(1e-12)
-        x_adv = ball.project(x_adv.detach() + step_size * ball.direction(gradient))
+        x_adv = x_adv.detach()
+        if halving:
+            risen = _risen(value, best_value)
+            step_size = step_size * torch.where(risen, 1.0, 0.5)
+            best_value = value.detach().maximum(best_value)
+            best = x_adv = torch.where(risen, x_adv, best)
+            best_gradient = gradient = torch.where(risen, gradient, best_gradient)
+        x_adv = ball.project(x_adv + step_size * ball.direction(gradient))
+    if halving and steps:
+        with torch.no_grad():
+            x_adv = torch.where(_risen(objective(x_adv), best_value), x_adv, best)
     return x_adv.detach()
+
+
+def _risen(value: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
+    """Whether the objective of each image is above its best one, (B, 1, 1, 1)."""
+    if value.dim() != 1:
+        raise UserError(f'halving needs an objective for each image, but got one of shape {tuple(value.shape)}.')
+    return (value.detach() > best.to(value.device)).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,7 @@ class PGD:
         step_size: In the unit of ``eps``. Default: 2.5 * eps / steps.
         start: ``uniform``, ``gaussian`` or ``zero``, as in :func:`pgd`.
         momentum: 0 for plain PGD, 1 for MI-FGSM.
+        halving: Halve the step of an image when its objective does not rise, as in :func:`pgd`.
 
     Raises:
         UserError: A value out of its range, or an unknown name.
@@ -91,6 +116,7 @@ class PGD:
     step_size: float | None = None
     start: str = 'uniform'
     momentum: float = 0.0
+    halving: bool = False
 
     def __post_init__(self):
         budget = self.budget
@@ -126,9 +152,9 @@ class PGD:
         """Run the attack once.
 
         Args:
-            objective: Maps images like ``images`` to a scalar, summed over the batch.
+            objective: Maps images like ``images`` to a scalar, summed over the batch, or to (B,).
             images: Clean images, (B, C, H, W).
-            space: How ``images`` are normalised. Default: they are pixels, 0-255. An L2 budget needs pixels.
+            space: How ``images`` are normalised. Default: they are pixels, 0-255.
             pixel_range: The valid range of a pixel, in pixels.
             observe: Called with (objective value, gradient) at each step.
 
@@ -138,6 +164,11 @@ class PGD:
         """
         if self.eps == 0 or (self.steps == 0 and self.start == 'zero'):
             return images.detach()
+        if self.norm == 'l2' and space is not None:
+            # Normalised by channel, the ball would be an ellipsoid.
+            of_pixels, pixels = lambda pixels: objective(space.normalize(pixels)), space.denormalize(images)
+            found = self.maximize(of_pixels, pixels, pixel_range=pixel_range, observe=observe)
+            return images + (found - pixels) / space.std
         space, budget = space or PixelSpace(), self.budget
         lower, upper = map(space.normalize, pixel_range)
         return pgd(
@@ -152,4 +183,5 @@ class PGD:
             observe=observe,
             norm=self.norm,
             momentum=self.momentum,
+            halving=self.halving,
         )

@@ -90,7 +90,7 @@ def load_report(model_state: dict, checkpoint_state: dict) -> LoadReport:
     for name, value in model_state.items():
         last = name.split('.')[-1]
         if name not in checkpoint_state:
-            if name.endswith('_adv') and name.removesuffix('_adv') in checkpoint_state:
+            if name.endswith(('_adv', '_clean')):
                 report.copied.append(name)
             else:
                 (report.new if last in NEW else report.missing).append(name)
@@ -161,6 +161,13 @@ def _refusal(path: str, prefix: str, need: str, weights: Weights, report: LoadRe
         return UserError(
             f'The checkpoint {path} holds no tensor whose name begins with {prefix!r}, only '
             f'{first_of(map(repr, names), 8)}. {". ".join([*weights.notes, "Expected a file by mmengine"])}.'
+        )
+    adapters = [name for name in report.unused if name.endswith('_clean')]
+    if adapters:
+        return UserError(
+            f'The checkpoint {path} has adapters of the clean domain, such as {first_of(adapters, 2)}, which the model '
+            'of this config lacks. Merge LoRA by tools/export.py CHECKPOINT --to aemim and take the result, or give '
+            'the model the same adapters.'
         )
     return UserError(
         f'The checkpoint {path} is of another architecture than the model of this config:\n  {report}\n'

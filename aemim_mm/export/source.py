@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from ..adapters import merged_lora
 from ..checkpoints.downloads import local_file, no_checkpoint
 from ..checkpoints.reading import read_checkpoint, split_name
 from ..checkpoints.tensors import refuse_faulty
@@ -176,21 +177,25 @@ def _stored(checkpoint: dict, file) -> dict:
 
 
 def _select_domain(state: dict, domain: str, path) -> tuple:
-    """Give the tensors of one domain the stock names; list those of the other domain as left out."""
-    adapters = {name: value for name, value in state.items() if name.endswith('_adv')}
-    stock = {name: value for name, value in state.items() if name not in adapters}
-    if domain == 'clean':
-        return stock, dict.fromkeys(adapters, 'an adapter of the adversarial domain')
-    if not adapters:
+    """Give the tensors of one domain the stock names; list those of the other domain as left out.
+
+    LoRA is merged into the weights. Other additions have no place in a stock model.
+    """
+    own, other = ('_clean', '_adv') if domain == 'clean' else ('_adv', '_clean')
+    title = dict(_clean='clean', _adv='adversarial')
+    if domain == 'adv' and not any(name.endswith('_adv') for name in state):
         raise UserError(f'{path} has no adversarial adapters (names that end in _adv). Take --domain clean.')
-    alone = [name for name in adapters if name.removesuffix('_adv') not in stock]
+    state = merged_lora(state, domain)
+    left_out = {name: f'an adapter of the {title[other]} domain' for name in state if name.endswith(other)}
+    stock = {name: value for name, value in state.items() if not name.endswith(('_clean', '_adv'))}
+    adapters = {name.removesuffix(own): value for name, value in state.items() if name.endswith(own)}
+    alone = [f'{name}{own}' for name in adapters if name not in stock]
     if alone:
+        advice = 'Train with both=False, or LoRA' if domain == 'clean' else 'Take --domain clean'
         raise UserError(
-            f'The adversarial domain of {path} has {first_of(alone)}, which stock models have no place for. Take '
-            '--domain clean.'
+            f'The {title[own]} domain of {path} has {first_of(alone)}, which stock models have no place for. {advice}.'
         )
-    replaced = {name.removesuffix('_adv'): value for name, value in adapters.items()}
-    return {**stock, **replaced}, dict.fromkeys(replaced, 'an adapter of the clean domain')
+    return {**stock, **adapters}, {**left_out, **dict.fromkeys(adapters, 'an adapter of the clean domain')}
 
 
 def _layout_of(state: dict, path) -> tuple[Layout, str]:

@@ -1,6 +1,7 @@
 """What the attack maximises: how far the encoder's features of perturbed images are from those of clean images.
 
-The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``).
+The features are the encoder's output, or an early layer's, where the attack's passes then end (``Pass.encode``). The
+reconstruction loss is here for comparison: the paper advises against it.
 """
 
 import random
@@ -14,8 +15,13 @@ from ..domain import Domain, use_domain
 from ..replay import Pass, RecordedRandomness
 
 
+def features_of(model: Any, output: Any) -> torch.Tensor:
+    """Select the features from an output of the encoder, or of one of its layers, which is a tensor of features."""
+    return output if isinstance(output, torch.Tensor) else model.features(output)
+
+
 class Objective:
-    """A distance between features of perturbed and clean images: a scalar, summed over the batch.
+    """A distance between features of perturbed and clean images: a scalar, summed over the batch, or a value per image.
 
     Args:
         model: An ``AdversarialMIM``. It is in the ADV domain whenever the objective is called.
@@ -35,7 +41,7 @@ class Objective:
 
     def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
         """Compute features of images as the algorithm's loss does; ``order`` permutes masks of the data samples."""
-        return self.model.features(self.clean.encode(x, order))
+        return features_of(self.model, self.clean.encode(x, order))
 
     @contextmanager
     def clean_target(self, randomness: RecordedRandomness) -> Iterator[None]:
@@ -49,7 +55,7 @@ class SameMask(Objective):
 
     def __init__(self, model: Any, clean: Pass):
         super().__init__(model, clean)
-        self.target = model.features(clean.features).detach()
+        self.target = features_of(model, clean.features).detach()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.clean.randomness.replayed():
@@ -57,7 +63,7 @@ class SameMask(Objective):
 
     def of(self, adv: Pass) -> torch.Tensor:
         # The adversarial pass has computed these features.
-        return self.model.distance(self.model.features(adv.features), self.target)
+        return self.model.distance(features_of(self.model, adv.features), self.target)
 
 
 class ResampledMask(Objective):
@@ -81,11 +87,29 @@ class NoMask(Objective):
             self.target = self.features(self.images)
 
     def features(self, x: torch.Tensor, order: Sequence[int] | None = None) -> torch.Tensor:
-        return self.model.features(self.clean.until_layer(lambda: self.model.extract_feat(x)))
+        return features_of(self.model, self.clean.until_layer(lambda: self.model.extract_feat(x)))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         with self.clean.randomness.replayed():
             return self.model.distance(self.features(x), self.target)
 
 
-OBJECTIVES = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}
+class Reconstruction(Objective):
+    """The algorithm's own loss of perturbed images, under the mask of the clean pass: the paper's ablation."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.of(self.model.adversarial_pass(self.clean, x))
+
+    def of(self, adv: Pass) -> torch.Tensor:
+        # The loss is a mean over images.
+        return adv.loss * len(adv.images)
+
+
+# The masks that an attack on features may see.
+MASKS = {'same': SameMask, 'resampled': ResampledMask, 'none': NoMask}
+
+
+def objective_of(model: Any, clean: Pass) -> Objective:
+    """Return what the attack of an ``AdversarialMIM`` on the images of a clean pass maximises."""
+    kind = Reconstruction if model.attack_objective == 'reconstruction' else MASKS[model.attack_mask]
+    return kind(model, clean)

@@ -9,7 +9,7 @@ from mmpretrain.models.utils import resize_pos_embed, to_2tuple
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..adapters import is_pretrained, split_adapters, sync_adapters
+from ..adapters import is_pretrained, recompute, split_adapters, sync_adapters
 from ..errors import UserError
 from .layers import make_vit_layers
 from .patches import checkpoint_grid, patch_grid, patchify, sincos_positions, take_tokens
@@ -23,9 +23,9 @@ class AEMIMViT(MAEViT):
     in ``_adv``.
 
     Args:
-        adapters: Layers that get a second, adversarial set of weights: ``norm``, ``cls_token``, ``()`` for none; see
-            ``split_adapters``.
+        adapters: What the adversarial domain has of its own, see ``split_adapters``; ``()`` for nothing.
         in_channels: Channels of an image.
+        with_cp: Recompute the activations of the layers in the backward pass, which saves memory and takes more time.
         **kwargs: Arguments of ``MAEViT``. ``img_size`` and ``patch_size`` may be (height, width).
 
     Raises:
@@ -43,8 +43,9 @@ class AEMIMViT(MAEViT):
         *args,
         img_size: int | tuple[int, int] = 224,
         patch_size: int | tuple[int, int] = 16,
-        adapters: str | tuple | list = ('norm', 'cls_token'),
+        adapters: str | dict | tuple | list = ('norm', 'cls_token'),
         in_channels: int = 3,
+        with_cp: bool = False,
         **kwargs: Any,
     ):
         patch_grid(img_size, patch_size)
@@ -56,6 +57,8 @@ class AEMIMViT(MAEViT):
         make_vit_layers(self.layers)
         if adapters:
             split_adapters(self, adapters)
+        if with_cp:
+            recompute(self.layers)
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with positions that are right on non-square grids. Both domains start equal.
@@ -130,8 +133,11 @@ class AEMIMViT(MAEViT):
         return super().get_layer_depth(param_name.removesuffix('_adv'), prefix)
 
     def _prepare_pos_embed(self, state_dict, prefix, *args, **kwargs):
-        positions = state_dict.get(f'{prefix}pos_embed')
-        if positions is None or positions.shape == self.pos_embed.shape:
-            return
-        checkpoint_grid(positions.shape[1] - self.num_extra_tokens, self.patch_resolution, f'{prefix}pos_embed')
-        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+        stock = f'{prefix}pos_embed'
+        for name in (stock, f'{stock}_adv'):
+            positions = state_dict.get(name)
+            if positions is not None and positions.shape != self.pos_embed.shape:
+                checkpoint_grid(positions.shape[1] - self.num_extra_tokens, self.patch_resolution, name)
+                alone = {stock: positions}
+                super()._prepare_pos_embed(alone, prefix, *args, **kwargs)
+                state_dict[name] = alone[stock]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from aemim_mm import Domain, split_adapters, use_domain
-from aemim_mm.adapters import SplitLayer, sync_adapters
+from aemim_mm.adapters import AdaptedLayer, sync_adapters
 
 
 def cnn(seed=0):
@@ -136,7 +136,7 @@ def test_isinstance_holds_and_a_second_call_changes_nothing():
     assert split_adapters(split, ('norm',)) is split
     assert_equal_states(split.state_dict(), before)
     assert [type(layer) for layer in split] == classes
-    assert isinstance(split[1], nn.BatchNorm2d) and isinstance(split[1], SplitLayer)
+    assert isinstance(split[1], nn.BatchNorm2d) and isinstance(split[1], AdaptedLayer)
 
 
 def test_a_frozen_layer_stays_frozen_in_both_domains():

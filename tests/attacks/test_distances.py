@@ -73,3 +73,17 @@ def test_bfloat16_features_are_summed_in_float32():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match="distance 'l3'. Known: cosine, kl, l1, l2"):
         feature_distance('l3')
+
+
+@pytest.mark.parametrize('name', sorted(ORACLES))
+def test_pooled_and_per_image(name, pair):
+    a, b = pair
+    tensors = [torch.tensor(one) for one in pair]
+    means = [one.mean(1, keepdims=True) for one in pair]
+    pooled = feature_distance(name, pooled=True)
+    assert pooled(*tensors).item() == pytest.approx(ORACLES[name](*means), rel=1e-5)
+    as_maps = [one.mT.unflatten(2, (2, 5)) for one in tensors]
+    torch.testing.assert_close(pooled(*as_maps), pooled(*tensors))
+    per_image = feature_distance(name, per_image=True)(*tensors)
+    expected = [ORACLES[name](a[i : i + 1], b[i : i + 1]) for i in range(3)]
+    np.testing.assert_allclose(per_image.numpy(), expected, rtol=1e-5)

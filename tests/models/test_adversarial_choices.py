@@ -130,6 +130,7 @@ def test_adapters_of_the_backbone_and_of_the_model(tiny, of_backbone, of_model, 
     [
         ('decoder', 'shared, split_norm, two_heads'),
         ('attack_mask', 'none, resampled, same'),
+        ('attack_objective', 'features, pooled, reconstruction'),
         ('adv_target', 'adv, clean'),
         ('distance', 'cosine, kl, l1, l2'),
         ('attack_precision', 'auto, bfloat16, float32'),

@@ -8,7 +8,7 @@ from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
 from torch import nn
 
 from aemim_mm import Domain, use_domain
-from aemim_mm.adapters import SplitLayer
+from aemim_mm.adapters import AdaptedLayer
 
 ALGORITHMS = {'aemim': (4, 4), 'aesimmim': (8, 8), 'aesimmim_vit': (4, 4)}
 
@@ -69,7 +69,7 @@ def model(tiny):
     backbone.layers[1].ln1 = TokenBatchNorm(32)
     model = tiny.build(tiny.aemim() | dict(backbone=backbone), init=False)
     first, second = model.backbone.layers
-    assert isinstance(first.ln2, SplitLayer)
+    assert isinstance(first.ln2, AdaptedLayer)
     first.attn.qkv.requires_grad_(False)
     second.eval()
     sum(value for name, value in model.loss(tiny.images(model), None).items() if 'loss' in name).backward()

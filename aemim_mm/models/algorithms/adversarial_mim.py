@@ -19,7 +19,7 @@ from ...replay import Pass
 from ..diagnosis import check_finite
 from ..early_backward import can_take_gradients, take_gradients
 from ..modes import only_inputs_need_gradients
-from ..objectives import OBJECTIVES
+from ..objectives import objective_of
 from ..precision import attack_precision
 from ..schedule import Schedule
 from .construction import check_arguments, name_of_layer, split_decoder, split_encoder
@@ -34,11 +34,14 @@ class AdversarialMIM(Algorithm):
     with the same random numbers and hence the same mask. Each choice that the paper leaves open is an argument.
 
     Args:
-        adapters: Which layers of the encoder get a second, adversarial set of weights: see ``split_adapters``. Default:
-            keep the backbone's own adapters; if it has none, split norms and class token. ``()``: add none.
+        adapters: What the adversarial domain has of its own in the encoder: see ``split_adapters``. Default: keep the
+            backbone's own adapters; if it has none, split norms and class token. ``()``: nothing.
         decoder: ``two_heads`` (one prediction layer for each domain), ``shared``, or ``split_norm`` (``two_heads``,
             and the decoder's normalisation layers are split too).
+        decoder_adapters: As ``adapters``, for the decoder.
         distance: The distance between features that the attack maximises: ``l2`` (squared), ``l1``, ``cosine``, ``kl``.
+        attack_objective: What the attack maximises: the distance between ``features``, or between their means over
+            tokens (``pooled``), or the ``reconstruction`` loss, from which the paper advises.
         attack_mask: The mask that the attack sees: the ``same`` as in training, ``resampled`` at each step, or ``none``
             (the whole image).
         attack_precision: ``auto`` (the training's precision, but float32 if that is float16), ``float32`` or
@@ -62,9 +65,11 @@ class AdversarialMIM(Algorithm):
     def __init__(
         self,
         *args,
-        adapters: str | tuple | list | None = None,
+        adapters: str | dict | tuple | list | None = None,
         decoder: str = 'two_heads',
+        decoder_adapters: str | dict | tuple | list = (),
         distance: str = 'l2',
+        attack_objective: str = 'features',
         attack_mask: str = 'same',
         attack_precision: str = 'auto',
         attack_layers: int | None = None,
@@ -77,15 +82,17 @@ class AdversarialMIM(Algorithm):
         super().__init__(*args, **kwargs)
         self.adv_target = self.default_target if adv_target is None else adv_target
         chosen = dict(adv_target=self.adv_target, attack_mask=attack_mask, attack_precision=attack_precision)
-        check_arguments(self.data_preprocessor, adv_share, decoder=decoder, **chosen)
-        self.distance = feature_distance(distance)
-        self.attack_mask, self.attack_precision = attack_mask, attack_precision
+        chosen.update(decoder=decoder, attack_objective=attack_objective)
+        check_arguments(self.data_preprocessor, adv_share, attack_layers, **chosen)
+        pooled, per_image = attack_objective == 'pooled', getattr(self.data_preprocessor, 'halving', False)
+        self.distance = feature_distance(distance, pooled, per_image)
+        self.attack_mask, self.attack_precision, self.attack_objective = attack_mask, attack_precision, attack_objective
         self.attack_layer = name_of_layer(self.backbone, attack_layers)
         self.adv_share = adv_share
         self.early_backward = early_backward
         self.weight_schedule = Schedule('adv_weight', adv_weight)
         split_encoder(self.backbone, adapters)
-        split_decoder(self, decoder, self.prediction_layer)
+        split_decoder(self, decoder, decoder_adapters, self.prediction_layer)
 
     def init_weights(self) -> None:
         """Initialise the algorithm's weights. Both domains start equal."""
@@ -146,7 +153,7 @@ class AdversarialMIM(Algorithm):
         """
         images = clean.images
         with self._attacking(images):
-            attack = Attack(OBJECTIVES[self.attack_mask](self, clean), images, zero_grad=images.new_zeros(()))
+            attack = Attack(objective_of(self, clean), images, zero_grad=images.new_zeros(()))
             attack.x_adv = self.data_preprocessor.perturb(images, attack.objective, observe=attack.observe)
         return attack
 

@@ -5,25 +5,28 @@ from typing import Any
 
 from torch import nn
 
-from ...adapters import SplitLayer, split_adapters, split_layer
+from ...adapters import adapted_layers, split_adapters, split_layer
+from ...adapters.placement import transformer_layers
 from ...errors import UserError, unknown_name
-from ..objectives import OBJECTIVES
+from ..objectives import MASKS
 from ..precision import PRECISIONS
 
 CHOICES = {
     'decoder': ('two_heads', 'shared', 'split_norm'),
-    'attack_mask': tuple(OBJECTIVES),
+    'attack_mask': tuple(MASKS),
+    'attack_objective': ('features', 'pooled', 'reconstruction'),
     'attack_precision': ('auto', *PRECISIONS),
     'adv_target': ('adv', 'clean'),
 }
 
 
-def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: str) -> None:
+def check_arguments(data_preprocessor: nn.Module, adv_share: float, attack_layers: int | None, **chosen: str) -> None:
     """Check what ``AdversarialMIM`` was given.
 
     Args:
         data_preprocessor: It must be able to perturb images.
         adv_share: A number in (0, 1].
+        attack_layers: As of ``AdversarialMIM``.
         **chosen: Name of an argument to the chosen name, one of ``CHOICES``.
 
     Raises:
@@ -39,28 +42,34 @@ def check_arguments(data_preprocessor: nn.Module, adv_share: float, **chosen: st
         )
     if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
+    if chosen.get('attack_objective') == 'reconstruction' and (
+        attack_layers is not None or chosen['attack_mask'] != 'same' or getattr(data_preprocessor, 'halving', False)
+    ):
+        raise UserError(
+            'attack_objective="reconstruction" maximises the loss of the training, which runs the whole model under '
+            'the same mask, and is one number for the batch. Leave out attack_layers, attack_mask and the data '
+            "preprocessor's halving."
+        )
 
 
 def name_of_layer(backbone: nn.Module, number: int | None) -> str:
     """Return the path of the encoder's layer of this number, from 1. The path of the encoder itself, for None, is ''.
 
     Args:
-        backbone: A ViT, whose layers are in ``layers``, or a Swin Transformer, whose blocks are in ``stages``.
+        backbone: An encoder with transformer layers, which are counted in the order of their definition.
         number: As ``attack_layers`` of ``AdversarialMIM``.
 
     Raises:
-        UserError: The encoder keeps its layers elsewhere, or has fewer.
+        UserError: The encoder has no such layer.
     """
     if number is None:
         return ''
-    try:
-        stages = [f'stages.{stage}.blocks' for stage in range(len(getattr(backbone, 'stages', ())))] or ['layers']
-        paths = [f'{stage}.{layer}' for stage in stages for layer, _ in backbone.get_submodule(stage).named_children()]
-    except (AttributeError, TypeError):
+    paths = list(transformer_layers(backbone))
+    if not paths:
         raise UserError(
-            f'attack_layers needs an encoder with layers, a ViT or a Swin Transformer, but got a '
+            f'attack_layers needs an encoder with transformer layers, as a ViT or a Swin Transformer, but got a '
             f'{type(backbone).__name__}. Leave attack_layers out.'
-        ) from None
+        )
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(paths):
         raise UserError(
             f'attack_layers is a number of layers of the encoder, from 1 to {len(paths)}, but got {number!r}. For the '
@@ -69,7 +78,7 @@ def name_of_layer(backbone: nn.Module, number: int | None) -> str:
     return paths[number - 1]
 
 
-def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> None:
+def split_encoder(backbone: nn.Module, adapters: Any) -> None:
     """Split the encoder's adapters in place.
 
     Args:
@@ -79,7 +88,7 @@ def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> N
     Raises:
         UserError: Both the backbone and the algorithm choose adapters.
     """
-    is_split = any(isinstance(layer, SplitLayer) for layer in backbone.modules())
+    is_split = bool(adapted_layers(backbone))
     if is_split and adapters is not None:
         raise UserError(
             'This backbone chooses its own adapters. Set model.backbone.adapters, and leave model.adapters out.'
@@ -90,13 +99,13 @@ def split_encoder(backbone: nn.Module, adapters: str | tuple | list | None) -> N
     _note_split_layers(backbone)
 
 
-def split_decoder(model: Any, decoder: str, prediction_layer: str | None) -> None:
-    """Split the decoder in place: its prediction layer, its normalisation layers too, or nothing.
+def split_decoder(model: Any, decoder: str, adapters: Any, prediction_layer: str | None) -> None:
+    """Split the decoder in place.
 
     Args:
-        model: The algorithm. Everything in it but the encoder, frozen networks and parts of the clean pass alone
-            is its decoder.
-        decoder: As of ``AdversarialMIM``.
+        model: The algorithm. Everything in it but the encoder, frozen networks and parts of the clean pass alone is its
+            decoder.
+        decoder, adapters: As ``decoder`` and ``decoder_adapters`` of ``AdversarialMIM``.
         prediction_layer: As of ``Algorithm``.
     """
     encoder = {'backbone', 'data_preprocessor', *model.target_names, *model.clean_only}
@@ -104,12 +113,15 @@ def split_decoder(model: Any, decoder: str, prediction_layer: str | None) -> Non
     if decoder != 'shared' and prediction_layer is not None:
         layer = model.get_submodule(prediction_layer)
         split_layer(layer, tuple(name for name, _ in layer.named_parameters(recurse=False)))
+    adapters = [adapters] if isinstance(adapters, (str, dict)) else list(adapters)
     if decoder == 'split_norm':
-        split_adapters(parts, 'norm')
+        adapters = ['norm', *adapters]
+    if adapters:
+        split_adapters(parts, adapters)
     for part in parts.values():
         _note_split_layers(part)
 
 
 def _note_split_layers(part):
     """Let ``Algorithm.add_module`` find the split layers of a part after they have been replaced."""
-    part.split_layers = {name: layer for name, layer in part.named_modules() if isinstance(layer, SplitLayer)}
+    part.split_layers = adapted_layers(part)

@@ -32,7 +32,7 @@ class Attack:
 
     def observe_end(self, adv: Pass) -> None:
         """Note the objective of the adversarial images."""
-        self.values.append(self.objective.of(adv) / len(adv.images))
+        self.values.append(self.objective.of(adv).sum() / len(adv.images))
 
     def log(self) -> dict:
         """The objective per image at the start and the end, their ratio, and the share of zero gradients."""

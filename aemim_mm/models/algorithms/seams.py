@@ -11,7 +11,7 @@ import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
 
-from ...adapters import SplitLayer, split_layer
+from ...adapters import AdaptedLayer, split_layer
 from ...data_preprocessor import AdvDataPreprocessor
 from ...errors import UserError
 from ...replay import Pass, outputs_given_back, substituted_argument
@@ -103,7 +103,7 @@ class Algorithm(BaseSelfSupervisor):
         """
         from_clean = self.adv_target == 'clean'
         given_back = outputs_given_back(attacked.targets, None if from_clean else self.adversarial_target)
-        shared = (layer for layer in self.modules() if not isinstance(layer, SplitLayer))
+        shared = (layer for layer in self.modules() if not getattr(layer, 'split_names', ()))
         with not_training_itself(self), statistics_kept(shared), given_back:
             if not from_clean or attacked.targets:
                 return attacked.again(x_adv)
@@ -132,7 +132,7 @@ class Algorithm(BaseSelfSupervisor):
         split_layers: dict = getattr(module, 'split_layers', {})
         for path, split in split_layers.items():
             layer = cast(nn.Module, module).get_submodule(path)
-            if not isinstance(layer, SplitLayer):
+            if not isinstance(layer, AdaptedLayer):
                 split_layer(layer, split.split_names)
                 for own in split.split_names:
                     setattr(layer, f'{own}_adv', getattr(split, f'{own}_adv'))

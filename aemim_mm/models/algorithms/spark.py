@@ -1,6 +1,5 @@
 """AEMIM on SparK."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,25 +7,22 @@ from mmpretrain.models import SparK
 from mmpretrain.models.utils.sparse_modules import SparseBatchNorm2d, SparseHelper, SparseSyncBatchNorm2d
 from mmpretrain.registry import MODELS
 
-from ...adapters.split import MIXINS, SplitLayer
-from ...domain import Domain
+from ...adapters.adapted import MIXINS, AdaptedLayer
 from .adversarial_mim import AdversarialMIM
 
 
-class SparseSplitLayer(SplitLayer):
-    """Mixin over a sparse BatchNorm, which finds its parent by ``type(self)``: it runs as its stock class."""
+class AdaptedSparseNorm(AdaptedLayer):
+    """Mixin over a sparse BatchNorm. Its ``forward`` calls the next class after ``type(self)``, which is this one."""
+
+    def __init_subclass__(cls):
+        cls.stock = cls.__bases__[1]
+        cls.forward = cls.stock.forward
 
     def forward(self, *args, **kwargs):
-        split, stock = type(self), type(self).__bases__[1]
-        with self._adv_weights() if self.domain is Domain.ADV else nullcontext():
-            self.__class__ = stock
-            try:
-                return stock.forward(self, *args, **kwargs)
-            finally:
-                self.__class__ = split
+        return super(self.stock, self).forward(*args, **kwargs)
 
 
-MIXINS.update(dict.fromkeys((SparseBatchNorm2d, SparseSyncBatchNorm2d), SparseSplitLayer))
+MIXINS.update(dict.fromkeys((SparseBatchNorm2d, SparseSyncBatchNorm2d), AdaptedSparseNorm))
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmpretrain.models.utils.sparse_modules import SparseHelper
 
 from aemim_mm import load_encoder
-from aemim_mm.adapters import SplitLayer
+from aemim_mm.adapters import AdaptedLayer
 from aemim_mm.domain import Domain, use_domain
 from aemim_mm.errors import UserError
 from aemim_mm.replay import recorded_calls
@@ -84,7 +84,7 @@ def test_each_loss_trains_the_adapters_of_its_domain(name, clip):
     split = {
         f'{prefix}.{own}'
         for prefix, layer in model.named_modules()
-        if isinstance(layer, SplitLayer)
+        if isinstance(layer, AdaptedLayer)
         for own in layer.split_names
     }
     parameters = {key: value for key, value in model.named_parameters() if value.requires_grad}
