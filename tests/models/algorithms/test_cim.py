@@ -69,7 +69,7 @@ def test_the_generator_learns_in_the_clean_pass_alone():
 
 
 def test_norms_of_the_generator_are_no_decoder():
-    with pytest.raises(UserError, match='Nothing to split in ModuleDict with adapters'):
+    with pytest.raises(UserError, match='Nothing to adapt in ModuleDict with adapters'):
         build(decoder='split_norm')
 
 
@@ -84,6 +84,12 @@ def test_the_whole_image_can_be_attacked():
     # The target of the attack is the encoder's view of the image itself.
     assert torch.equal(encoder[1].args[0], images)
     assert step.attack.values[-1] > 1.5 * step.attack.values[0]
+
+
+def test_the_loss_of_the_enhancer_can_be_attacked():
+    model = build(attack_objective='reconstruction')
+    _, step, _, _ = two_passes(model)
+    assert step.attack.values[-1] > step.attack.values[0] > 0
 
 
 def test_drop_path_is_the_same_in_both_passes():
