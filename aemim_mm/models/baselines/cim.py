@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 
@@ -77,4 +76,4 @@ class CIM(BaseSelfSupervisor):
 
     def generator_loss(self, corruption: Corruption) -> torch.Tensor | None:
         """Compute the mean cross-entropy of the generator's guesses; None where the generator is not trained."""
-        return F.cross_entropy(corruption.scores.flatten(0, 1).float(), corruption.golden.flatten())
+        return corruption.errors.mean()

@@ -21,16 +21,16 @@ class Corruption(NamedTuple):
         originals: The images before, detached.
         target: The images to recover.
         replaced: Where a token is not the original one, (B, h, w), bool.
-        scores: The generator's scores of all tokens at M hidden places, (B, M, vocab_size).
-        golden: The original tokens there, (B, M).
+        golden: The original tokens at the M hidden places, (B, M).
+        errors: The generator's cross-entropy there, (B, M).
     """
 
     images: torch.Tensor
     originals: torch.Tensor
     target: torch.Tensor
     replaced: torch.Tensor
-    scores: torch.Tensor
     golden: torch.Tensor
+    errors: torch.Tensor
 
 
 @MODELS.register_module()
@@ -96,7 +96,7 @@ class Corrupter(BaseModule):
         return super().train(False)
 
     def forward(self, images: torch.Tensor, generator: CIMGenerator, space: PixelSpace) -> Corruption:
-        """Corrupt images. Only the generator's scores have a gradient.
+        """Corrupt images. Only the generator's errors have a gradient.
 
         Args:
             images: Normalised images, (B, C, H, W).
@@ -109,9 +109,11 @@ class Corrupter(BaseModule):
             tokens = self.tokenizer.tokens(resized(space.denormalize(images), size))
         count = max(round(self.mask_ratio * rows * columns), 1)
         places = torch.rand(len(images), rows * columns, device=images.device).argsort(dim=1)[:, :count]
-        scores = generator(images, places)
+        scores = generator(images, places).flatten(0, 1).float()
+        golden = tokens.flatten(1).gather(1, places)
+        errors = F.cross_entropy(scores, golden.flatten(), reduction='none').view_as(golden)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            guesses = torch.multinomial(scores.float().softmax(dim=-1).flatten(0, 1), 1).view_as(places)
+            guesses = torch.multinomial(scores.softmax(dim=-1), 1).view_as(places)
             mixed = tokens.flatten(1).scatter(1, places, guesses).view_as(tokens)
             pixels = resized(self.tokenizer.pixels(mixed), images.shape[-2:])
             return Corruption(
@@ -119,8 +121,8 @@ class Corrupter(BaseModule):
                 originals=images.detach(),
                 target=images,
                 replaced=mixed != tokens,
-                scores=scores,
-                golden=tokens.flatten(1).gather(1, places),
+                golden=golden,
+                errors=errors,
             )
 
 
