@@ -12,6 +12,7 @@ with without_false_alarms():
     from . import datasets, engine, evaluation, robustness
     from .adapters import split_adapters
     from .apis.encoder import load_encoder
+    from .apis.encoder_tuning import AdversarialEncoderTuning
     from .apis.model_index import register_models
     from .data_preprocessor import AdvDataPreprocessor
     from .domain import Domain, use_domain
@@ -25,6 +26,7 @@ __all__ = [
     'AEMIM',
     'AEMIMViT',
     'AESimMIM',
+    'AdversarialEncoderTuning',
     'AdvDataPreprocessor',
     'AdvTwoNormDataPreprocessor',
     'Domain',

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tempfile
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers import hosts, runs
+from helpers import encoders, hosts, runs, tiny
 from helpers.host_configs import shrink
 from helpers.narrow import narrow
 from mmengine.config import Config
@@ -75,6 +76,8 @@ def load(name, data_root=None):
 def build(cfg, clip=None):
     """Build the model of a config with one narrow layer. The demo's models are small already."""
     model = cfg.model
+    if 'encoder' in model:
+        return build_tuning(cfg)
     if 'host_parts' in cfg:
         model = shrink(Path(cfg.filename).name, model, clip)
     elif 'backbone' in model and isinstance(model.backbone.arch, str):
@@ -86,6 +89,17 @@ def build(cfg, clip=None):
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
     model.init_weights()
+    model.train()
+    return model
+
+
+def build_tuning(cfg):
+    """Build an ``AdversarialEncoderTuning`` of a narrow encoder with random weights."""
+    size, patch, channels = (28, 7, 1) if '/demo/' in cfg.filename else (224, 16, 3)
+    config = tiny.aemim_of_size(size, patch, channels, backbone=dict(arch=encoders.ARCH), neck=dict(embed_dim=48))
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.model.encoder = str(encoders.saved(tiny.build(config), config, Path(folder) / 'encoder.pth'))
+        model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     model.train()
     return model
 
@@ -201,12 +215,14 @@ def test_the_schedule_builds_and_covers_the_training(name):
     model = torch.nn.Linear(1, 1)
     wrapper = {**cfg.optim_wrapper, 'paramwise_cfg': None, 'constructor': 'DefaultOptimWrapperConstructor'}
     holder = SimpleNamespace(optim_wrapper=build_optim_wrapper(model, wrapper), _train_loop=None, iter=0, epoch=0)
-    holder.train_loop = SimpleNamespace(max_epochs=cfg.train_cfg.max_epochs, max_iters=cfg.train_cfg.max_epochs * 2)
-    holder.train_dataloader = [0, 0]
+    epochs = cfg.train_cfg.max_epochs
+    length = 2 if epochs > 4 else 100
+    holder.train_loop = SimpleNamespace(max_epochs=epochs, max_iters=epochs * length)
+    holder.train_dataloader = [0] * length
     holder._build_param_scheduler = Runner._build_param_scheduler.__get__(holder)
     schedulers = Runner.build_param_scheduler(holder, cfg.param_scheduler)
     warmup, main = (scheduler for scheduler in schedulers if scheduler.param_name == 'lr')
-    assert warmup.begin == 0 and warmup.end == main.begin and main.end == 2 * cfg.train_cfg.max_epochs
+    assert warmup.begin == 0 and warmup.end == main.begin and main.end == length * epochs
     rates = []
     for _ in range(main.end):
         holder.optim_wrapper.step()
@@ -313,5 +329,6 @@ def test_the_metafile_says_what_the_config_does(name):
         if gpus:
             assert int(gpus[1]) * int(gpus[2]) == cfg.auto_scale_lr.base_batch_size
             assert int(gpus[2]) == cfg.train_dataloader.batch_size
-    collection = 'AEMIM transfer' if name in TRANSFER else 'AEMIM' if name in ADVERSARIAL else 'AEMIM baselines'
+    transfers = name in TRANSFER or 'encoder-tuning' in name
+    collection = 'AEMIM transfer' if transfers else 'AEMIM' if name in ADVERSARIAL else 'AEMIM baselines'
     assert listed['In Collection'] == collection

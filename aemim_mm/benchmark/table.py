@@ -30,6 +30,13 @@ COST_COLUMNS = {
     'optimizer states, MB': '{optimizer_mb:.0f}',
     'ZeRO-1, fullest of 8, MB': '{zero1_mb:.0f}',
 }
+ADAPTER_COLUMNS = {
+    'adapter': '{name}',
+    'parameters, thousand': '{parameters_k:.1f}',
+    'of the network': '{network_share:.2%}',
+    'GFLOP/image': '{gflop_per_image:.3f}',
+    'of a step': '{step_share:.2%}',
+}
 PROCESS_COLUMNS = {
     'processes': '{name}',
     's/iteration': '{seconds:.3f}',

@@ -36,7 +36,7 @@ class LoadReport:
     Attributes:
         fitting: Both have the tensor, of the same shape.
         interpolated: Positions for another number of patches; each entry has both shapes.
-        copied: Adversarial adapters that the checkpoint lacks. They start from the clean ones.
+        copied: Adapters that the checkpoint lacks. Both domains then start as the clean model.
         left_out: Adversarial adapters that the model, a clean one, lacks.
         new: Relative positions that the checkpoint lacks. They start at zero.
         missing: Other tensors that the checkpoint lacks.

@@ -21,9 +21,9 @@ PATHS = ('load_from', 'checkpoint', '_root', '_file', '_dir', '_path')
 def merge_options(cfg: Config, options: Sequence[str]) -> None:
     """Change fields of a config.
 
-    A value is a number, ``True``, ``False``, ``None``, a list ``[a,b]`` or ``a,b``, a tuple ``(a,b)``, or text. Text is
-    kept as it is written, with its spaces. Quotes around a value, as in ``load_from='"a, b.pth"'``, make it text.
-    ``data_preprocessor`` means ``model.data_preprocessor``.
+    A value is a number, ``True``, ``False``, ``None``, a list ``[a,b]`` or ``a,b``, a tuple ``(a,b)``, a ``dict(a=b)``,
+    or text. Text is kept as it is written, with its spaces. Quotes around a value, as in ``load_from='"a, b.pth"'``,
+    make it text. ``data_preprocessor`` means ``model.data_preprocessor``.
 
     Args:
         cfg: The config, changed in place.
@@ -56,7 +56,7 @@ def parse_value(text: str, as_text: bool = False) -> Any:
         as_text: Whether commas without brackets are part of a text.
 
     Raises:
-        UserError: The brackets are not balanced.
+        UserError: The brackets are not balanced, or a dict has a value without a name.
     """
     short = text.strip()
     if len(short) > 1 and short[0] == short[-1] and short[0] in '\'"':
@@ -64,11 +64,21 @@ def parse_value(text: str, as_text: bool = False) -> Any:
     for kind, brackets in ((tuple, '()'), (list, '[]')):
         if short[:1] == brackets[0] and short[-1:] == brackets[1]:
             return kind(parse_value(item) for item in _items(short[1:-1]))
+    if short.startswith('dict(') and short.endswith(')'):
+        return dict(_named(item) for item in _items(short[5:-1]))
     if ',' in short and '/' not in short and not as_text:
-        return [parse_value(item) for item in _items(short)]
+        items = list(_items(short))
+        return [parse_value(item) for item in items] if len(items) > 1 else text
     # A number or a name; it does not change other text.
     value = DictAction._parse_int_float_bool(short)
     return text if isinstance(value, str) else value
+
+
+def _named(item: str) -> tuple[str, Any]:
+    name, equals, value = item.partition('=')
+    if not (equals and name.strip().isidentifier()):
+        raise UserError(f'A dict in an option is written dict(name=value, ...), but got {item!r} in it.')
+    return name.strip(), parse_value(value)
 
 
 def _items(text: str) -> Iterator[str]:

@@ -50,7 +50,10 @@ def panel_rows(model: Any, inputs: torch.Tensor, data_samples: list | None = Non
 
 
 def _amplification(model) -> int:
-    return max(int(127 / max(model.data_preprocessor.eps, 0.5)), 1)
+    preprocessor = model.data_preprocessor
+    # An L2 budget spreads over many pixels.
+    size = preprocessor.eps if preprocessor.norm == 'linf' else preprocessor.eps * 255 / 64
+    return max(int(127 / max(size, 0.5)), 1)
 
 
 def _to_uint8(model, picture: torch.Tensor) -> np.ndarray:

@@ -1,14 +1,20 @@
 """Added adapters against the same formulas written out."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import VisionTransformer
 from torch import nn
 
+import aemim_mm
 from aemim_mm import Domain, split_adapters, use_domain
-from aemim_mm.adapters import ADAPTERS, AddedAdapter, adapted_layers, merged_lora
+from aemim_mm.adapters import ADAPTERS, adapted_layers, merged_lora
 from aemim_mm.errors import UserError
+
+GUIDE = Path(aemim_mm.__file__).parents[1] / 'docs' / 'adapters.md'
 
 
 def vit(tiny, adapters=None, seed=0, **changes):
@@ -144,28 +150,24 @@ def test_a_bad_option_is_one_clear_error(tiny, kind, message):
 
 def test_a_kind_of_ones_own(tiny):
     """The example of docs/adapters.md."""
-
-    @ADAPTERS.register_module('test_scale')
-    class Scale(AddedAdapter):
-        targets = ('proj', 'fc2')
-
-        def __init__(self, layer, domain):
-            super().__init__(domain)
-            self.add('scale', torch.zeros(layer.out_features))
-
-        def forward(self, run, *args):
-            return run(*args) * (1 + self.own('scale'))
-
+    example = next(code for code in re.findall(r'```python\n(.*?)```', GUIDE.read_text(), re.DOTALL) if 'class' in code)
+    assert len(example.splitlines()) < 20
+    exec(example, {})
     try:
-        stock, model = vit(tiny), vit(tiny, dict(type='test_scale', layers=dict(last=1)))
+        kinds = [dict(type='scale', layers=dict(last=1))], [dict(type='scale', start=0.5, targets='fc2')]
+        stock, model, other = vit(tiny), *(vit(tiny, kind) for kind in kinds)
     finally:
-        ADAPTERS.module_dict.pop('test_scale')
+        ADAPTERS.module_dict.pop('scale')
     assert torch.equal(output(model, Domain.CLEAN, X), stock(X)[0])
-    scales = [model.layers[1].attn.proj, model.layers[1].ffn.layers[1]]
+    assert list(adapted_layers(other)) == [f'layers.{number}.ffn.layers.1' for number in (0, 1)]
     with torch.no_grad():
-        for layer in scales:
-            layer.weight.mul_(1 + layer.test_scale.scale_adv[:, None])
-            layer.bias.mul_(1 + layer.test_scale.scale_adv)
-            layer.test_scale.scale_adv.zero_()
+        for layer in adapted_layers(model).values():
+            factor = 1 + layer.scale.scale_adv
+            layer.weight.mul_(factor[:, None])
+            layer.bias.mul_(factor)
     merged = output(model, Domain.CLEAN, X)
+    with torch.no_grad():
+        for layer in adapted_layers(model).values():
+            layer.weight.div_(1 + layer.scale.scale_adv[:, None])
+            layer.bias.div_(1 + layer.scale.scale_adv)
     torch.testing.assert_close(output(model, Domain.ADV, X), merged)

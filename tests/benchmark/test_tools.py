@@ -90,3 +90,27 @@ def test_cost_of_checking_annotations(tmp_path):
     values = read_record(tmp_path / 'record.json')['values']
     assert values['annotations'] == 300 and set(values['seconds']) == {'json_load', 'read_and_check', 'check'}
     assert values['check_to_json_load'] == pytest.approx(values['seconds']['check'] / values['seconds']['json_load'])
+
+
+def test_costs_of_adapters(tmp_path, capsys):
+    kinds = '[norm,dict(type=lora,rank=2),dict(type=bottleneck,width=8,layers=[0])]'
+    flags = ('--size', 28, '--record', tmp_path / 'record.json', '--cfg-options', f'model.backbone.adapters={kinds}')
+    runs.run('analysis_tools/adapters.py', runs.AEMIM, *flags)
+    rows = read_record(tmp_path / 'record.json')['values']
+    names = ['encoder, norm', 'encoder, lora(rank=2)', 'encoder, bottleneck(width=8, layers=[0])', 'all']
+    assert list(rows) == names and 'lora(rank=2)' in capsys.readouterr().out
+    norm, lora, bottleneck, together = rows.values()
+    width, layers = 192, 4
+    assert norm['parameters_k'] == pytest.approx((2 * layers + 1) * 2 * width / 1e3)
+    assert lora['parameters_k'] == pytest.approx(layers * 2 * (width + 3 * width) / 1e3)
+    assert bottleneck['parameters_k'] == pytest.approx(2 * (2 * width * 8 + 8 + width) / 1e3)
+    alone = (norm, lora, bottleneck)
+    for figure in ('parameters_k', 'network_share', 'gflop_per_image', 'step_share'):
+        assert together[figure] == pytest.approx(sum(row[figure] for row in alone), rel=1e-6)
+    assert norm['gflop_per_image'] == 0 < lora['gflop_per_image'] < bottleneck['gflop_per_image']
+
+
+def test_a_method_without_adapters_has_no_costs_of_them(capsys):
+    with pytest.raises(SystemExit):
+        runs.run('analysis_tools/adapters.py', runs.MAE)
+    assert 'MAE has no adapters' in capsys.readouterr().err

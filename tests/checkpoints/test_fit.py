@@ -33,7 +33,7 @@ def test_every_name_is_in_one_list():
     state['heads.relative_position_bias_table'] = torch.zeros(49, 2)
     state['neck.decoder_pos_embed'] = torch.zeros(1, 5, 8)
     assert load_report(model, state) == LoadReport(
-        missing=['gone', 'lone_adv'],
+        missing=['gone'],
         unused=['new'],
         mismatched=[
             'other (3, 2) for (2, 3)',
@@ -43,7 +43,7 @@ def test_every_name_is_in_one_list():
         ],
         fitting=['same', 'norm', 'a.relative_position_index', 'clean'],
         interpolated=['backbone.pos_embed (1, 5, 8) to (1, 17, 8)', 'map.pos_embed (1, 5, 8) to (1, 4, 4, 8)'],
-        copied=['norm_adv'],
+        copied=['norm_adv', 'lone_adv'],
         left_out=['clean_adv'],
         new=['layers.0.attn.rel_pos_h'],
     )

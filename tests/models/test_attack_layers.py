@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from helpers import hosts
 from torch import nn
 
 from aemim_mm import Domain, use_domain
@@ -122,6 +123,16 @@ def test_the_final_features_move_further_than_by_noise_of_the_same_size(tiny, al
             ends = [model.features(one.call.output) for one in (passes.adv, passes.adv.again(images))]
         distances.append(model.distance(*ends).item())
     assert distances[0] > 1.2 * distances[1]
+
+
+@pytest.mark.filterwarnings('ignore:torch.meshgrid')
+@pytest.mark.parametrize('name', [name for name in hosts.HOSTS if not name.startswith('SparK')])
+def test_the_features_of_every_image_are_attacked_on_every_method(name, tmp_path):
+    clip = hosts.write_clip(tmp_path / 'clip.pth') if name in hosts.NEEDS_CLIP else None
+    model = hosts.build(hosts.adversarial(name, clip, attack_layers=1))
+    step = model.two_passes(**hosts.batch(name, model))
+    assert len(step.attack.objective.target) == len(step.clean.images)
+    assert step.attack.values[-1] > step.attack.values[0]
 
 
 @pytest.mark.parametrize('number', [0, 3, -1, True, 1.5, '1', [1]])

@@ -33,8 +33,13 @@ class ViTMaskedByContent(AEMIMViT):
 
 def build():
     """Start the attack at zero, so that no random number is drawn; this needs unequal domains."""
+    added = [dict(type=kind) for kind in ('lora', 'bottleneck', 'parallel_mlp', 'prompt')]
     config = tiny_models.aemim_of_size(
-        32, 8, backbone=dict(type='ViTMaskedByContent'), data_preprocessor=dict(start='zero')
+        32,
+        8,
+        backbone=dict(type='ViTMaskedByContent', adapters=['norm', 'cls_token', 'pos_embed', 'patch_embed', *added]),
+        decoder_adapters=added,
+        data_preprocessor=dict(start='zero'),
     )
     model = tiny_models.build(config)
     tiny_models.part_domains(model)

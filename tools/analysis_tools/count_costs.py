@@ -7,7 +7,6 @@ Example:
 
 import argparse
 from pathlib import Path
-from unittest import mock
 
 
 def main():
@@ -34,40 +33,24 @@ def count_costs(path: str, size: int) -> dict:
 
     ``moved_mb_per_image`` is the memory traffic of all operations but products. ``attack_*`` are the attack's shares.
     """
-    import torch
-    from mmengine.logging import MMLogger
     from mmpretrain.registry import MODELS
-    from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from aemim_mm.benchmark.counting import Flops
+    from aemim_mm.benchmark.step_cost import nothing_computed
     from aemim_mm.launch import load_config
-    from aemim_mm.models import layers
 
     cfg = load_config(path)
-    MMLogger.get_current_instance().setLevel('ERROR')  # mmengine logs the settings of each parameter.
-    # Fake tensors have shapes and types, but no values: nothing is computed, and the counts are the same.
-    attention_of_a_gpu = mock.patch.object(layers, 'ATTENTION_ON_CPU', torch.bfloat16)
-    with FakeTensorMode(), Flops(), attention_of_a_gpu:
+    with nothing_computed():
         return _figures(cfg, MODELS.build(cfg.model).train(), size)
 
 
 def _figures(cfg, model, size: int) -> dict:
-    import torch
     from mmengine.optim import build_optim_wrapper
 
-    from aemim_mm.benchmark.counting import Flops, cost_of, largest_share
-
-    def cost(count):
-        images = torch.rand(count, getattr(model.head, 'in_channels', 3), size, size) * 255
-        data = model.data_preprocessor(dict(inputs=images, data_samples=None))
-        model.zero_grad()
-        attack = Flops()
-        if hasattr(model, 'attack'):
-            model.attack = counted(type(model).attack.__get__(model), attack)
-        return cost_of(lambda: model.parse_losses(model.loss(**data))[0], model.parameters()), attack
+    from aemim_mm.benchmark.counting import largest_share
+    from aemim_mm.benchmark.step_cost import step_cost
 
     # The difference of two images and one leaves out what a step keeps once, such as the weights in bfloat16.
-    (one, attack_one), (two, attack_two) = cost(1), cost(2)
+    (one, attack_one), (two, attack_two) = (step_cost(model, count, size) for count in (1, 2))
     groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     sizes = [[value.numel() for value in group['params']] for group in groups]
     count = sum(map(sum, sizes))
@@ -81,16 +64,6 @@ def _figures(cfg, model, size: int) -> dict:
         optimizer_mb=8 * count / 1e6,
         zero1_mb=8 * largest_share(sizes, 8) / 1e6,
     )
-
-
-def counted(function, flops):
-    """Return ``function``, whose operations ``flops`` counts, too."""
-
-    def run(*args, **kwargs):
-        with flops:
-            return function(*args, **kwargs)
-
-    return run
 
 
 if __name__ == '__main__':

@@ -114,6 +114,7 @@ TABLES = {
     'attacks': Table('attacks_vit-tiny', attack_variants.COLUMNS),
     'processes': Table('processes', table.PROCESS_COLUMNS),
     'costs': Table('costs', table.COST_COLUMNS),
+    'adapters': Table('adapters_vit-b', table.ADAPTER_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
