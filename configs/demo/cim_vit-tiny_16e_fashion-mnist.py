@@ -2,7 +2,8 @@
 
 Run:       python tools/train.py configs/demo/cim_vit-tiny_16e_fashion-mnist.py
 Needs:     the tokenizer of vq-tokenizer_16e_fashion-mnist.py, trained; a CPU, and about 5 minutes on one core
-Expected:  no measured figure yet
+Expected:  linear probe and 20-NN as in results/cim.json: a linear probe 2 points above the untrained encoder, less than
+           MAE gains
 """
 
 _base_ = './mae_vit-tiny_16e_fashion-mnist.py'
