@@ -46,6 +46,15 @@ class RecordedRandomness:
             random.setstate(outer)
 
 
+@contextmanager
+def separate_stream() -> Iterator[None]:
+    """Inside, torch's random numbers are a stream of their own, whose seed is the next number of the outer stream."""
+    seed = int(torch.randint(2**62, ()))
+    with torch.random.fork_rng(gpus_in_use()):
+        torch.manual_seed(seed)
+        yield
+
+
 @dataclass
 class RecordedCall:
     """One call of a module: its arguments, and its output (None if it did not end)."""

@@ -53,11 +53,7 @@ class AdvTwoNormDataPreprocessor(AdvDataPreprocessor, BatchTwoNormDataPreprocess
         if delta.shape != second.shape:
             delta = resize(delta, second.shape[-2:], self.second_interpolation)
         space = PixelSpace(self.second_mean, self.second_std) if self._enable_normalize else PixelSpace()
-        pixels = space.denormalize(second)
-        # Rounding may have brought a pixel out of the range; the change is still 0 where the perturbation is.
-        low, high = (bound - pixels for bound in self.pixel_range)
-        delta = delta.clamp(low.clamp(max=0), high.clamp(min=0))
-        return second + delta / space.std
+        return space.add(second, delta, self.pixel_range)
 
 
 def resize(images: torch.Tensor, size: tuple[int, int] | torch.Size, interpolation: str) -> torch.Tensor:

@@ -51,6 +51,8 @@ PAIRS = {
     **{name: name.replace('hosts/ae', 'baselines/') for name in HOSTS},
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
     'demo/aeibot_vit-tiny_16e_fashion-mnist.py': 'demo/ibot_vit-tiny_16e_fashion-mnist.py',
+    'hosts/aecim_vit-b_300e.py': 'baselines/cim-respix_vit-b_300e.py',
+    'demo/aecim_vit-tiny_16e_fashion-mnist.py': 'demo/cim_vit-tiny_16e_fashion-mnist.py',
 }
 METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / 'metafile.yml').read_text())['Models']}
 
@@ -78,9 +80,12 @@ def build(cfg, clip=None):
         return build_tuning(cfg)
     if 'host_parts' in cfg:
         model = shrink(Path(cfg.filename).name, model, clip)
-    elif isinstance(model.backbone.arch, str):
+    elif 'backbone' in model and isinstance(model.backbone.arch, str):
         narrow(model)
-    model.backbone.init_cfg = None
+    if 'backbone' in model:
+        model.backbone.init_cfg = None
+    # The demo's tokenizer, which another config trains.
+    model.get('target_generator', {}).get('tokenizer', {}).pop('init_cfg', None)
     torch.manual_seed(0)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **model})
     model.init_weights()

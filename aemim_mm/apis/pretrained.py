@@ -31,7 +31,8 @@ def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
-    model.init_weights()
+    with checkpoint_loading(trusted):  # A target network may have weights of its own.
+        model.init_weights()
     if checkpoint is not None:
         load_weights(model, checkpoint, trusted)
     return model.eval()

@@ -64,6 +64,16 @@ class PixelSpace:
         """Map what the model sees to pixels, 0-255; the inverse of :meth:`normalize`."""
         return images * self.std + self.mean
 
+    def add(self, images: torch.Tensor, delta: torch.Tensor, pixel_range: Any = PIXEL_RANGE) -> torch.Tensor:
+        """Add a perturbation in pixels to normalised images; they stay in ``pixel_range``.
+
+        Where the perturbation is 0, the images stay exactly as they are.
+        """
+        pixels = self.denormalize(images)
+        # Rounding may have brought a pixel out of the range; the change is still 0 where the perturbation is.
+        low, high = (bound - pixels for bound in pixel_range)
+        return images + delta.clamp(low.clamp(max=0), high.clamp(min=0)) / self.std
+
 
 def check_pixels(name: str, value: Any) -> float:
     """Return a length in pixels as a float.

@@ -1,6 +1,7 @@
 from .adversarial_training import AdversarialClassifier
 from .algorithms import (
     AECAE,
+    AECIM,
     AEEVA,
     AEIBOT,
     AEMFF,
@@ -15,7 +16,7 @@ from .algorithms import (
     AESparK,
     PartialMAE,
 )
-from .baselines import IBOT, IBOTHead
+from .baselines import CIM, IBOT, DALLETokenizer, IBOTHead, VQTokenizer
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
@@ -25,6 +26,7 @@ from .vit import AEMIMViT
 __all__ = [
     'AEBEiT',
     'AECAE',
+    'AECIM',
     'AEEVA',
     'AEIBOT',
     'AEMFF',
@@ -41,10 +43,13 @@ __all__ = [
     'AEiTPN',
     'AdversarialClassifier',
     'AdversarialMIM',
+    'CIM',
+    'DALLETokenizer',
     'HiViTDecoder',
     'IBOT',
     'IBOTHead',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',
+    'VQTokenizer',
 ]

@@ -22,6 +22,17 @@ CHANGES = {
             encoder_config=dict(arch=ARCH), num_embed=32, embed_dims=8, quantize_kmeans_init=False, init_cfg=None
         ),
     ),
+    'cim': dict(
+        backbone=dict(arch=ARCH),
+        generator=dict(vocab_size=32, backbone=dict(arch=ARCH)),
+        target_generator=dict(
+            tokenizer=dict(
+                encoder=dict(n_hid=4, n_blk_per_group=1, vocab_size=32, init_cfg=None),
+                decoder=dict(n_init=4, n_hid=4, n_blk_per_group=1, vocab_size=32, init_cfg=None),
+            )
+        ),
+        head=dict(in_channels=64),
+    ),
     'cae_': dict(
         backbone=dict(arch=ARCH), neck=dict(embed_dims=64, num_heads=2, regressor_depth=1, decoder_depth=1), **DALLE
     ),
@@ -74,10 +85,17 @@ def write(name: str, path) -> str:
     base = runs.CONFIGS / 'hosts' / name
     (changes,) = (changes for part, changes in CHANGES.items() if part in name)
     model = inherited(changes, Config.fromfile(base).model)
-    if 'target_generator' in model:
-        model['target_generator'].pop('init_cfg', None)
+    keep_weights(model.get('target_generator', {}))
     path.write_text(f'_base_ = {str(base)!r}\nmodel = {model!r}\n')
     return str(path)
+
+
+def keep_weights(changes: dict) -> None:
+    """Remove changes of ``init_cfg``, in place."""
+    changes.pop('init_cfg', None)
+    for value in changes.values():
+        if isinstance(value, dict):
+            keep_weights(value)
 
 
 def inherited(changes: dict, base: dict) -> dict:

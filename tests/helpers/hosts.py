@@ -14,7 +14,7 @@ from mmpretrain.models.utils.clip_generator_helper import CLIP
 from mmpretrain.registry import MODELS
 from skimage import data
 
-from . import tiny
+from . import cim, tiny
 
 ARCH = tiny.ARCH
 PLAIN = dict(type='SelfSupDataPreprocessor', **tiny.NORMALIZE)
@@ -239,6 +239,7 @@ HOSTS = {
     'SparK': (spark, 'AESparK'),
     'SparK, ConvNeXt': (spark_convnext, 'AESparK'),
     'iBOT': (tiny.ibot, 'AEIBOT'),
+    'CIM': (cim.cim, 'AECIM'),
 }
 DRAW_THEIR_MASKS = {'MAE', 'MAE, HiViT', 'MILAN', 'EVA', 'MixMIM', 'MFF', 'iTPN', 'SparK', 'SparK, ConvNeXt'}
 NEEDS_CLIP = {'MILAN', 'EVA', 'iTPN, CLIP'}

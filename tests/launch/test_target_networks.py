@@ -11,6 +11,9 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from PIL import Image
 
+from aemim_mm.errors import UserError
+from aemim_mm.launch.target_networks import target_network
+
 pytestmark = [
     pytest.mark.filterwarnings('ignore:torch.meshgrid'),
     pytest.mark.filterwarnings('ignore:Detected call of `lr_scheduler.step'),
@@ -19,6 +22,10 @@ pytestmark = [
 CASES = {
     'aebeit_beit-b_300e': ('init_cfg.checkpoint', ("DALL-E's encoder", 'github.com/openai/DALL-E')),
     'aebeit-v2_beit-b_300e': ('init_cfg.checkpoint', ('VQ-KD', 'github.com/microsoft/unilm/tree/master/beit2')),
+    'aecim_vit-b_300e': (
+        'tokenizer.encoder.init_cfg.checkpoint',
+        ("DALL-E's encoder", 'github.com/openai/DALL-E'),
+    ),
     'aemilan_vit-b_400e': ('tokenizer_path', ('CLIP', 'github.com/openai/CLIP')),
 }
 
@@ -70,8 +77,30 @@ def check_message(end, capsys, name, problem):
     assert all(part in message for part in names) and f'--cfg-options model.target_generator.{option}=FILE' in message
 
 
+def test_a_missing_decoder_is_named():
+    cfg = Config.fromfile(runs.CONFIGS / 'hosts/aecim_vit-b_300e.py')
+    message = "DALL-E's decoder .* docs/methods.md .* model.target_generator.tokenizer.decoder.init_cfg.checkpoint=FILE"
+    with pytest.raises(UserError, match=message), target_network(cfg):
+        raise UserError('There is no checkpoint dalle_decoder.pth.')
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', CASES)
+def test_both_files_of_a_tokenizer_are_loaded(imagenet, tmp_path):
+    name = 'aecim_vit-b_300e'
+    small = shrink(name, Config.fromfile(runs.CONFIGS / f'hosts/{name}.py').model)
+    tokenizer, options = MODELS.build(small['target_generator']['tokenizer']), []
+    for part in ('encoder', 'decoder'):
+        torch.save(tokenizer.get_submodule(part).state_dict(), tmp_path / f'{part}.pth')
+        options.append(f'model.target_generator.tokenizer.{part}.init_cfg.checkpoint={tmp_path / part}.pth')
+    train(name, imagenet, tmp_path, *options)
+    saved = runs.weights(tmp_path / 'epoch_1.pth')
+    for key, value in tokenizer.state_dict().items():
+        assert torch.equal(saved[f'target_generator.tokenizer.{key}'], value), key
+    assert all(np.isfinite(step['loss_adv']) for step in runs.scalars(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name in CASES if 'cim' not in name])
 def test_a_local_file_is_loaded(name, imagenet, tmp_path):
     file, part = tmp_path / 'target.pth', 'target_generator.'
     if 'milan' in name:

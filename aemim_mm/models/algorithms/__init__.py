@@ -2,6 +2,7 @@
 
 from .adversarial_mim import AdversarialMIM, Attack, TwoPasses
 from .cae import AECAE
+from .cim import AECIM
 from .hosts import AEEVA, AEMFF, AEMILAN, AEBEiT, AEiTPN, AEMaskFeat, AEMixMIM
 from .ibot import AEIBOT
 from .mae import AEMIM, PartialMAE
@@ -11,6 +12,7 @@ from .spark import AESparK
 __all__ = [
     'AEBEiT',
     'AECAE',
+    'AECIM',
     'AEEVA',
     'AEIBOT',
     'AEMFF',

@@ -103,11 +103,12 @@ def split_decoder(model: Any, decoder: str, adapters: Any, prediction_layer: str
     """Split the decoder in place.
 
     Args:
-        model: The algorithm. Everything in it but the encoder and frozen networks is its decoder.
+        model: The algorithm. Everything in it but the encoder, frozen networks and parts of the clean pass alone is its
+            decoder.
         decoder, adapters: As ``decoder`` and ``decoder_adapters`` of ``AdversarialMIM``.
         prediction_layer: As of ``Algorithm``.
     """
-    encoder = {'backbone', 'data_preprocessor', *model.target_names}
+    encoder = {'backbone', 'data_preprocessor', *model.target_names, *model.clean_only}
     parts = nn.ModuleDict({name: part for name, part in model.named_children() if name not in encoder})
     if decoder != 'shared' and prediction_layer is not None:
         layer = model.get_submodule(prediction_layer)

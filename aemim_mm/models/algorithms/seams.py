@@ -33,6 +33,7 @@ class Algorithm(BaseSelfSupervisor):
         head_method: The method of the head that gets the images to reconstruct.
         once_a_step: Names of methods that the loss calls, and that run in the clean pass only: updates of a momentum
             encoder, of centres, and the like.
+        clean_only: Names of parts that run in the clean pass only. They get no adversarial weights.
 
     A class whose predictions are to be shown in panels also has ``mask_of(call)``, the mask of a recorded call of the
     backbone, (B, rows, columns), 1 = hidden; and ``image_of(pred, images)``, the predictions of the neck as normalised
@@ -45,6 +46,7 @@ class Algorithm(BaseSelfSupervisor):
     default_target = 'adv'
     head_method = 'loss'
     once_a_step: tuple[str, ...] = ()
+    clean_only: tuple[str, ...] = ()
 
     adv_target: str
     backbone: nn.Module
