@@ -2,6 +2,7 @@ from .adversarial_training import AdversarialClassifier
 from .algorithms import (
     AECAE,
     AEEVA,
+    AEHPM,
     AEIBOT,
     AEMFF,
     AEMILAN,
@@ -15,7 +16,7 @@ from .algorithms import (
     AESparK,
     PartialMAE,
 )
-from .baselines import IBOT, IBOTHead
+from .baselines import HPM, IBOT, HPMDecoder, HPMHead, IBOTHead
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
@@ -26,6 +27,7 @@ __all__ = [
     'AEBEiT',
     'AECAE',
     'AEEVA',
+    'AEHPM',
     'AEIBOT',
     'AEMFF',
     'AEMILAN',
@@ -41,6 +43,9 @@ __all__ = [
     'AEiTPN',
     'AdversarialClassifier',
     'AdversarialMIM',
+    'HPM',
+    'HPMDecoder',
+    'HPMHead',
     'HiViTDecoder',
     'IBOT',
     'IBOTHead',

@@ -118,6 +118,23 @@ def ibot(**changes):
     return merged(config, changes)
 
 
+def hpm(**changes):
+    """Return the config of HPM on MAE, with the same sizes."""
+    config = aemim(
+        type='HPM',
+        data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+        backbone=dict(adapters=()),
+        neck=dict(type='HPMDecoder'),
+        head=dict(type='HPMHead'),
+    )
+    return merged(config, changes)
+
+
+def aehpm(**changes):
+    """Return the config of AEMIM on HPM, with the same sizes."""
+    return merged(hpm(type='AEHPM', data_preprocessor=dict(type='AdvDataPreprocessor')), changes)
+
+
 def ibot_batch(batch=4, crops=3, seed=0):
     """Return a batch of iBOT: two global views, local crops, and masks, some of which hide nothing."""
     views = [pixels(batch, seed=seed + number) for number in range(2)]

@@ -4,7 +4,7 @@ from .adversarial_mim import AdversarialMIM, Attack, TwoPasses
 from .cae import AECAE
 from .hosts import AEEVA, AEMFF, AEMILAN, AEBEiT, AEiTPN, AEMaskFeat, AEMixMIM
 from .ibot import AEIBOT
-from .mae import AEMIM, PartialMAE
+from .mae import AEHPM, AEMIM, PartialMAE
 from .simmim import AESimMIM
 from .spark import AESparK
 
@@ -12,6 +12,7 @@ __all__ = [
     'AEBEiT',
     'AECAE',
     'AEEVA',
+    'AEHPM',
     'AEIBOT',
     'AEMFF',
     'AEMILAN',

@@ -1,4 +1,4 @@
-"""MAE with a decoder for a part of the hidden patches, and AEMIM on it."""
+"""MAE with a decoder for a part of the hidden patches, and AEMIM on it and on HPM, which is MAE with other masks."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from torch import nn
 
 from ...errors import UserError
 from ...replay import RecordedCall
+from ..baselines import HPM
 from ..mae_parts import AEMIMHead
 from ..patches import patch_grid
+from ..sizes import check_mae
 from .adversarial_mim import AdversarialMIM
-from .sizes import check_mae
 
 
 @MODELS.register_module()
@@ -43,15 +44,9 @@ class PartialMAE(MAE):
         return dict(loss=self.head.loss(pred, inputs, mask, **chosen))
 
 
-@MODELS.register_module()
-class AEMIM(AdversarialMIM, PartialMAE):
-    """AEMIM on MAE.
+class MAEPictures:
+    """What panels need to know of an algorithm on MAE."""
 
-    Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
-    """
-
-    prediction_layer = 'neck.decoder_pred'
-    sample_fields = ()
     head: AEMIMHead
 
     def check_pictures(self) -> None:
@@ -66,3 +61,28 @@ class AEMIM(AdversarialMIM, PartialMAE):
     def image_of(self, pred: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Turn predictions of the neck into normalised images, (B, C, H, W)."""
         return self.head.unpatchify(self.head.unnormalize(pred, images), images.shape[-2:])
+
+
+@MODELS.register_module()
+class AEMIM(MAEPictures, AdversarialMIM, PartialMAE):
+    """AEMIM on MAE.
+
+    Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+
+
+@MODELS.register_module()
+class AEHPM(MAEPictures, AdversarialMIM, HPM):
+    """AEMIM on HPM. The teacher sees the clean images, and all passes hide the same patches.
+
+    Source: AEMIM, arXiv 2407.11537; HPM, arXiv 2304.05919.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+    target_names = ('teacher',)
+    targets_decide_masks = True
+    once_a_step = ('momentum_update',)
