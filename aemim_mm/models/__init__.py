@@ -16,7 +16,7 @@ from .algorithms import (
     AESparK,
     PartialMAE,
 )
-from .baselines import HPM, IBOT, HPMDecoder, HPMHead, IBOTHead
+from .baselines import HPM, IBOT, MIMIR, HPMDecoder, HPMHead, IBOTHead
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
@@ -49,6 +49,7 @@ __all__ = [
     'HiViTDecoder',
     'IBOT',
     'IBOTHead',
+    'MIMIR',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',
