@@ -8,9 +8,9 @@ def normalized_hsic(
 ) -> torch.Tensor:
     """Compute the normalised Hilbert-Schmidt independence criterion (HSIC) of two descriptions of m images.
 
-    With the centred Gram matrix ``K = exp(-|a - b|^2 / (2 sigma^2 d)) (I - 1/m)`` of each, and
-    ``R = K (K + epsilon m I)^-1``, it is the trace of ``R_first R_second``. It is computed in float32, also under
-    autocast. The eigenvalues of ``K`` are >= 0, so the inverse exists.
+    With the Gram matrix ``G``, ``G_ij = exp(-|a_i - a_j|^2 / (2 sigma^2 d))``, its centred form ``K = H G H``,
+    ``H = I - 1/m``, and ``R = K (K + epsilon m I)^-1`` of each, it is the trace of ``R_first R_second``. It is computed
+    in float32, also under autocast. The eigenvalues of ``K`` are >= 0, so the inverse exists.
 
     Args:
         first, second: (m, d), each with its own d.
@@ -33,8 +33,10 @@ def _ratio(rows, sigma, epsilon):
     rows = rows - rows.mean(dim=0)  # Changes no distance, and rounds less.
     squares = rows.square().sum(dim=1)
     distances = (squares[:, None] - 2 * rows @ rows.T + squares[None]).clamp(min=0)
-    gram = torch.exp(-distances / (2 * sigma**2 * width))
-    centred = gram - gram.mean(dim=1, keepdim=True)
+    # Centring removes a constant from all entries, so 1 is subtracted first: near it, float32 is coarse.
+    gram = torch.expm1(-distances / (2 * sigma**2 * width))
+    gram = gram - gram.mean(dim=1, keepdim=True)
+    gram = gram - gram.mean(dim=0, keepdim=True)
     identity = torch.eye(count, device=rows.device)
     # K (K + c I)^-1 = I - (I + K / c)^-1. The right side has the more exact gradient.
-    return identity - torch.linalg.inv(identity + centred / (epsilon * count))
+    return identity - torch.linalg.inv(identity + gram / (epsilon * count))

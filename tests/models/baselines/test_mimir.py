@@ -14,7 +14,7 @@ from aemim_mm.replay import recorded_calls
 
 
 def formula(first, second, sigma=5.0):
-    """Compute the normalised HSIC by inverses, in double precision."""
+    """Compute the normalised HSIC as the authors' release does, but in double precision."""
     ratios = []
     for rows in (first, second):
         count, width = rows.shape
@@ -34,20 +34,20 @@ def test_the_dependence_follows_the_formula(count, scale):
     for second in (first, mixed, other):
         values.append(normalized_hsic(first, second).item())
         expected = formula(first.double().numpy(), second.double().numpy())
-        assert values[-1] == pytest.approx(expected, rel=2e-3)
+        assert values[-1] == pytest.approx(expected, rel=1e-5)
         assert normalized_hsic(second, first).item() == pytest.approx(values[-1], rel=1e-4)
     assert count == 2 or values[0] > values[1] > values[2]
 
 
 def test_the_gradient_of_the_dependence_is_its_slope():
     generator = torch.Generator().manual_seed(0)
-    first, second = (2 * torch.randn(12, 20, generator=generator) for _ in range(2))
+    first, second = (torch.randn(12, 20, generator=generator) for _ in range(2))
     direction = torch.randn(12, 20, generator=generator)
     first.requires_grad_(True)
     (gradient,) = torch.autograd.grad(normalized_hsic(first, second), first)
     start, change = first.detach().double().numpy(), 1e-5 * direction.double().numpy()
     slope = formula(start + change, second.double().numpy()) - formula(start - change, second.double().numpy())
-    assert (gradient * direction).sum().item() == pytest.approx(slope / 2e-5, rel=0.02)
+    assert (gradient * direction).sum().item() == pytest.approx(slope / 2e-5, rel=1e-3)
 
 
 def test_autocast_does_not_change_the_dependence():
