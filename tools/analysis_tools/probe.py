@@ -15,6 +15,7 @@ def main():
     parser.add_argument('checkpoints', nargs='*', help='checkpoints of this config; the untrained encoder comes first')
     parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoints contain')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the figures as JSON, too')
+    parser.add_argument('--record', type=Path, metavar='FILE', help='write the figures as a record, too')
     args = parser.parse_args()
     # Imported late: importing the stack takes seconds, and --help is to answer at once.
     from aemim_mm.launch import one_clear_error
@@ -27,6 +28,7 @@ def probe(args):
     from aemim_mm.apis.pretrained import build_model
     from aemim_mm.datasets.demo import embedded_data
     from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
+    from aemim_mm.report.record import write_record
 
     found = {}
     print(f'{"linear":>7} {"20-NN":>7}  encoder')
@@ -38,6 +40,8 @@ def probe(args):
         print(f'{found[name]["linear"]:7.1f} {found[name]["knn"]:7.1f}  {name}')
     if args.out:
         args.out.write_text(json.dumps(found, indent=2))
+    if args.record:
+        write_record(args.record, found, config=args.config)
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ class MIMIR(MAE):
 
         def objective(x):
             # MAE's loss is a mean over the batch.
-            return super(MIMIR, self).loss(x, None)['loss'] * len(x)
+            return super(MIMIR, self).loss(x, [])['loss'] * len(x)
 
         precision = attack_precision(self.attack_precision, images.device.type)
         with only_inputs_need_gradients(self), precision:
