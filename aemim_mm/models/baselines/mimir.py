@@ -24,7 +24,6 @@ class MIMIR(MAE):
 
     Args:
         hsic_weight: Weight of this penalty, >= 0.
-        attack_precision: As of ``AdversarialMIM``.
         **kwargs: Arguments of mmpretrain's ``MAE``. ``data_preprocessor`` is an ``AdvDataPreprocessor``.
 
     Raises:
@@ -38,10 +37,10 @@ class MIMIR(MAE):
     head: Any
     data_preprocessor: AdvDataPreprocessor
 
-    def __init__(self, *args, hsic_weight: float = 1e-5, attack_precision: str = 'auto', **kwargs):
+    def __init__(self, *args, hsic_weight: float = 1e-5, **kwargs):
         super().__init__(*args, **kwargs)
         check_perturbs(self.data_preprocessor)
-        self.hsic_weight, self.attack_precision = hsic_weight, attack_precision
+        self.hsic_weight = hsic_weight
 
     def loss(self, inputs: torch.Tensor, data_samples: Any, **kwargs) -> dict:
         """Reconstruct images (B, C, H, W) from adversarial examples of them.
@@ -58,12 +57,11 @@ class MIMIR(MAE):
         return dict(loss_pixels=self.head.loss(pred, inputs, mask), loss_hsic=self.hsic_weight * dependence)
 
     def attack(self, images: torch.Tensor) -> torch.Tensor:
-        """Make adversarial examples (B, C, H, W) of images."""
+        """Make adversarial examples (B, C, H, W) of images. In float16 training, this is in float32."""
 
         def objective(x):
             # MAE's loss is a mean over the batch.
             return super(MIMIR, self).loss(x, [])['loss'] * len(x)
 
-        precision = attack_precision(self.attack_precision, images.device.type)
-        with only_inputs_need_gradients(self), precision:
+        with only_inputs_need_gradients(self), attack_precision('auto', images.device.type):
             return self.data_preprocessor.perturb(images, objective)
