@@ -4,7 +4,7 @@ from .adversarial_mim import AdversarialMIM, Attack, TwoPasses
 from .cae import AECAE
 from .hosts import AEEVA, AEMFF, AEMILAN, AEBEiT, AEiTPN, AEMaskFeat, AEMixMIM
 from .ibot import AEIBOT
-from .mae import AEHPM, AEMIM, PartialMAE
+from .mae import AEHPM, AEMIM, AEMIMIR, PartialMAE
 from .simmim import AESimMIM
 from .spark import AESparK
 
@@ -17,6 +17,7 @@ __all__ = [
     'AEMFF',
     'AEMILAN',
     'AEMIM',
+    'AEMIMIR',
     'AEMaskFeat',
     'AEMixMIM',
     'AESimMIM',

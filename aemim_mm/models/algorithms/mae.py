@@ -1,4 +1,4 @@
-"""MAE with a decoder for a part of the hidden patches, and AEMIM on it and on HPM, which is MAE with other masks."""
+"""MAE with a decoder for a part of the hidden patches, and AEMIM on MAE and on the methods that change MAE a little."""
 
 from typing import Any
 
@@ -9,11 +9,12 @@ from torch import nn
 
 from ...errors import UserError
 from ...replay import RecordedCall
-from ..baselines import HPM
+from ..baselines import HPM, MIMIR
 from ..mae_parts import AEMIMHead
 from ..patches import patch_grid
 from ..sizes import check_mae
 from .adversarial_mim import AdversarialMIM
+from .records import TwoPasses
 
 
 @MODELS.register_module()
@@ -86,3 +87,29 @@ class AEHPM(MAEPictures, AdversarialMIM, HPM):
     target_names = ('teacher',)
     targets_decide_masks = True
     once_a_step = ('momentum_update',)
+
+
+@MODELS.register_module()
+class AEMIMIR(MAEPictures, AdversarialMIM, MIMIR):
+    """AEMIM on MIMIR, whose adversarial examples are the images of the clean pass.
+
+    Both passes reconstruct the clean images, and all images are attacked: ``adv_target`` is ``clean`` and ``adv_share``
+    is 1. Both attacks have the budget of the data preprocessor.
+
+    Source: AEMIM, arXiv 2407.11537; MIMIR, arXiv 2312.04960.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+
+    def __init__(self, *args, adv_target: str = 'clean', adv_share: float = 1.0, **kwargs):
+        if adv_target != 'clean' or adv_share != 1:
+            raise UserError(
+                'For MIMIR, which attacks all images and reconstructs clean ones, adv_target is clean and adv_share 1, '
+                f'but got {adv_target!r} and {adv_share!r}.'
+            )
+        super().__init__(*args, adv_target=adv_target, **kwargs)
+
+    def two_passes(self, inputs: torch.Tensor, *args, **kwargs) -> TwoPasses:
+        """As :meth:`AdversarialMIM.two_passes`, of MIMIR's adversarial examples of images (B, C, H, W)."""
+        return super().two_passes(self.adversarial_examples(inputs), *args, target=inputs, **kwargs)

@@ -42,21 +42,27 @@ class MIMIR(MAE):
         check_perturbs(self.data_preprocessor)
         self.hsic_weight = hsic_weight
 
-    def loss(self, inputs: torch.Tensor, data_samples: Any, **kwargs) -> dict:
-        """Reconstruct images (B, C, H, W) from adversarial examples of them.
+    def loss(self, inputs: torch.Tensor, data_samples: Any, target: torch.Tensor | None = None, **kwargs) -> dict:
+        """Reconstruct images from adversarial examples of them.
+
+        Args:
+            inputs: Normalised images, (B, C, H, W).
+            data_samples: Not used.
+            target: If given, these are the images, and ``inputs`` are adversarial examples of them already.
 
         Returns:
             ``loss_pixels``, the mean over hidden patches, and ``loss_hsic``, which is weighted.
         """
-        x_adv = self.attack(inputs)
-        latent, mask, ids_restore = self.backbone(x_adv)
+        if target is None:
+            inputs, target = self.adversarial_examples(inputs), inputs
+        latent, mask, ids_restore = self.backbone(inputs)
         pred = self.neck(latent, ids_restore)
         # The width of the kernel is meant for pixels from 0 to 1.
-        pixels = self.data_preprocessor.denormalize(x_adv) / 255
+        pixels = self.data_preprocessor.denormalize(inputs) / 255
         dependence = normalized_hsic(latent.flatten(1), pixels.flatten(1))
-        return dict(loss_pixels=self.head.loss(pred, inputs, mask), loss_hsic=self.hsic_weight * dependence)
+        return dict(loss_pixels=self.head.loss(pred, target, mask), loss_hsic=self.hsic_weight * dependence)
 
-    def attack(self, images: torch.Tensor) -> torch.Tensor:
+    def adversarial_examples(self, images: torch.Tensor) -> torch.Tensor:
         """Make adversarial examples (B, C, H, W) of images. In float16 training, this is in float32."""
 
         def objective(x):

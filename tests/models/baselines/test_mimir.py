@@ -88,7 +88,7 @@ def test_the_attack_also_moves_hidden_patches():
     model = tiny.build(tiny.mimir(data_preprocessor=dict(start='zero')))
     images = tiny.images(model)
     with recorded_calls(model.backbone) as calls:
-        moved = model.attack(images) != images
+        moved = model.adversarial_examples(images) != images
     hidden = (
         calls[0].output[1].view(4, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3).bool().expand(4, 3, -1, -1)
     )
@@ -99,7 +99,7 @@ def test_the_attack_also_moves_hidden_patches():
 def test_the_attack_leaves_no_trace():
     model = tiny.build(tiny.mimir())
     before = tiny.snapshot(model)
-    model.attack(tiny.images(model))
+    model.adversarial_examples(tiny.images(model))
     tiny.assert_same_snapshot(tiny.snapshot(model), before)
 
 
