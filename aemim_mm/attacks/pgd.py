@@ -58,7 +58,7 @@ def pgd(
         raise unknown_name('start', start, STARTS)
     ball = ball_around(x.detach(), norm=norm, eps=eps, lower=lower, upper=upper)
     x_adv, velocity = ball.start(start), 0
-    best, best_gradient, best_value = x_adv, x_adv, torch.tensor(-inf)
+    best, best_gradient, best_value = x_adv, x_adv, x.new_full((), -inf)
     for _ in range(steps):
         x_adv.requires_grad_(True)
         with torch.enable_grad():
