@@ -123,6 +123,7 @@ TABLES = {
     'adapters': Table('adapters_vit-b', table.ADAPTER_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
     'demo hpm': Table('demo_hpm', PROBE_COLUMNS, probed_hpm),
+    'demo hpm half': Table('demo_hpm_half', PROBE_COLUMNS, probed_hpm),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
