@@ -50,9 +50,11 @@ PAIRS = {
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
     **{name: name.replace('hosts/ae', 'baselines/') for name in HOSTS},
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
-    'demo/aeibot_vit-tiny_16e_fashion-mnist.py': 'demo/ibot_vit-tiny_16e_fashion-mnist.py',
+    **{
+        f'demo/ae{name}_vit-tiny_16e_fashion-mnist.py': f'demo/{name}_vit-tiny_16e_fashion-mnist.py'
+        for name in ('ibot', 'hpm', 'cim')
+    },
     'hosts/aecim_vit-b_300e.py': 'baselines/cim-respix_vit-b_300e.py',
-    'demo/aecim_vit-tiny_16e_fashion-mnist.py': 'demo/cim_vit-tiny_16e_fashion-mnist.py',
 }
 METAFILE = {model['Config']: model for model in yaml.safe_load((runs.CONFIGS / 'metafile.yml').read_text())['Models']}
 

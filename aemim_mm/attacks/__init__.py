@@ -5,7 +5,7 @@ from .ensemble import AttackResult, keep_first_success
 from .gradients import gradients_of
 from .losses import LOSSES, classification_loss
 from .pgd import PGD, pgd
-from .pixels import PIXEL_RANGE, PixelSpace, check_pixels
+from .pixels import PIXEL_RANGE, PixelSpace, check_perturbs, check_pixels
 
 __all__ = [
     'AttackResult',
@@ -18,6 +18,7 @@ __all__ = [
     'PixelSpace',
     'STARTS',
     'ball_around',
+    'check_perturbs',
     'check_pixels',
     'check_whole',
     'classification_loss',

@@ -91,3 +91,12 @@ def check_pixels(name: str, value: Any) -> float:
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number; a bool is none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_perturbs(data_preprocessor: object) -> None:
+    """Raise a UserError if a data preprocessor cannot perturb images."""
+    if not hasattr(data_preprocessor, 'perturb'):
+        raise UserError(
+            f'The data preprocessor is a {type(data_preprocessor).__name__}, which cannot perturb images. '
+            "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...)."
+        )

@@ -3,10 +3,12 @@ from .algorithms import (
     AECAE,
     AECIM,
     AEEVA,
+    AEHPM,
     AEIBOT,
     AEMFF,
     AEMILAN,
     AEMIM,
+    AEMIMIR,
     AdversarialMIM,
     AEBEiT,
     AEiTPN,
@@ -16,7 +18,7 @@ from .algorithms import (
     AESparK,
     PartialMAE,
 )
-from .baselines import CIM, IBOT, DALLETokenizer, IBOTHead, VQTokenizer
+from .baselines import CIM, HPM, IBOT, MIMIR, DALLETokenizer, HPMDecoder, HPMHead, IBOTHead, VQTokenizer
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
@@ -28,6 +30,7 @@ __all__ = [
     'AECAE',
     'AECIM',
     'AEEVA',
+    'AEHPM',
     'AEIBOT',
     'AEMFF',
     'AEMILAN',
@@ -35,6 +38,7 @@ __all__ = [
     'AEMIMCrossDecoder',
     'AEMIMDecoder',
     'AEMIMHead',
+    'AEMIMIR',
     'AEMIMViT',
     'AEMaskFeat',
     'AEMixMIM',
@@ -45,9 +49,13 @@ __all__ = [
     'AdversarialMIM',
     'CIM',
     'DALLETokenizer',
+    'HPM',
+    'HPMDecoder',
+    'HPMHead',
     'HiViTDecoder',
     'IBOT',
     'IBOTHead',
+    'MIMIR',
     'NonFiniteLossError',
     'PartialMAE',
     'SimMIMViT',

@@ -1,7 +1,7 @@
 """MAE's decoder and head, for any image and patch size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead
 from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS
+from torch import nn
 
 from ..errors import UserError
 from .layers import make_vit_layers
@@ -68,7 +69,7 @@ class AEMIMDecoder(MAEPretrainDecoder):
         # Skips MAEPretrainDecoder.init_weights, which assumes a square grid.
         super(MAEPretrainDecoder, self).init_weights()
         self.decoder_pos_embed.data.copy_(sincos_positions(self.grid, self.decoder_pos_embed.shape[-1]))
-        torch.nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, x: torch.Tensor, ids_restore: torch.Tensor, decoded: torch.Tensor | None = None) -> torch.Tensor:
         """Predict patches from the tokens of the visible ones.
@@ -86,30 +87,42 @@ class AEMIMDecoder(MAEPretrainDecoder):
             UserError: The images have another number of patches than the decoder was built for, or the algorithm trains
                 on all patches where the decoder is to decode a part.
         """
-        if ids_restore.shape[1] != self.num_patches:
-            raise UserError(
-                f'The decoder was built for {self.grid[0]}x{self.grid[1]} patches, but the images have '
-                f'{ids_restore.shape[1]}. Set img_size of backbone and neck to the size that the pipeline gives.'
-            )
-        if decoded is None and self.training and self.decoded_patches.share < 1:
-            raise UserError(
-                f'model.neck.decode_share is {self.decoded_patches.share}, but this algorithm decodes all patches. Set '
-                "model.type='PartialMAE' or 'AEMIM', or decode_share=1."
-            )
+        self.decoded_patches.check(ids_restore, decoded)
+        layers = self.decoder_blocks, self.decoder_norm, self.decoder_pred
+        return self.decode(layers, x, ids_restore, decoded, self.predict_visible and decoded is None)
+
+    def decode(
+        self,
+        layers: tuple[nn.ModuleList, nn.Module, Callable],
+        x: torch.Tensor,
+        ids_restore: torch.Tensor,
+        decoded: torch.Tensor | None = None,
+        predict_visible: bool = False,
+    ) -> torch.Tensor:
+        """Predict by any layers, as :meth:`forward` does by the decoder's own.
+
+        Args:
+            layers: Blocks (a list of ``ViTLayer``), normalisation, and projection to D values.
+            x, ids_restore, decoded: As in :meth:`forward`.
+            predict_visible: Predict the visible patches too.
+
+        Returns:
+            Predictions, (B, K, D) or (B, L, D), as in :meth:`forward`.
+        """
+        blocks, norm, project = layers
         # Attention does not depend on the order of tokens, so visible tokens come first. Only the result is sorted.
         visible = x.shape[1] - 1
         ids_keep, ids_hidden = ids_restore.argsort(1).tensor_split((visible,), 1)
         if decoded is not None:
             ids_hidden = decoded
-        predict_visible = self.predict_visible and decoded is None
         cls_position, positions = self.decoder_pos_embed[0].tensor_split((1,))
         x = self.decoder_embed(x)
         x = x + torch.cat((cls_position.expand(len(x), 1, -1), F.embedding(ids_keep, positions)), 1)
         mask_tokens = self.mask_token[0] + positions
-        for number, block in enumerate(self.decoder_blocks, 1):
-            skip_outputs = 0 if predict_visible or number < len(self.decoder_blocks) else 1 + visible
+        for number, block in enumerate(blocks, 1):
+            skip_outputs = 0 if predict_visible or number < len(blocks) else 1 + visible
             x = block(x, (mask_tokens, ids_hidden) if number == 1 else None, skip_outputs)
-        pred = self.decoder_pred(self.decoder_norm(x))
+        pred = project(norm(x))
         if decoded is not None:
             return pred
         if predict_visible:

@@ -17,6 +17,12 @@ def progress() -> float:
     return hub.get_info('iter', 0) / max(hub.get_info('max_iters', 1), 1)
 
 
+def epochs() -> tuple[int, int]:
+    """Return the number of finished epochs of the runner's training, and of all; outside training, 0 and 1."""
+    hub = MessageHub.get_current_instance()
+    return hub.get_info('epoch', 0), max(hub.get_info('max_epochs', 1), 1)
+
+
 class Schedule:
     """A constant, or points ``[(progress, value), ...]`` with straight lines between them; progress is from 0 to 1.
 
@@ -44,5 +50,9 @@ class Schedule:
 
     def now(self) -> float:
         """Return the value at this moment of the runner's training; outside training, the first value."""
+        return self.at(progress())
+
+    def at(self, time: float) -> float:
+        """Return the value at a progress from 0 to 1."""
         times, values = zip(*self.points)
-        return float(np.interp(progress(), times, values))
+        return float(np.interp(time, times, values))

@@ -73,12 +73,15 @@ class AEMIMViT(MAEViT):
             nn.init.normal_(self.cls_token, std=0.02)
         sync_adapters(self)
 
-    def forward(self, x: torch.Tensor, mask: bool | None = True, with_layers: bool = False) -> tuple[Any, ...]:
+    def forward(
+        self, x: torch.Tensor, mask: bool | torch.Tensor | None = True, with_layers: bool = False
+    ) -> tuple[Any, ...]:
         """Compute the features of the visible patches, or of all patches.
 
         Args:
             x: Normalised images, (B, C, H, W). H and W are multiples of the patch size.
-            mask: True hides a random share of the patches. None or False hides none.
+            mask: True hides a random share of the patches. Numbers (B, L) hide the same share: the patches with the
+                highest numbers. None or False hides none.
             with_layers: With ``mask``, return the tokens before each layer too.
 
         Returns:
@@ -90,7 +93,7 @@ class AEMIMViT(MAEViT):
             UserError: With ``mask`` and an ``out_type`` other than ``raw``, as in a classifier.
         """
         grid = patch_grid(x.shape[-2:], self.patch_size)
-        if not mask:
+        if mask is None or mask is False:
             return super().forward(x, mask=None)
         if self.out_type != 'raw':
             raise UserError(
@@ -99,7 +102,8 @@ class AEMIMViT(MAEViT):
                 "checkpoint=CHECKPOINT, prefix='backbone.'), which leaves the adversarial adapters behind."
             )
 
-        ids_keep, ids_restore, hidden = self.random_ids(len(x), grid[0] * grid[1], x.device)
+        drawn = self.random_ids(len(x), grid[0] * grid[1], x.device) if mask is True else self.ids_of(mask)
+        ids_keep, ids_restore, hidden = drawn
         positions = resize_pos_embed(self.pos_embed, self.patch_resolution, grid, self.interpolate_mode)
         tokens = self._embed(take_tokens(patchify(x, self.patch_size), ids_keep))
         tokens = tokens + take_tokens(positions[:, 1:].expand(len(x), -1, -1), ids_keep)
@@ -112,15 +116,23 @@ class AEMIMViT(MAEViT):
         return self.norm1(latent), hidden, ids_restore, *([before] if with_layers else [])
 
     def random_ids(self, batch: int, length: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """Draw a mask as MAE does, with the same random numbers.
+        """Draw a mask as MAE does, with the same random numbers; the result is as of :meth:`ids_of`."""
+        return self.ids_of(torch.rand(batch, length, device=device))
+
+    def ids_of(self, priorities: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Hide the patches with the highest priorities (B, L).
 
         Returns:
             ``ids_keep`` (B, L_visible), ``ids_restore`` (B, L), and ``mask`` (B, L) with 1 = hidden.
         """
-        ids_shuffle = torch.rand(batch, length, device=device).argsort(dim=1)
+        ids_shuffle = priorities.argsort(dim=1)
         ids_restore = ids_shuffle.argsort(dim=1)
-        visible = int(length * (1 - self.mask_ratio))
+        visible = self.count_visible(priorities.shape[1])
         return ids_shuffle[:, :visible], ids_restore, (ids_restore >= visible).float()
+
+    def count_visible(self, length: int) -> int:
+        """Return how many of ``length`` patches stay visible."""
+        return int(length * (1 - self.mask_ratio))
 
     def _embed(self, patches: torch.Tensor) -> torch.Tensor:
         """Embed patches (B, N, C * p * p) as tokens (B, N, D) by the patch embedding's convolution."""

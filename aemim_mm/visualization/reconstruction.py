@@ -42,9 +42,10 @@ def reconstruct(model: Any, inputs: torch.Tensor, data_samples: list | None = No
     with evaluating(model), recorded_calls(model.neck) as necks, use_domain(model, Domain.CLEAN):
         step = model.two_passes(inputs, data_samples)
     passes = {Domain.CLEAN: step.clean, Domain.ADV: step.adv}
+    # MIMIR's own attack calls the neck before both passes.
     return {
         domain: _pictures(model, one.images, one.call, neck.output)
-        for (domain, one), neck in zip(passes.items(), necks, strict=True)
+        for (domain, one), neck in zip(passes.items(), necks[-2:], strict=True)
     }
 
 

@@ -240,10 +240,11 @@ HOSTS = {
     'SparK, ConvNeXt': (spark_convnext, 'AESparK'),
     'iBOT': (tiny.ibot, 'AEIBOT'),
     'CIM': (cim.cim, 'AECIM'),
+    'HPM': (tiny.hpm, 'AEHPM'),
 }
-DRAW_THEIR_MASKS = {'MAE', 'MAE, HiViT', 'MILAN', 'EVA', 'MixMIM', 'MFF', 'iTPN', 'SparK', 'SparK, ConvNeXt'}
+DRAW_THEIR_MASKS = {'MAE', 'MAE, HiViT', 'MILAN', 'EVA', 'MixMIM', 'MFF', 'iTPN', 'SparK', 'SparK, ConvNeXt', 'HPM'}
 NEEDS_CLIP = {'MILAN', 'EVA', 'iTPN, CLIP'}
-SIZES = {'MaskFeat': 56, 'MixMIM': 128, 'SparK': 128, 'SparK, ConvNeXt': 128, 'SimMIM': 32}
+SIZES = {'MaskFeat': 56, 'MixMIM': 128, 'SparK': 128, 'SparK, ConvNeXt': 128, 'SimMIM': 32, 'HPM': 32}
 GRIDS = {'MaskFeat': 14, 'SimMIM': 8}
 SECOND_SIZES = {'BEiT': 32, 'BEiT v2': 64, 'CAE': 32, 'iTPN, CLIP': 64}
 

@@ -118,6 +118,29 @@ def ibot(**changes):
     return merged(config, changes)
 
 
+def hpm(**changes):
+    """Return the config of HPM on MAE, with the same sizes."""
+    config = aemim(
+        type='HPM',
+        data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+        backbone=dict(adapters=()),
+        neck=dict(type='HPMDecoder'),
+        head=dict(type='HPMHead'),
+    )
+    return merged(config, changes)
+
+
+def aehpm(**changes):
+    """Return the config of AEMIM on HPM, with the same sizes."""
+    return merged(hpm(type='AEHPM', data_preprocessor=dict(type='AdvDataPreprocessor')), changes)
+
+
+def mimir(**changes):
+    """Return the config of MIMIR on mmpretrain's MAE."""
+    preprocessor = dict(type='AdvDataPreprocessor', eps=8, steps=1, step_size=10)
+    return merged(mae(type='MIMIR', data_preprocessor=preprocessor), changes)
+
+
 def ibot_batch(batch=4, crops=3, seed=0):
     """Return a batch of iBOT: two global views, local crops, and masks, some of which hide nothing."""
     views = [pixels(batch, seed=seed + number) for number in range(2)]
@@ -147,6 +170,16 @@ def build_ibot(seed=0, **changes):
         for value in [*model.parameters(), model.centers]:
             value.add_(0.3 * torch.randn(value.shape, generator=generator))
         model.seen.copy_(model.backbone.cls_token)
+    return model
+
+
+def build_hpm(seed=0, **changes):
+    """Build an HPM whose teacher is not its student."""
+    model = build(hpm(**changes), seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in model.teacher.parameters():
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
     return model
 
 

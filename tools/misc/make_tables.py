@@ -60,6 +60,11 @@ def demo_encoders(demo: dict) -> dict:
     return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
 
 
+def probed_hpm(probes: dict) -> dict:
+    """Top-1 of the untrained encoder and of HPM's, by encoder."""
+    return dict(zip(('untrained', 'HPM'), probes.values(), strict=True))
+
+
 def plain_networks(demo: dict) -> dict:
     """Top-1 of the networks that were fine-tuned on clean images, clean, attacked and corrupted."""
     return {name: row for name, row in demo['robustness'].items() if 'PGD-AT' not in name}
@@ -77,6 +82,7 @@ DEMO_COLUMNS = {
     'fine-tuned with 500 labels': '{tuned:.1f}',
     'pre-training, one core': '{seconds:.0f} s',
 }
+PROBE_COLUMNS = dict(list(DEMO_COLUMNS.items())[:3])
 ATTACK_COLUMNS = {
     'start': '{name}',
     'clean': '{clean:.1f}',
@@ -116,6 +122,8 @@ TABLES = {
     'costs': Table('costs', table.COST_COLUMNS),
     'adapters': Table('adapters_vit-b', table.ADAPTER_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
+    'demo hpm': Table('demo_hpm', PROBE_COLUMNS, probed_hpm),
+    'demo hpm half': Table('demo_hpm_half', PROBE_COLUMNS, probed_hpm),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),

@@ -5,7 +5,7 @@ from .cae import AECAE
 from .cim import AECIM
 from .hosts import AEEVA, AEMFF, AEMILAN, AEBEiT, AEiTPN, AEMaskFeat, AEMixMIM
 from .ibot import AEIBOT
-from .mae import AEMIM, PartialMAE
+from .mae import AEHPM, AEMIM, AEMIMIR, PartialMAE
 from .simmim import AESimMIM
 from .spark import AESparK
 
@@ -14,10 +14,12 @@ __all__ = [
     'AECAE',
     'AECIM',
     'AEEVA',
+    'AEHPM',
     'AEIBOT',
     'AEMFF',
     'AEMILAN',
     'AEMIM',
+    'AEMIMIR',
     'AEMaskFeat',
     'AEMixMIM',
     'AESimMIM',

@@ -7,6 +7,7 @@ from torch import nn
 
 from ...adapters import adapted_layers, split_adapters, split_layer
 from ...adapters.placement import transformer_layers
+from ...attacks import check_perturbs
 from ...errors import UserError, unknown_name
 from ..objectives import MASKS
 from ..precision import PRECISIONS
@@ -35,11 +36,7 @@ def check_arguments(data_preprocessor: nn.Module, adv_share: float, attack_layer
     for name, got in chosen.items():
         if got not in CHOICES[name]:
             raise unknown_name(name, got, CHOICES[name])
-    if not hasattr(data_preprocessor, 'perturb'):
-        raise UserError(
-            f'The data preprocessor is a {type(data_preprocessor).__name__}, which cannot perturb images. '
-            "Set data_preprocessor=dict(type='AdvDataPreprocessor', ...)."
-        )
+    check_perturbs(data_preprocessor)
     if not isinstance(adv_share, Real) or not 0 < adv_share <= 1:
         raise UserError(f'adv_share is in (0, 1], but got {adv_share!r}.')
     if chosen.get('attack_objective') == 'reconstruction' and (

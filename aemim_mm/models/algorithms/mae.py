@@ -1,4 +1,4 @@
-"""MAE with a decoder for a part of the hidden patches, and AEMIM on it."""
+"""MAE with a decoder for a part of the hidden patches, and AEMIM on MAE and on the methods that change MAE a little."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from torch import nn
 
 from ...errors import UserError
 from ...replay import RecordedCall
+from ..baselines import HPM, MIMIR
 from ..mae_parts import AEMIMHead
 from ..patches import patch_grid
+from ..sizes import check_mae
 from .adversarial_mim import AdversarialMIM
-from .sizes import check_mae
+from .records import TwoPasses
 
 
 @MODELS.register_module()
@@ -43,15 +45,9 @@ class PartialMAE(MAE):
         return dict(loss=self.head.loss(pred, inputs, mask, **chosen))
 
 
-@MODELS.register_module()
-class AEMIM(AdversarialMIM, PartialMAE):
-    """AEMIM on MAE.
+class MAEPictures:
+    """What panels need to know of an algorithm on MAE."""
 
-    Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
-    """
-
-    prediction_layer = 'neck.decoder_pred'
-    sample_fields = ()
     head: AEMIMHead
 
     def check_pictures(self) -> None:
@@ -66,3 +62,54 @@ class AEMIM(AdversarialMIM, PartialMAE):
     def image_of(self, pred: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Turn predictions of the neck into normalised images, (B, C, H, W)."""
         return self.head.unpatchify(self.head.unnormalize(pred, images), images.shape[-2:])
+
+
+@MODELS.register_module()
+class AEMIM(MAEPictures, AdversarialMIM, PartialMAE):
+    """AEMIM on MAE.
+
+    Source: AEMIM, arXiv 2407.11537; MAE, arXiv 2111.06377.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+
+
+@MODELS.register_module()
+class AEHPM(MAEPictures, AdversarialMIM, HPM):
+    """AEMIM on HPM. The teacher sees the clean images, and all passes hide the same patches.
+
+    Source: AEMIM, arXiv 2407.11537; HPM, arXiv 2304.05919.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+    target_names = ('teacher',)
+    targets_decide_masks = True
+    once_a_step = ('momentum_update',)
+
+
+@MODELS.register_module()
+class AEMIMIR(MAEPictures, AdversarialMIM, MIMIR):
+    """AEMIM on MIMIR, whose adversarial examples are the images of the clean pass.
+
+    Both passes reconstruct the clean images, and all images are attacked: ``adv_target`` is ``clean`` and ``adv_share``
+    is 1. Both attacks have the budget of the data preprocessor.
+
+    Source: AEMIM, arXiv 2407.11537; MIMIR, arXiv 2312.04960.
+    """
+
+    prediction_layer = 'neck.decoder_pred'
+    sample_fields = ()
+
+    def __init__(self, *args, adv_target: str = 'clean', adv_share: float = 1.0, **kwargs):
+        if adv_target != 'clean' or adv_share != 1:
+            raise UserError(
+                'For MIMIR, which attacks all images and reconstructs clean ones, adv_target is clean and adv_share 1, '
+                f'but got {adv_target!r} and {adv_share!r}.'
+            )
+        super().__init__(*args, adv_target=adv_target, **kwargs)
+
+    def two_passes(self, inputs: torch.Tensor, *args, **kwargs) -> TwoPasses:
+        """As :meth:`AdversarialMIM.two_passes`, of MIMIR's adversarial examples of images (B, C, H, W)."""
+        return super().two_passes(self.adversarial_examples(inputs), *args, target=inputs, **kwargs)

@@ -28,6 +28,8 @@ class Algorithm(BaseSelfSupervisor):
             device. None: all are.
         target_names: Names of the frozen networks that compute what is reconstructed, or the mask. They stay in eval
             mode. For clean images, they run once a step. See :meth:`adversarial_target`.
+        targets_decide_masks: The target networks decide the mask, and nothing else. Then ``adv_target`` is about the
+            images that the head gets, and all passes share the outputs of the clean one.
         default_target: ``adv_target``, unless it is chosen. ``clean`` where tokens are predicted: it saves a run of the
             tokenizer.
         head_method: The method of the head that gets the images to reconstruct.
@@ -43,6 +45,7 @@ class Algorithm(BaseSelfSupervisor):
     prediction_layer: str | None = None
     sample_fields: tuple[str, ...] | None = None
     target_names: tuple[str, ...] = ('target_generator',)
+    targets_decide_masks = False
     default_target = 'adv'
     head_method = 'loss'
     once_a_step: tuple[str, ...] = ()
@@ -102,10 +105,11 @@ class Algorithm(BaseSelfSupervisor):
             x_adv: The adversarial images, (B, C, H, W).
         """
         from_clean = self.adv_target == 'clean'
-        given_back = outputs_given_back(attacked.targets, None if from_clean else self.adversarial_target)
+        run_again = not from_clean and not self.targets_decide_masks
+        given_back = outputs_given_back(attacked.targets, self.adversarial_target if run_again else None)
         shared = (layer for layer in self.modules() if not getattr(layer, 'split_names', ()))
         with not_training_itself(self), statistics_kept(shared), given_back:
-            if not from_clean or attacked.targets:
+            if not from_clean or (attacked.targets and not self.targets_decide_masks):
                 return attacked.again(x_adv)
             with substituted_argument(self.head, self.head_method, x_adv, attacked.images):
                 return attacked.again(x_adv)

@@ -6,8 +6,8 @@ from mmpretrain.registry import MODELS
 
 from ...errors import UserError
 from ...replay import RecordedCall
+from ..sizes import check_simmim
 from .adversarial_mim import AdversarialMIM
-from .sizes import check_simmim
 
 
 @MODELS.register_module()

@@ -7,28 +7,26 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from mmengine import dist
-from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ...adapters import is_pretrained
 from ...errors import UserError
 from ..patches import patch_grid
 from ..schedule import Schedule, progress
 from ..simmim_vit import SimMIMViT
 from .ibot_head import IBOTHead
-from .teacher import Targets, Teacher
+from .ibot_teacher import IBOTTeacher, Targets
+from .teacher import TaughtAlgorithm
 
 
 @MODELS.register_module()
-class IBOT(BaseSelfSupervisor):
+class IBOT(TaughtAlgorithm):
     """iBOT. A student sees two global views with hidden patches, and small local crops. A teacher sees the whole views.
 
     The class token of a view of the student predicts the teacher's class token of each *other* global view. A hidden
     patch predicts the teacher's token of the same patch. The teacher is a moving average of the student.
 
-    Each call of ``loss`` in training mode moves the centres. It moves the teacher only if the optimizer has changed the
-    student since the last call. So with gradient accumulation, the teacher moves once for each step of the optimizer.
+    Each call of ``loss`` in training mode moves the centres. The teacher moves once for each step of the optimizer.
 
     Args:
         backbone: A ViT that hides patches and returns all tokens: ``SimMIMViT`` with ``out_type='raw'``.
@@ -53,8 +51,8 @@ class IBOT(BaseSelfSupervisor):
 
     backbone: SimMIMViT
     head: IBOTHead
+    teacher: IBOTTeacher
     centers: torch.Tensor
-    seen: torch.Tensor
 
     def __init__(
         self,
@@ -81,24 +79,8 @@ class IBOT(BaseSelfSupervisor):
         self.student_temperature = student_temperature
         self.center_momentum, self.base_momentum = center_momentum, momentum
         self.cls_weight, self.patch_weight = cls_weight, patch_weight
-        self.teacher = Teacher(self.backbone, self.head)
+        self.add_teacher(IBOTTeacher(backbone=self.backbone, head=self.head))
         self.register_buffer('centers', torch.zeros(2, self.head.last_layer.out_features))
-        # The class token of the student that the teacher has last moved to.
-        self.register_buffer('seen', self.get_parameter('backbone.cls_token').detach().clone())
-
-    def init_weights(self) -> None:
-        """Initialise the student, and the teacher with the same weights."""
-        super().init_weights()
-        if not is_pretrained(self):
-            own = self.state_dict()
-            self.teacher.load_state_dict({name: own[name] for name in self.teacher.state_dict()})
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        # A checkpoint of another method has no teacher: it starts as the student.
-        for name in self.teacher.state_dict():
-            if prefix + name in state_dict:
-                state_dict.setdefault(f'{prefix}teacher.{name}', state_dict[prefix + name])
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def momentum(self) -> float:
@@ -202,20 +184,6 @@ class IBOT(BaseSelfSupervisor):
 
     def _distribution(self, scores, center):
         return ((scores - center) / self.teacher_temperature).softmax(dim=-1)
-
-    @torch.no_grad()
-    def momentum_update(self) -> None:
-        """Move the teacher towards the student, parameter by parameter of equal name.
-
-        Nothing moves if the student's class token has not changed since the last call, because then the optimizer has
-        not made a step. The host does not wait for the comparison.
-        """
-        student = dict(self.named_parameters())
-        token = student['backbone.cls_token']
-        share = (1 - self.momentum) * (token != self.seen).any()
-        for name, own in self.teacher.named_parameters():
-            own.lerp_(student[name], share.to(own.dtype))
-        self.seen.copy_(token)
 
     @torch.no_grad()
     def update_centers(self, targets: Targets) -> None:

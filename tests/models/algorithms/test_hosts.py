@@ -244,7 +244,7 @@ def test_two_views_need_their_data_preprocessor(clip):
         model.loss(**data)
 
 
-READABLE = {'MAE', 'SimMIM', 'MaskFeat', 'MILAN', 'EVA', 'iBOT', 'CIM'}
+READABLE = {'MAE', 'SimMIM', 'MaskFeat', 'MILAN', 'EVA', 'iBOT', 'CIM', 'HPM'}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -274,7 +274,7 @@ def test_panels_show_pixels_or_are_refused(name, clip):
     model = hosts.build(hosts.adversarial(name, clip, head=dict(type='AEMIMHead')) if 'MAE' in name else (
         hosts.adversarial(name, clip)))  # fmt: skip
     data = hosts.batch(name, model)
-    if name in ('MAE', 'MAE, HiViT', 'SimMIM'):
+    if name in ('MAE', 'MAE, HiViT', 'SimMIM', 'HPM'):
         pictures = reconstruct(model, **data)
         assert pictures[Domain.ADV].pred.shape == data['inputs'].shape
         return

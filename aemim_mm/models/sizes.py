@@ -6,11 +6,11 @@ import torch
 from mmpretrain.models import SimMIMLinearDecoder, SwinTransformer
 from mmpretrain.models.utils import to_2tuple
 
-from ...errors import UserError
-from ..cross_decoder import AEMIMCrossDecoder
-from ..mae_parts import AEMIMDecoder, AEMIMHead
-from ..patches import patch_grid
-from ..vit import AEMIMViT
+from ..errors import UserError
+from .cross_decoder import AEMIMCrossDecoder
+from .mae_parts import AEMIMDecoder, AEMIMHead
+from .patches import patch_grid
+from .vit import AEMIMViT
 
 
 def check_mae(backbone: Any, neck: Any, head: Any) -> None:
@@ -28,7 +28,7 @@ def check_mae(backbone: Any, neck: Any, head: Any) -> None:
     if not (isinstance(backbone, AEMIMViT) and isinstance(head, AEMIMHead)):
         return
     patches = backbone.num_patches
-    visible = int(patches * (1 - backbone.mask_ratio))
+    visible = backbone.count_visible(patches)
     if not 0 < visible < patches:
         raise UserError(
             f'model.backbone.mask_ratio is > 0 and <= {1 - 1 / patches:.4g}, so that at least one of the {patches} '
