@@ -57,7 +57,7 @@ class AdaptedLayer(DomainModule):
         return super().forward(*args, **kwargs)
 
     def _current_adapters(self) -> list:
-        added = [self._modules[name] for name in self.adapter_names]
+        added: list[Any] = [self._modules[name] for name in self.adapter_names]
         return [adapter for adapter in added if adapter.domain is self.domain]
 
     def seen(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def chosen_layers(module: nn.Module, layers: Any) -> list[nn.Module]:
 def _numbers(layers: Any, count: int) -> Sequence:
     if not isinstance(layers, dict):
         return layers if isinstance(layers, (list, tuple)) else ()
-    ((rule, n),) = layers.items() if len(layers) == 1 else ((None, None),)
+    rule, n = next(iter(layers.items())) if len(layers) == 1 else ('', 0)
     if not _is_whole(n) or not 1 <= n <= count:
         return ()
     return dict(first=range(n), last=range(count - n, count), every=range(n - 1, count, n)).get(rule, ())

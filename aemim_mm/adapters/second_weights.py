@@ -1,6 +1,7 @@
 """Adapters that are a second set of a layer's own weights, as the paper's are: norms and the class token."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from torch import nn
 
@@ -61,8 +62,8 @@ def split_layer(layer: nn.Module, names: Iterable[str], trainable: bool = False)
             layer.register_parameter(f'{name}_adv', copy)
         else:
             layer.register_buffer(f'{name}_adv', value.clone())
-    layer = adapt_layer(layer)
-    layer.split_names = layer.split_names + names
+    adapted = adapt_layer(layer)
+    adapted.split_names = adapted.split_names + names
 
 
 def is_pretrained(module: nn.Module) -> bool:
@@ -71,7 +72,7 @@ def is_pretrained(module: nn.Module) -> bool:
     return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
 
 
-def sync_adapters(module: nn.Module) -> None:
+def sync_adapters(module: Any) -> None:
     """Copy the clean weights of every split layer to the adversarial weights, so that ADV equals CLEAN.
 
     Modules that a checkpoint initialised keep their weights. The checkpoint may hold both sets; if it does not, loading

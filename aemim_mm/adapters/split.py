@@ -11,7 +11,7 @@ from torch import nn
 from ..domain import Domain
 from ..errors import UserError, first_of, unknown_name
 from .adapted import adapt_layer
-from .added import ADAPTERS, AddedAdapter
+from .added import ADAPTERS
 from .placement import chosen_layers, targets_in
 from .second_weights import SECOND_WEIGHTS, Split, split_layer
 
@@ -77,8 +77,8 @@ def _split(module: nn.Module, layers: Any, select: Callable[[nn.Module], Split],
     return len(found)
 
 
-def _add(module, layers, targets, kind: str, adapter: type[AddedAdapter], domains, options: dict) -> int:
-    found = targets_in(module, chosen_layers(module, layers), targets)
+def _add(module, layers, targets, kind: str, adapter: Any, domains, options: dict) -> int:
+    found: dict[str, Any] = targets_in(module, chosen_layers(module, layers), targets)
     for path, layer in found.items():
         for domain in domains:
             name = kind if domain is Domain.ADV else f'{kind}_{domain.value}'

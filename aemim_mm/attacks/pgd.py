@@ -58,7 +58,7 @@ def pgd(
         raise unknown_name('start', start, STARTS)
     ball = ball_around(x.detach(), norm=norm, eps=eps, lower=lower, upper=upper)
     x_adv, velocity = ball.start(start), 0
-    best, best_gradient, best_value = x_adv, x_adv, x_adv.new_full((len(x),), -inf) if halving else None
+    best, best_gradient, best_value = x_adv, x_adv, x_adv.new_full((len(x),), -inf)
     for _ in range(steps):
         x_adv.requires_grad_(True)
         with torch.enable_grad():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import torch
@@ -98,7 +98,7 @@ def _with_adapters(cfg, kinds, batch: int, size: int) -> tuple[int, float]:
     """Count the parameters of the network with these adapters only, and the operations of a step on a batch."""
     config = cfg.copy().model
     of = {part: [kind for where, kind in kinds if where == part] for part in ('encoder', 'decoder')}
-    if not issubclass(MODELS.get(config.type), AdversarialMIM):
+    if not issubclass(cast(type, MODELS.get(config.type)), AdversarialMIM):
         raise UserError(f'{config.type} has no adapters. Choose the config of a pre-training with AEMIM.')
     if config.backbone.type == 'AEMIMViT':
         config.backbone.adapters = ()
