@@ -51,8 +51,8 @@ PAIRS = {
     **{name: name.replace('hosts/ae', 'baselines/') for name in HOSTS},
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
     **{
-        f'demo/ae{name}_vit-tiny_16e_fashion-mnist.py': f'demo/{name}_vit-tiny_16e_fashion-mnist.py'
-        for name in ('ibot', 'hpm', 'cim')
+        f'demo/ae{name}_fashion-mnist.py': f'demo/{name}_fashion-mnist.py'
+        for name in ('ibot_vit-tiny_32e', 'hpm_vit-tiny_16e', 'cim_vit-tiny_16e')
     },
     'hosts/aecim_vit-b_300e.py': 'baselines/cim-respix_vit-b_300e.py',
 }

@@ -34,41 +34,56 @@ class AdaptedLayer(DomainModule):
     recomputes = False
 
     def forward(self, *args, **kwargs):
-        if self.recomputes and torch.is_grad_enabled():
+        if self.adapter_names or self.read_names or self.recomputes:
+            run = partial(self._run, self.domain, super().forward)
             # The backward pass comes when the domain has been left.
-            return checkpoint(partial(self._run_in, self.domain), *args, use_reentrant=False, **kwargs)
-        return self._run(*args, **kwargs)
+            recomputed = partial(checkpoint, run, use_reentrant=False)
+            return (recomputed if self.recomputes and torch.is_grad_enabled() else run)(*args, **kwargs)
+        if self.domain is Domain.CLEAN:
+            return super().forward(*args, **kwargs)
+        with self._adv_weights():
+            return super().forward(*args, **kwargs)
 
-    def _run_in(self, domain, *args, **kwargs):
-        with use_domain(self, domain):
-            return self._run(*args, **kwargs)
-
-    def _run(self, *args, **kwargs):
-        run = self.stock_forward
-        for adapter in self._current_adapters():
-            run = partial(adapter, run)
+    def _run(self, domain, run, *args, **kwargs):
         with ExitStack() as stack:
+            stack.enter_context(use_domain(self, domain))
             for layer in (self, *(self._modules[name] for name in self.read_names)):
                 stack.enter_context(seen_in_domain(layer))
+            for adapter in self._current_adapters():
+                run = partial(adapter, run)
             return run(*args, **kwargs)
-
-    def stock_forward(self, *args, **kwargs) -> Any:
-        """Run the stock layer."""
-        return super().forward(*args, **kwargs)
 
     def _current_adapters(self) -> list:
         added: list[Any] = [self._modules[name] for name in self.adapter_names]
         return [adapter for adapter in added if adapter.domain is self.domain]
 
-    def seen(self) -> dict[str, Any]:
-        """What the layer sees in the current domain under the names of its own attributes, where this differs."""
-        names = self.split_names if self.domain is Domain.ADV else ()
-        found = {name: getattr(self, f'{name}_adv') for name in names}
-        for adapter in self._current_adapters():
-            found.update(
-                {name: adapter.changed(name, found.get(name, getattr(self, name))) for name in adapter.attributes}
-            )
-        return found
+    @contextmanager
+    def _adv_weights(self) -> Iterator[None]:
+        # Python looks in __dict__ before nn.Module looks among its parameters and buffers. Those stay in place: DDP,
+        # FSDP and state_dict see the module unchanged, also after an exception in forward.
+        seen = {name: getattr(self, f'{name}_adv') for name in self.split_names}
+        self.__dict__.update(seen)
+        try:
+            yield
+        finally:
+            for name in seen:
+                del self.__dict__[name]
+
+    @contextmanager
+    def seen_in_domain(self) -> Iterator[None]:
+        """Inside, the layer's attributes are those of the current domain."""
+        with self._adv_weights() if self.domain is Domain.ADV else nullcontext():
+            own = vars(self)
+            changes = [(adapter, name) for adapter in self._current_adapters() for name in adapter.attributes]
+            before = {name: own[name] for _, name in changes if name in own}
+            try:
+                for adapter, name in changes:
+                    own[name] = adapter.changed(name, getattr(self, name))
+                yield
+            finally:
+                for _, name in changes:
+                    own.pop(name, None)
+                own.update(before)
 
     @torch.no_grad()
     def copy_clean(self, name: str) -> None:
@@ -90,23 +105,8 @@ class AdaptedLayer(DomainModule):
 
 
 def seen_in_domain(layer: Any) -> AbstractContextManager:
-    """Inside, the attributes of ``layer`` are those of its domain, as in its forward pass; for code that reads them."""
-    seen = layer.seen() if isinstance(layer, AdaptedLayer) else {}
-    return _instead(vars(layer), seen) if seen else nullcontext()
-
-
-@contextmanager
-def _instead(own: dict, seen: dict) -> Iterator[None]:
-    # Python looks in __dict__ before nn.Module looks among its parameters and buffers. Those stay in place: DDP, FSDP
-    # and state_dict see the module unchanged, also after an exception in forward.
-    before = {name: own[name] for name in seen if name in own}
-    own.update(seen)
-    try:
-        yield
-    finally:
-        for name in seen:
-            del own[name]
-        own.update(before)
+    """Inside, the attributes of a layer are those of its domain, for code that reads them instead of calling it."""
+    return layer.seen_in_domain() if isinstance(layer, AdaptedLayer) else nullcontext()
 
 
 # Kinds of stock layer that need another mixin.

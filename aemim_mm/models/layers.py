@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import nn
 
+from ..adapters import seen_in_domain
+
 # On a CPU, the backward pass of torch's attention is five times slower in bfloat16 than in float32.
 ATTENTION_ON_CPU = torch.float32
 
@@ -43,7 +45,8 @@ class ViTLayer(TransformerEncoderLayer):
         if skip_outputs:
             query, x = query[:, :, skip_outputs:], x[:, skip_outputs:]
         dropout = attn.attn_drop if self.training else 0.0
-        attended = attn.scaled_dot_product_attention(*fast_on_cpu(query, key, value), dropout_p=dropout)
+        with seen_in_domain(attn):
+            attended = attn.scaled_dot_product_attention(*fast_on_cpu(query, key, value), dropout_p=dropout)
         attended = attn.proj(attended.transpose(1, 2).flatten(2))
         x = x + attn.out_drop(attn.gamma1(attn.proj_drop(attended)))
         return self.ffn(self.ln2(x), identity=x)

@@ -32,7 +32,7 @@ from aemim_mm.launch.ranges import check_ranges
         # Fields of our classes.
         ('model.backbone.mask_ratio=0.99', 'mask_ratio is > 0 and <= 0.9375, .* of the 16 patches .* but got 0.99.'),
         ('model.backbone.patch_size=5', 'not a whole number of 5x5 patches'),
-        ('model.backbone.adapters=bias', "Unknown adapter 'bias'. Known: cls_token, norm."),
+        ('model.backbone.adapters=bias', "Unknown adapter 'bias'. Known: bottleneck, cls_token, lora, norm"),
         ('model.neck.decoder_depth=0', 'set decoder_depth to 1 or more'),
         ('model.neck.embed_dim=100', 'model.neck.embed_dim: got 100, but model.backbone has 192.'),
         ('model.neck.img_size=56', r'model.neck.img_size .*: got \(8, 8\), but model.backbone has \(4, 4\).'),

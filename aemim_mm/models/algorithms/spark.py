@@ -7,7 +7,7 @@ from mmpretrain.models import SparK
 from mmpretrain.models.utils.sparse_modules import SparseBatchNorm2d, SparseHelper, SparseSyncBatchNorm2d
 from mmpretrain.registry import MODELS
 
-from ...adapters.adapted import MIXINS, AdaptedLayer
+from ...adapters.adapted import MIXINS, AdaptedLayer, seen_in_domain
 from .adversarial_mim import AdversarialMIM
 
 
@@ -18,8 +18,9 @@ class AdaptedSparseNorm(AdaptedLayer):
         cls.stock = cls.__bases__[1]
         cls.forward = cls.stock.forward
 
-    def stock_forward(self, *args, **kwargs):
-        return super(self.stock, self).forward(*args, **kwargs)
+    def forward(self, *args, **kwargs):
+        with seen_in_domain(self):
+            return super(self.stock, self).forward(*args, **kwargs)
 
 
 MIXINS.update(dict.fromkeys((SparseBatchNorm2d, SparseSyncBatchNorm2d), AdaptedSparseNorm))

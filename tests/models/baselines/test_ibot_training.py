@@ -8,7 +8,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 from aemim_mm.launch import load_config
 
-CONFIG = runs.CONFIGS / 'demo/ibot_vit-tiny_16e_fashion-mnist.py'
+CONFIG = runs.CONFIGS / 'demo/ibot_vit-tiny_32e_fashion-mnist.py'
 SHRUNK = (
     'train_dataloader.dataset.limit=32',
     'train_dataloader.batch_size=16',
