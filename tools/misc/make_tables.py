@@ -60,9 +60,9 @@ def demo_encoders(demo: dict) -> dict:
     return dict(sorted(rows.items(), key=lambda row: row[1]['seconds'] or 0))
 
 
-def probed_hpm(probes: dict) -> dict:
-    """Top-1 of the untrained encoder and of HPM's, by encoder."""
-    return dict(zip(('untrained', 'HPM'), probes.values(), strict=True))
+def probed(method: str) -> Callable[[dict], dict]:
+    """Return a function that names the two rows of a probe: the untrained encoder, and a method's."""
+    return lambda probes: dict(zip(('untrained', method), probes.values(), strict=True))
 
 
 def plain_networks(demo: dict) -> dict:
@@ -122,8 +122,10 @@ TABLES = {
     'costs': Table('costs', table.COST_COLUMNS),
     'adapters': Table('adapters_vit-b', table.ADAPTER_COLUMNS),
     'demo encoders': Table('demo', DEMO_COLUMNS, demo_encoders),
-    'demo hpm': Table('demo_hpm', PROBE_COLUMNS, probed_hpm),
-    'demo hpm half': Table('demo_hpm_half', PROBE_COLUMNS, probed_hpm),
+    'demo hpm': Table('demo_hpm', PROBE_COLUMNS, probed('HPM')),
+    'demo hpm half': Table('demo_hpm_half', PROBE_COLUMNS, probed('HPM')),
+    'demo ibot': Table('demo_ibot', PROBE_COLUMNS, probed('iBOT')),
+    'demo cim': Table('cim', PROBE_COLUMNS, probed('CIM')),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
