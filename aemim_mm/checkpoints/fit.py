@@ -90,7 +90,8 @@ def load_report(model_state: dict, checkpoint_state: dict) -> LoadReport:
     for name, value in model_state.items():
         last = name.split('.')[-1]
         if name not in checkpoint_state:
-            if name.endswith(('_adv', '_clean')):
+            stock = name.removesuffix('_adv').removesuffix('_clean')
+            if stock != name and (stock in checkpoint_state or stock not in model_state):
                 report.copied.append(name)
             else:
                 (report.new if last in NEW else report.missing).append(name)
@@ -166,7 +167,7 @@ def _refusal(path: str, prefix: str, need: str, weights: Weights, report: LoadRe
     if adapters:
         return UserError(
             f'The checkpoint {path} has adapters of the clean domain, such as {first_of(adapters, 2)}, which the model '
-            'of this config lacks. Merge LoRA by tools/export.py CHECKPOINT --to aemim and take the result, or give '
+            'of this config lacks. Merge LoRA by tools/export.py CHECKPOINT --to aemim, and take the result, or give '
             'the model the same adapters.'
         )
     return UserError(

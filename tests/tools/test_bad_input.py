@@ -45,7 +45,11 @@ class TestConfig:
     @pytest.mark.parametrize(
         ('field', 'kind', 'known'),
         [
-            ('backbone.adapters', 'adapter', 'cls_token, norm'),
+            (
+                'backbone.adapters',
+                'adapter',
+                'bottleneck, cls_token, lora, norm, parallel_mlp, patch_embed, pos_embed, prompt',
+            ),
             ('distance', 'distance', 'cosine, kl, l1, l2'),
             ('decoder', 'decoder', 'shared, split_norm, two_heads'),
             ('attack_mask', 'attack_mask', 'none, resampled, same'),

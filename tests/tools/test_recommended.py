@@ -53,7 +53,9 @@ def commands():
     for _, text in texts():
         for line in re.sub(r'\\\n\s*', ' ', text).splitlines():
             for tool, rest in COMMAND.findall(line):
-                words = shlex.split(rest.rstrip(' .,:\'"'), comments=True) if rest.count('"') % 2 == 0 else rest.split()
+                # The pattern ends at a bracket, also inside quotes.
+                is_whole = rest.count('"') % 2 == rest.count("'") % 2 == 0
+                words = shlex.split(rest.rstrip(' .,:\'"'), comments=True) if is_whole else rest.split()
                 # Prose that only names a tool has no arguments that look like some.
                 # A synopsis has brackets.
                 if (
