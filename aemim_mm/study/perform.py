@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,6 +23,7 @@ from ..report.scalars import read_scalars
 from ..robustness import measure
 from .declaration import Run, Training
 
+_trainings = count()  # of this process
 SUITE = 'demo'  # Clean, FGSM, PGD, and each corruption at severity 3.
 
 
@@ -124,8 +126,8 @@ def _make_ready(folder: Path, config_hash: str) -> bool:
 
 def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[Any, str]:
     """Train, or go on with it; return the Runner and the path of its last checkpoint."""
-    # mmengine finds loggers by this name.
-    name = f'experiment_name={run.name}-{folder.name}'
+    # mmengine finds loggers by this name and the time in seconds.
+    name = f'experiment_name={run.name}-{folder.name}-{next(_trainings)}'
     options = (*training.options, *options, name, f'randomness.seed={run.seed}')
     runner = train(training.config, options=options, work_dir=folder, resume='auto')
     return runner, str(find_latest_checkpoint(str(folder)))
