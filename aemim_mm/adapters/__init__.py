@@ -1,7 +1,7 @@
 from .adapted import AdaptedLayer, adapted_layers, seen_in_domain
 from .added import ADAPTERS, AddedAdapter, merged_lora
 from .second_weights import is_pretrained, split_layer, sync_adapters
-from .split import recompute, split_adapters
+from .split import listed_kinds, recompute, split_adapters
 
 __all__ = [
     'ADAPTERS',
@@ -9,6 +9,7 @@ __all__ = [
     'AddedAdapter',
     'adapted_layers',
     'is_pretrained',
+    'listed_kinds',
     'merged_lora',
     'recompute',
     'seen_in_domain',

@@ -73,7 +73,9 @@ def targets_in(module: nn.Module, parts: Iterable[nn.Module], targets: Any) -> d
     Raises:
         UserError: A name that fits no layer.
     """
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    targets = targets if isinstance(targets, (list, tuple)) else (targets,)
+    if not targets or not all(isinstance(target, str) for target in targets):
+        raise UserError(f'targets of an adapter are names of parts of a layer, but got {targets!r}.')
     paths = {layer: path for path, layer in module.named_modules()}
     inside = {paths[layer]: layer for part in parts for layer in part.modules()}
     found = {}

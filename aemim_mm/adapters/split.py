@@ -41,7 +41,7 @@ def split_adapters(module: nn.Module, adapters: str | dict | Iterable[str | dict
 
     Source: AEMIM, arXiv 2407.11537: normalisation layers and class token are the paper's adapters.
     """
-    kinds = [adapters] if isinstance(adapters, (str, dict)) else list(adapters)
+    kinds = listed_kinds(adapters)
     apply = [_read(dict(type=kind) if isinstance(kind, str) else dict(kind)) for kind in kinds]
     _recompute_in_domain(module)
     counts = [one(module) for one in apply]
@@ -49,6 +49,19 @@ def split_adapters(module: nn.Module, adapters: str | dict | Iterable[str | dict
     if empty or not sum(counts):
         raise UserError(f'Nothing to adapt in {type(module).__name__} with adapters={empty or kinds}.')
     return module
+
+
+def listed_kinds(adapters: Any) -> list[str | dict]:
+    """Return the chosen kinds of adapter as a list; the argument is that of :func:`split_adapters`.
+
+    Raises:
+        UserError: It is neither a name or a dict, nor a list of them.
+    """
+    kinds = list(adapters) if isinstance(adapters, (list, tuple)) else [adapters]
+    for kind in kinds:
+        if not isinstance(kind, (str, dict)):
+            raise UserError(f'adapters are names and dict(type=NAME, ...), or a list of them, but got {kind!r}.')
+    return kinds
 
 
 def _read(config: dict) -> Callable[[nn.Module], int]:

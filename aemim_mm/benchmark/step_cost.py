@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from mmpretrain.registry import MODELS
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ..adapters import listed_kinds
 from ..errors import UserError
 from ..models import AdversarialMIM, layers
 from .counting import Cost, Flops, cost_of
@@ -66,8 +67,8 @@ def adapter_costs(cfg: Any, size: int) -> dict[str, dict]:
     """
     of_backbone, of_model = cfg.model.backbone.get('adapters'), cfg.model.get('adapters')
     encoder = next((chosen for chosen in (of_backbone, of_model) if chosen is not None), ('norm', 'cls_token'))
-    chosen = [('encoder', kind) for kind in _as_list(encoder)]
-    chosen += [('decoder', kind) for kind in _as_list(cfg.model.get('decoder_adapters', ()))]
+    chosen = [('encoder', kind) for kind in listed_kinds(encoder)]
+    chosen += [('decoder', kind) for kind in listed_kinds(cfg.model.get('decoder_adapters', ()))]
     batch = (cfg.get('train_dataloader') or {}).get('batch_size', 1)
     with nothing_computed():
         parameters, flops = _with_adapters(cfg, [], batch, size)
@@ -81,10 +82,6 @@ def adapter_costs(cfg: Any, size: int) -> dict[str, dict]:
                 step_share=(cost - flops) / flops,
             )
     return rows
-
-
-def _as_list(kinds: Any) -> list:
-    return [kinds] if isinstance(kinds, (str, dict)) else list(kinds)
 
 
 def _title(kind: Any) -> str:

@@ -140,6 +140,10 @@ def test_all_kinds_work_in_autocast_and_in_our_faster_layers(tiny, precision):
         (dict(type='lora', targets='q_proj'), "The target 'q_proj' .*VisionTransformer.*fc1.*layers.0.attn.qkv"),
         (dict(type='lora', targets='ffn.layers'), 'runs its children'),
         ([dict(type='lora'), dict(type='lora', rank=2)], "layers.0.attn.qkv has an adapter 'lora' already"),
+        (5, r'adapters are names and dict\(type=NAME, ...\), or a list of them, but got 5'),
+        (['norm', None], 'or a list of them, but got None'),
+        (dict(type='lora', targets=5), r'targets of an adapter are names of parts of a layer, but got \(5,\)'),
+        (dict(type='lora', targets=()), r'names of parts of a layer, but got \(\)'),
         (dict(rank=2), 'Unknown adapter None. Known: bottleneck, cls_token, lora'),
     ],
 )

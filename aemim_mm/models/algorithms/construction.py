@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ...adapters import adapted_layers, split_adapters, split_layer
+from ...adapters import adapted_layers, listed_kinds, split_adapters, split_layer
 from ...adapters.placement import transformer_layers
 from ...attacks import check_perturbs
 from ...errors import UserError, unknown_name
@@ -110,7 +110,7 @@ def split_decoder(model: Any, decoder: str, adapters: Any, prediction_layer: str
     if decoder != 'shared' and prediction_layer is not None:
         layer = model.get_submodule(prediction_layer)
         split_layer(layer, tuple(name for name, _ in layer.named_parameters(recurse=False)))
-    adapters = [adapters] if isinstance(adapters, (str, dict)) else list(adapters)
+    adapters = listed_kinds(adapters)
     if decoder == 'split_norm':
         adapters = ['norm', *adapters]
     if adapters:
