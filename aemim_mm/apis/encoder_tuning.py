@@ -89,6 +89,10 @@ class AdversarialEncoderTuning(BaseModel):
         """Compute the features of normalised images, (B, C, H, W), in the form of ``out_type``."""
         return self._outside['tuned'](images)
 
+    def extract_feat(self, inputs: torch.Tensor) -> tuple:
+        """Compute the output of the backbone for normalised images, (B, C, H, W), as mmpretrain's models do."""
+        return self.backbone(inputs)
+
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """Return features, or with ``mode='loss'`` the losses of a training step.
 

@@ -18,7 +18,8 @@ def extract_features(model: Any, dataset: Any, batch_size: int = 256) -> Labelle
     """Compute the mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
 
     Args:
-        model: A pre-training model of mmpretrain; ``extract_feat`` gives tokens (B, 1 + L, C), class token first.
+        model: A pre-training model of mmpretrain; ``extract_feat`` gives tokens (B, 1 + L, C), class token first, or
+            a map of the patches (B, C, H, W).
         dataset: A data set of mmpretrain, with ``gt_label``.
 
     Returns:
@@ -29,7 +30,8 @@ def extract_features(model: Any, dataset: Any, batch_size: int = 256) -> Labelle
         for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
             inputs = model.data_preprocessor(batch)['inputs']
             tokens = model.extract_feat(inputs)[0]
-            features.append(tokens[:, 1:].mean(dim=1).float().cpu())
+            patches = tokens.flatten(2).mT if tokens.ndim == 4 else tokens[:, 1:]
+            features.append(patches.mean(dim=1).float().cpu())
             labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
     return torch.cat(features), torch.cat(labels)
 

@@ -12,17 +12,11 @@ from mmengine.config import Config
 from ..attacks import check_whole
 from ..errors import UserError, unknown_name
 from ..launch import load_config
+from ..robustness.suites import SUITES
+from .measures import measured_by
 
-# The figures that every run measures, accuracies in percent, with their names in tables.
-MEASURES = {
-    'linear': 'linear probe',
-    'knn': '20-NN',
-    'fine_tuned': 'fine-tuned',
-    'pgd_2': 'PGD, eps 2',
-    'pgd_8': 'PGD, eps 8',
-    'corrupted': 'corrupted',
-}
 FIELDS = ('methods', 'baseline', 'seeds', 'options', 'fine_tuning', 'attacked_images', 'primary')
+OPTIONAL = {'suites': ['demo']}
 
 
 @dataclass(frozen=True)
@@ -32,10 +26,12 @@ class Training:
     Args:
         config: The config file.
         options: Changes, each ``KEY=VALUE``.
+        then: A training that goes on with the encoder of this one, which it reads from ``model.encoder``.
     """
 
     config: Path
     options: tuple[str, ...] = ()
+    then: 'Training | None' = None
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -55,6 +51,7 @@ class Study:
         fine_tuning: How each pre-trained encoder is fine-tuned.
         attacked_images: Number of test images for attacks and corruptions, a fixed sample.
         primary: The key of ``MEASURES`` that decides.
+        suites: Suites of ``aemim_mm.robustness`` that the fine-tuned network is measured by.
     """
 
     path: Path
@@ -64,6 +61,7 @@ class Study:
     fine_tuning: Training
     attacked_images: int
     primary: str
+    suites: tuple[str, ...]
 
     def runs(self) -> list['Run']:
         """Return all runs, seed by seed, so that an interrupted study has whole pairs."""
@@ -72,6 +70,9 @@ class Study:
 
     def _hash(self, pretraining: Training) -> str:
         parts = [pretraining.content(), self.fine_tuning.content(), self.attacked_images]
+        # What a study leaves out is no part of its hash, so that a new field does not make old records stale.
+        parts += [pretraining.then.content()] if pretraining.then else []
+        parts += [self.suites] if list(self.suites) != OPTIONAL['suites'] else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -110,8 +111,10 @@ def read_study(path: str | PathLike) -> Study:
         raise UserError(f'There is no study {path}. The studies of this project are in configs/studies/.')
     # Names that begin with _ are the file's own.
     declared = {name: value for name, value in Config.fromfile(path).to_dict().items() if name[0] != '_'}
-    if set(declared) != set(FIELDS):
-        wrong = ', '.join(sorted(set(declared) ^ set(FIELDS)))
+    declared = {**OPTIONAL, **declared}
+    fields = {*FIELDS, *OPTIONAL}
+    if set(declared) != fields:
+        wrong = ', '.join(sorted(set(declared) ^ fields))
         raise UserError(f'A study has the fields {", ".join(FIELDS)}, but {path} differs in {wrong}.')
     methods = {
         name: _training(path, f'method {name}', method, declared['options'])
@@ -119,8 +122,11 @@ def read_study(path: str | PathLike) -> Study:
     }
     if declared['baseline'] not in methods:
         raise unknown_name('method', declared['baseline'], methods)
-    if declared['primary'] not in MEASURES:
-        raise unknown_name('measure', declared['primary'], MEASURES)
+    for suite in declared['suites']:
+        if suite not in SUITES['classifier']:
+            raise unknown_name('suite', suite, SUITES['classifier'])
+    if declared['primary'] not in (measures := measured_by(declared['suites'])):
+        raise unknown_name('measure', declared['primary'], measures)
     seeds, attacked = declared['seeds'], declared['attacked_images']
     if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UserError(f'seeds of {path} are different whole numbers >= 0, but got {seeds}.')
@@ -133,15 +139,19 @@ def read_study(path: str | PathLike) -> Study:
         fine_tuning=_training(path, 'fine_tuning', declared['fine_tuning']),
         attacked_images=attacked,
         primary=declared['primary'],
+        suites=tuple(declared['suites']),
     )
 
 
 def _training(path: Path, name: str, declared: dict, options: Sequence[str] = ()) -> Training:
-    if 'config' not in declared or set(declared) - {'config', 'options'}:
+    fields = {'config', 'options', 'then'} if name.startswith('method') else {'config', 'options'}
+    if 'config' not in declared or set(declared) - fields:
         raise UserError(
-            f'The {name} of {path} has the fields config and, perhaps, options, but got {", ".join(declared)}.'
+            f'The {name} of {path} has the fields config and, perhaps, {" and ".join(sorted(fields - {"config"}))}, '
+            f'but got {", ".join(declared)}.'
         )
-    return Training((path.parent / declared['config']).resolve(), (*options, *declared.get('options', ())))
+    then = _training(path, f'second training of {name}', declared['then']) if 'then' in declared else None
+    return Training((path.parent / declared['config']).resolve(), (*options, *declared.get('options', ())), then)
 
 
 def chosen(runs: list[Run], names: Sequence[str]) -> list[Run]:

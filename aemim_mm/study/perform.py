@@ -21,10 +21,11 @@ from ..launch import train
 from ..report.record import read_record, write_record
 from ..report.scalars import read_scalars
 from ..robustness import measure
+from ..robustness.conditions import Measurement
 from .declaration import Run, Training
+from .measures import of_conditions
 
 _trainings = count()  # of this process
-SUITE = 'demo'  # Clean, FGSM, PGD, and each corruption at severity 3.
 
 
 def record_path(run: Run, out: Path) -> Path:
@@ -81,8 +82,13 @@ def perform(run: Run, out: Path, work_dir: Path) -> dict:
     folder = work_dir / run.name
     resumed = _make_ready(folder, run.config_hash)
     costs = Costs()
+    method, last = run.study.methods[run.method], folder / 'pretrained'
     with costs.of('pre-training'):
-        runner, trained = _train(run, run.study.methods[run.method], folder / 'pretrained')
+        runner, trained = _train(run, method, last)
+    if method.then:
+        last = folder / 'second'
+        with costs.of('second training'):
+            runner, trained = _train(run, method.then, last, f'model.encoder={trained}')
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3)
     with costs.of('probes'):
         measures = _probe(runner)
@@ -92,22 +98,21 @@ def perform(run: Run, out: Path, work_dir: Path) -> dict:
         logged = read_scalars(folder / 'tuned', 'accuracy/top1')
         measures['fine_tuned'] = logged['accuracy/top1'][1][-1]
     with costs.of('robustness'):
-        accuracies, corrupted = _attack(run, tuned, folder / 'attacked')
-    measures |= dict(pgd_2=accuracies['pgd/2'], pgd_8=accuracies['pgd/8'], corrupted=corrupted)
+        figures = _attack(run, tuned, folder / 'attacked')
     values = dict(
         method=run.method,
         config_hash=run.config_hash,
         study=dict(methods=list(run.study.methods), baseline=run.study.baseline, primary=run.study.primary),
-        measures=measures,
-        accuracies=accuracies,
-        last_logged={name: scalar[1][-1] for name, scalar in read_scalars(folder / 'pretrained').items()},
+        measures=measures | of_conditions(figures),
+        figures=figures,
+        last_logged={name: scalar[1][-1] for name, scalar in read_scalars(last).items()},
         resumed=resumed,
         seconds=costs.seconds,
         cpu_seconds=costs.cpu_seconds,
         peak_memory_mb=memory,
     )
-    methods, tuning = run.study.methods[run.method], run.study.fine_tuning
-    config = [' '.join([str(each.config), *each.options]) for each in (methods, tuning)]
+    trainings = [each for each in (method, method.then, run.study.fine_tuning) if each]
+    config = [' '.join([str(each.config), *each.options]) for each in trainings]
     record = write_record(record_path(run, out), values, config=config, seed=run.seed)
     for checkpoint in folder.rglob('*.pth*'):
         checkpoint.unlink()
@@ -142,18 +147,23 @@ def _probe(runner: Any) -> dict:
     return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
 
 
-def _attack(run: Run, checkpoint: str, folder: Path) -> tuple[dict, float]:
-    """Return the accuracy under each condition and the mean under corruptions, in percent."""
+def _attack(run: Run, checkpoint: str, folder: Path) -> dict[str, float]:
+    """Return the figure of each condition in percent, and as ``corruptions`` the mean accuracy under all of them."""
     tuning = run.study.fine_tuning
     found = measure(
         tuning.config,
         f'tuned={checkpoint}',
-        suites=[SUITE],
+        suites=run.study.suites,
         limit=run.study.attacked_images,
         out=folder,
         checks=False,
         options=tuning.options,
     )
-    accuracies = {name: one.accuracy for name, one in found.measurements['tuned'].items()}
+    figures = {name: _figure(one) for name, one in found.measurements['tuned'].items()}
     corruptions = [name for name, condition in found.conditions.items() if condition.group == 'corruptions']
-    return accuracies, fmean(accuracies[name] for name in corruptions)
+    return figures | ({'corruptions': fmean(figures[name] for name in corruptions)} if corruptions else {})
+
+
+def _figure(measurement: Measurement) -> float:
+    """Return an accuracy, or how far an attack moves the features."""
+    return measurement.accuracy if measurement.correct is not None else measurement.others['attack'].estimate

@@ -3,15 +3,9 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from .declaration import MEASURES
+from .measures import MEASURES
 from .statistics import holm, paired_difference
 
-MEAN_COLUMNS = {
-    'method': '{name}',
-    'runs': '{runs}',
-    **{heading: f'{{{name}:.2f}}' for name, heading in MEASURES.items()},
-    'pre-training, CPU s': '{cpu_seconds:.0f}',
-}
 DIFFERENCE_COLUMNS = {
     'method and measure': '{name}',
     'difference': '{mean:+.2f}',
@@ -23,6 +17,16 @@ DIFFERENCE_COLUMNS = {
 }
 
 
+def mean_columns(records: Sequence[dict]) -> dict:
+    """Return the columns of a table of :func:`means`, for ``markdown_table``.
+
+    Args:
+        records: Records of a study's runs.
+    """
+    headings = {MEASURES[name].heading: f'{{{name}:.2f}}' for name in _measured(records)}
+    return {'method': '{name}', 'runs': '{runs}', **headings, 'pre-training, CPU s': '{cpu_seconds:.0f}'}
+
+
 def means(records: Sequence[dict]) -> dict:
     """Return the mean of each measure, by method.
 
@@ -32,8 +36,11 @@ def means(records: Sequence[dict]) -> dict:
     rows = {}
     for method, runs in _by_method(records).items():
         values = [record['values'] for record in runs.values()]
-        rows[method] = {name: fmean(value['measures'][name] for value in values) for name in MEASURES}
-        rows[method]['cpu_seconds'] = fmean(value['cpu_seconds']['pre-training'] for value in values)
+        rows[method] = {name: fmean(value['measures'][name] for value in values) for name in _measured(records)}
+        trainings = [
+            sum(value['cpu_seconds'].get(stage, 0) for stage in ('pre-training', 'second training')) for value in values
+        ]
+        rows[method]['cpu_seconds'] = fmean(trainings)
         rows[method]['runs'] = len(values)
     return rows
 
@@ -52,10 +59,11 @@ def differences(records: Sequence[dict]) -> dict:
     baseline, rows = methods.pop(study['baseline']), {}
     for method, runs in methods.items():
         seeds = sorted(set(runs) & set(baseline))
-        for name, heading in MEASURES.items() if seeds else ():
+        for name in _measured(records) if seeds else ():
             both = [[of[seed]['values']['measures'][name] for seed in seeds] for of in (runs, baseline)]
             primary = ' (primary)' if name == study['primary'] else ''
-            rows[f'{method}, {heading}{primary}'] = paired_difference(*both)._asdict()
+            row = dict(paired_difference(*both)._asdict(), lower_is_better=MEASURES[name].lower_is_better)
+            rows[f'{method}, {MEASURES[name].heading}{primary}'] = row
     tested = [row for row in rows.values() if row['p_value'] is not None]
     for row, p_value in zip(tested, holm([row['p_value'] for row in tested])):
         row.update(p_holm=p_value, verdict=_verdict(row))
@@ -68,7 +76,12 @@ def differences(records: Sequence[dict]) -> dict:
 def _verdict(row: dict) -> str:
     if row['low'] <= 0 <= row['high']:
         return 'not seen'
-    return 'better' if row['mean'] > 0 else 'worse'
+    return 'better' if (row['mean'] > 0) != row['lower_is_better'] else 'worse'
+
+
+def _measured(records: Sequence[dict]) -> list[str]:
+    """Return the measures that all records have."""
+    return [name for name in MEASURES if all(name in record['values']['measures'] for record in records)]
 
 
 def _by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:

@@ -5,18 +5,21 @@ Needs:     a CPU, and less than 2 minutes on 2 cores
 Expected:  4 records in results/studies/smoke
 """
 
-_small = ['model.backbone.arch.num_layers=1', 'train_dataloader.batch_size=16', 'train_dataloader.dataset.limit=64']
+_few = ['train_dataloader.batch_size=16', 'train_dataloader.dataset.limit=64', 'train_cfg.max_epochs=1']
+_small = ['model.backbone.arch.num_layers=1', *_few]
+_tuning = dict(config='../demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py', options=_few)
 
-methods = dict(
-    exact=dict(config='../demo/aemim_vit-tiny_16e_fashion-mnist.py'),
-    mae=dict(config='../demo/mae_vit-tiny_16e_fashion-mnist.py'),
-)
+methods = {
+    'exact': dict(config='../demo/aemim_vit-tiny_16e_fashion-mnist.py'),
+    'mae-tuned': dict(config='../demo/mae_vit-tiny_16e_fashion-mnist.py', then=_tuning),
+}
 baseline = 'exact'
 seeds = [0, 1]
-options = [*_small, 'default_hooks.logger.interval=1', 'train_cfg.max_epochs=1']
+options = [*_small, 'default_hooks.logger.interval=1']
 fine_tuning = dict(
     config='../demo/vit-tiny_16e_fashion-mnist.py',
-    options=[*_small, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'val_dataloader.dataset.limit=100'],
+    options=[*_small, 'train_cfg.val_interval=1', 'val_dataloader.dataset.limit=100'],
 )
 attacked_images = 20
+suites = ['demo', 'encoder']
 primary = 'fine_tuned'

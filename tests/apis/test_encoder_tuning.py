@@ -8,9 +8,11 @@ from helpers import runs
 from helpers.encoders import mae_config, randomized, saved
 from helpers.tiny import build, pixels
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from aemim_mm import load_encoder
 from aemim_mm.errors import UserError
+from aemim_mm.evaluation.probe import extract_features
 from aemim_mm.export import export
 
 DEMO = runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py'
@@ -103,6 +105,17 @@ def test_the_original_follows_to_another_type_and_device(checkpoint):
     model = tuning(checkpoint).double()
     assert {value.dtype for value in load_encoder_of(model).parameters()} == {torch.float64}
     assert model(batch(model).double(), mode='loss')['loss_adv'].dtype is not torch.float16
+
+
+def test_the_untuned_encoder_is_probed_as_the_model_of_the_pre_training(checkpoint):
+    dataset = [
+        dict(inputs=image.round().byte(), data_samples=DataSample().set_gt_label(0)) for image in pixels(5, seed=1)
+    ]
+    model = build(mae_config())
+    model.load_state_dict(torch.load(checkpoint, weights_only=False)['state_dict'])
+    expected, _ = extract_features(model, dataset)
+    found, _ = extract_features(tuning(checkpoint, out_type='featmap'), dataset)
+    torch.testing.assert_close(found, expected)
 
 
 def dino(checkpoint, folder):

@@ -3,7 +3,7 @@
 import pytest
 from helpers import runs
 
-from aemim_mm.study.declaration import MEASURES
+from aemim_mm.study.measures import measured_by
 
 STUDY = """
 _small = ['model.backbone.arch.num_layers=1', 'train_dataloader.dataset.limit=64']
@@ -33,12 +33,12 @@ def study_file(tmp_path):
 def values_of():
     """Return a function that makes the values of a record from the accuracy that all measures have."""
 
-    def make(method, accuracy, config_hash=''):
+    def make(method, accuracy, config_hash='', suites=('demo',)):
         return dict(
             method=method,
             config_hash=config_hash,
             study=dict(methods=['exact', 'fast'], baseline='exact', primary='linear'),
-            measures=dict.fromkeys(MEASURES, accuracy),
+            measures=dict.fromkeys(measured_by(suites), accuracy),
             seconds={'pre-training': 10.0},
             cpu_seconds={'pre-training': 9.0},
         )

@@ -52,17 +52,38 @@ def test_the_hash_follows_what_a_method_does(study_file):
         assert not set(hashes(study_file).values()) & set(before.values())
 
 
+def test_the_hash_follows_a_second_training_and_the_suites(study_file):
+    before, text = hashes(study_file), study_file.read_text()
+    tuning = str(runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py')
+    second = text.replace("adv_share=0.25']", f"adv_share=0.25'], then=dict(config={tuning!r}, options=['model.a=1'])")
+    found = []
+    for changed in (second, second.replace('model.a=1', 'model.a=2')):
+        study_file.write_text(changed)
+        assert read_study(study_file).methods['fast'].then.config.name == 'encoder-tuning_vit-tiny_8e_fashion-mnist.py'
+        found.append(hashes(study_file))
+    assert all(each['exact-seed0'] == before['exact-seed0'] for each in found)
+    assert len({each['fast-seed0'] for each in (before, *found)}) == 3
+    study_file.write_text(f"{text}suites = ['demo']\n")
+    assert hashes(study_file) == before, 'the default'
+    study_file.write_text(f"{text}suites = ['demo', 'encoder']\n")
+    assert not set(hashes(study_file).values()) & set(before.values())
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
         ("primary = 'linear'", '', 'but .*some.py differs in primary'),
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
+        ("primary = 'linear'", "primary = 'moved_8'", "Unknown measure 'moved_8'. Known: corrupted, "),
+        ("primary = 'linear'", "primary = 'linear'\nsuites = ['all']", "Unknown suite 'all'. Known: autoattack, "),
         ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),
         ("baseline = 'exact'", "baseline = 'exact'\nepochs = 3", 'differs in epochs'),
         ('seeds = [0, 1]', 'seeds = [0, 0]', r'seeds of .* are different whole numbers >= 0, but got \[0, 0\]'),
         ('seeds = [0, 1]', 'seeds = [-1]', r'but got \[-1\]'),
         ('attacked_images = 20', 'attacked_images = 0', 'attacked_images is a whole number'),
         ('methods = {', "methods = {'odd': dict(options=[]),", 'The method odd of .* has the fields config'),
+        ('methods = {', "methods = {'odd': dict(config='a.py', then={}),", 'The second training of method odd of .* has'),
+        ('fine_tuning = dict(', 'fine_tuning = dict(then={}, ', 'The fine_tuning of .* has the fields config'),
     ],
 )
 def test_a_wrong_study_is_refused(study_file, old, new, message):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from aemim_mm.report.table import markdown_table
-from aemim_mm.study.tables import DIFFERENCE_COLUMNS, MEAN_COLUMNS, differences, means
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
 
 EXACT, FAST = (70.0, 72.0, 71.0), (69.0, 71.5, 70.0)
 
@@ -26,7 +26,7 @@ def test_means_are_over_all_runs(records):
     assert list(rows) == ['exact', 'fast'], 'in the order of the study'
     assert rows['exact']['runs'] == 4 and rows['exact']['knn'] == np.mean((*EXACT, 90))
     assert rows['fast']['corrupted'] == np.mean(FAST) and rows['fast']['cpu_seconds'] == 9
-    assert markdown_table(rows, MEAN_COLUMNS).splitlines()[3].startswith('| fast   | 3    | 70.17 ')
+    assert markdown_table(rows, mean_columns(records)).splitlines()[3].startswith('| fast   | 3    | 70.17 ')
 
 
 def test_differences_are_over_pairs_of_the_same_seed(records):
@@ -57,3 +57,19 @@ def test_verdicts(values_of):
         return differences(records)['fast, 20-NN']['verdict']
 
     assert (verdict(51, 51, 51.1), verdict(49, 49, 48.9), verdict(49, 51, 50)) == ('better', 'worse', 'not seen')
+
+
+def test_measures_of_which_less_is_better(values_of):
+    records = [
+        dict(seed=seed, values=values_of(method, accuracy + 0.1 * seed, suites=('demo', 'encoder')))
+        for method, accuracy in dict(exact=50.0, fast=40.0).items()
+        for seed in range(3)
+    ]
+    # Differences that are not all equal.
+    records[-1]['values']['measures'] = {name: 41.0 for name in records[-1]['values']['measures']}
+    rows = differences(records)
+    assert len(rows) == 8 and 'features moved, eps 8' in mean_columns(records)
+    assert rows['fast, features moved, eps 8']['verdict'] == 'better' and rows['fast, PGD, eps 8']['verdict'] == 'worse'
+    # A measure that some records lack is in no table.
+    del records[0]['values']['measures']['moved_8']
+    assert 'fast, features moved, eps 8' not in differences(records) and 'moved_8' not in means(records)['fast']

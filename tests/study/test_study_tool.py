@@ -136,19 +136,27 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         patched.setattr(perform, '_probe', lambda runner: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.run('study.py', *argv, '--only', 'exact-seed0')
     trained = runs.scalars(work / 'exact-seed0/pretrained')
-    runs.run('study.py', *argv, '--only', 'exact-seed0', 'mae-seed0')
+    runs.run('study.py', *argv, '--only', 'exact-seed0', 'mae-tuned-seed0')
     assert '2 of 2 runs are done. Records' in capsys.readouterr().out
     assert runs.scalars(work / 'exact-seed0/pretrained') == trained and len(trained) == 4
     records = [read_record(path) for path in sorted(out.glob('*.json'))]
-    assert [(record['values']['method'], record['seed']) for record in records] == [('exact', 0), ('mae', 0)]
+    assert [(record['values']['method'], record['seed']) for record in records] == [('exact', 0), ('mae-tuned', 0)]
     hashes = {run.name: run.config_hash for run in read_study(SMOKE).runs()}
     for record in records:
         values = record['values']
         assert values['config_hash'] == hashes[f'{values["method"]}-seed{record["seed"]}']
         assert values['resumed'] is (record is records[0]) and values['peak_memory_mb'] > 100
-        assert list(values['seconds']) == ['pre-training', 'probes', 'fine-tuning', 'robustness']
-        corrupted = [figure for name, figure in values['accuracies'].items() if name.endswith('/3')]
+        stages = [stage for stage in values['seconds'] if stage != 'second training']
+        assert stages == ['pre-training', 'probes', 'fine-tuning', 'robustness']
+        corrupted = [figure for name, figure in values['figures'].items() if name.endswith('/3')]
         assert values['measures']['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
+        assert 0 < values['measures']['moved_2'] < values['measures']['moved_8']
         assert values['measures']['linear'] > 40 and record['config'][0].startswith('configs/demo/')
+    exact, tuned = records
+    assert len(exact['config']) == 2 and 'second training' not in exact['values']['seconds']
+    assert 'encoder-tuning' in tuned['config'][1] and 'moved_adv' in tuned['values']['last_logged']
     assert not list(work.rglob('*.pth'))
-    assert list(means(records)) == ['exact', 'mae'] and len(differences(records)) == 6
+    assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 8
+    before, after = (rows['cpu_seconds'] for rows in means(records).values())
+    assert before == exact['values']['cpu_seconds']['pre-training']
+    assert after > tuned['values']['cpu_seconds']['pre-training']

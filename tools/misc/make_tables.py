@@ -27,7 +27,7 @@ from aemim_mm.benchmark.estimate import gpu_hours, gpu_steps, largest_batches, m
 from aemim_mm.errors import UserError, unknown_name
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
-from aemim_mm.study.tables import DIFFERENCE_COLUMNS, MEAN_COLUMNS, differences, means
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
 
 REPO = Path(__file__).resolve().parents[2]
 BEGIN = re.compile(r'<!-- (?:table|figure): ')
@@ -40,12 +40,12 @@ class Table:
 
     Attributes:
         record: Name of the file in results/, without ``.json``; or of a folder there, with a record for each run.
-        columns: As for ``markdown_table``.
+        columns: As for ``markdown_table``, or a function that makes them of the same argument as ``rows``.
         rows: Maps the values of the record, or the list of the folder's records, to the rows of ``markdown_table``.
     """
 
     record: str
-    columns: dict
+    columns: dict | Callable[..., dict]
     rows: Callable = dict
 
 
@@ -131,7 +131,7 @@ TABLES = {
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', GPU_COLUMNS, gpu_hours),
     'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
-    'presets means': Table('studies/presets', MEAN_COLUMNS, means),
+    'presets means': Table('studies/presets', mean_columns, means),
     'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
@@ -171,7 +171,8 @@ def _table(name: str, page: Path, results: Path) -> str:
         path = path.with_name(f'{path.name}.json')
         records = [read_record(path)]
         values = records[0]['values']
-    return f'\n\n{markdown_table(wanted.rows(values), wanted.columns)}\n\n{_caption(records, path, page)}\n\n'
+    columns = wanted.columns(values) if callable(wanted.columns) else wanted.columns
+    return f'\n\n{markdown_table(wanted.rows(values), columns)}\n\n{_caption(records, path, page)}\n\n'
 
 
 def _caption(records: list[dict], path: Path, page: Path) -> str:
