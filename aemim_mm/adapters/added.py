@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -80,7 +81,7 @@ class LoRA(AddedAdapter):
         layer: An ``nn.Linear``, or a convolution, whose weight counts as a matrix (out, in * height * width).
         domain: As in ``AddedAdapter``.
         rank: Rank of the change, >= 1.
-        alpha: Its scale is alpha / rank. Default: ``rank``.
+        alpha: Its scale is alpha / rank, > 0. Default: ``rank``.
 
     Source: Hu et al., arXiv 2106.09685.
     """
@@ -91,12 +92,14 @@ class LoRA(AddedAdapter):
     def __init__(self, layer: Any, domain: Domain, rank: int = 8, alpha: float | None = None):
         super().__init__(domain)
         _check_size('rank', rank)
+        alpha = rank if alpha is None else alpha
+        _check_size('alpha', alpha, Real)
         if not isinstance(getattr(layer, 'weight', None), nn.Parameter) or layer.weight.dim() < 2:
-            raise UserError(f'lora changes the weight of linear layers and convolutions, not of a {_name(layer)}.')
+            raise UserError(f'lora changes weights of linear layers and convolutions, not of a {type(layer).__name__}.')
         rows, columns = layer.weight.flatten(1).shape
         self.add('a', _uniform(rank, columns))
         self.add('b', torch.zeros(rows, rank))
-        self.register_buffer('scale' + self.suffix, torch.tensor(1.0 if alpha is None else alpha / rank))
+        self.register_buffer('scale' + self.suffix, torch.tensor(alpha / rank))
 
     def changed(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """Change the weight."""
@@ -158,7 +161,7 @@ class Bottleneck(_TwoLayers):
 
     def __init__(self, layer: Any, domain: Domain, width: int = 64):
         if not isinstance(layer, nn.Linear):
-            raise UserError(f'bottleneck follows a linear layer, not a {_name(layer)}. Change its targets.')
+            raise UserError(f'bottleneck follows a linear layer, not a {type(layer).__name__}. Change its targets.')
         super().__init__(domain, width, layer.out_features, layer.out_features)
 
     def forward(self, run: Callable, *args, **kwargs) -> torch.Tensor:
@@ -174,7 +177,7 @@ class ParallelMLP(_TwoLayers):
         layer: An MLP.
         domain: As in ``AddedAdapter``.
         width: Number of hidden units, >= 1.
-        scale: Factor of their output.
+        scale: Factor of their output, > 0.
 
     Source: AdaptFormer, arXiv 2205.13535.
     """
@@ -184,8 +187,9 @@ class ParallelMLP(_TwoLayers):
     def __init__(self, layer: Any, domain: Domain, width: int = 64, scale: float = 0.1):
         linear = [part for part in layer.modules() if isinstance(part, nn.Linear)]
         if len(linear) < 2:
-            raise UserError(f'parallel_mlp stands beside an MLP, not a {_name(layer)}. Change its targets.')
+            raise UserError(f'parallel_mlp stands beside an MLP, not a {type(layer).__name__}. Change its targets.')
         super().__init__(domain, width, linear[0].in_features, linear[-1].out_features)
+        _check_size('scale', scale, Real)
         self.scale = scale
 
     def forward(self, run: Callable, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
@@ -215,7 +219,7 @@ class Prompt(AddedAdapter):
         _check_size('tokens', tokens)
         if not hasattr(layer, 'scaled_dot_product_attention'):
             raise UserError(
-                f"prompt needs the attention of mmpretrain's ViT, but got a {_name(layer)}. Choose another adapter."
+                f"prompt needs the attention of mmpretrain's ViT, not a {type(layer).__name__}. Choose another adapter."
             )
         shape = layer.num_heads, tokens, layer.head_dims
         for name in ('keys', 'values'):
@@ -239,10 +243,7 @@ def _uniform(rows: int, columns: int) -> torch.Tensor:
     return weight
 
 
-def _check_size(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f'{name} of an adapter is a whole number >= 1, but got {value!r}.')
-
-
-def _name(layer: nn.Module) -> str:
-    return type(layer).__name__
+def _check_size(name: str, value: Any, kind: Any = int) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
+        what = 'whole number >= 1' if kind is int else 'number > 0'
+        raise UserError(f'{name} of an adapter is a {what}, but got {value!r}.')

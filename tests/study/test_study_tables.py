@@ -66,7 +66,7 @@ def test_measures_of_which_less_is_better(values_of):
         for seed in range(3)
     ]
     # Differences that are not all equal.
-    records[-1]['values']['measures'] = {name: 41.0 for name in records[-1]['values']['measures']}
+    records[-1]['values']['measures'] = dict.fromkeys(records[-1]['values']['measures'], 41.0)
     rows = differences(records)
     assert len(rows) == 8 and 'features moved, eps 8' in mean_columns(records)
     assert rows['fast, features moved, eps 8']['verdict'] == 'better' and rows['fast, PGD, eps 8']['verdict'] == 'worse'
