@@ -15,7 +15,7 @@ train_dataloader = dict(
     batch_size=128,
     dataset=dict(_delete_=True, type='UnlabelledFolder', data_root='data/images', pipeline={{_base_.train_pipeline}}),
 )
-# A measurement computes as much as the training on 110 images does.
+# A measurement costs about as much as the training on as many images.
 custom_hooks = [
     dict(type='PanelHook', interval=10),
     dict(type='InstrumentsHook', interval=10, num_images=128),
