@@ -5,7 +5,8 @@ from mmengine.config import Config
 from . import hosts, runs, tiny
 
 ARCH = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=64)
-HIVIT = dict(arch=dict(embed_dims=64, depths=[1, 1, 3], num_heads=2), out_indices=[2])
+# The number of the output has to be above the four layers before the last stage, which HiViT counts too.
+HIVIT = dict(arch=dict(embed_dims=64, depths=[1, 1, 5], num_heads=2), out_indices=[4])
 DECODER = dict(embed_dim=64, decoder_embed_dim=32, decoder_depth=1, decoder_num_heads=2)
 BEIT = dict(backbone=dict(arch=ARCH), head=dict(embed_dims=64))
 DALLE = dict(target_generator=dict(**hosts.TOKENIZER, init_cfg=None))

@@ -46,7 +46,8 @@ class InstrumentsHook(Hook):
 
     A model without adversarial branch has ``rank`` and ``knn`` only. Each warning comes once, also in resumed
     trainings, and again if the signature has been away. In a training by iterations, the hook measures once, at the
-    end. All ranks measure, since some models communicate in their loss; rank 0 logs, with its own losses.
+    end. All ranks measure, since some models communicate in their loss; rank 0 logs, with its own losses. If a
+    measurement fails, there is one warning, and the training goes on without the hook.
 
     Args:
         interval: Epochs between measurements, >= 1. The last epoch is measured too.
@@ -78,6 +79,7 @@ class InstrumentsHook(Hook):
             check_whole('knn', knn, 1)
         self.interval, self.num_images, self.knn, self.seed = interval, num_images, knn, seed
         self.signatures = signatures_with(thresholds or {})
+        self._failed = False
         self._batches: list = []
         self._labels = torch.empty(0)
 
@@ -109,12 +111,20 @@ class InstrumentsHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure if the epoch is due or the last one."""
-        if self.every_n_epochs(runner, self.interval) or runner.epoch + 1 == runner.max_epochs:
+        due = self.every_n_epochs(runner, self.interval) or runner.epoch + 1 == runner.max_epochs
+        if due and not self._failed:
             self.write(runner)
 
     def write(self, runner: Runner) -> None:
         """Measure now: log the figures, and warn."""
-        figures, hub = self.measure(runner), runner.message_hub
+        try:
+            figures, hub = self.measure(runner), runner.message_hub
+        # A measurement must not end a training. Models raise exceptions of their own.
+        except Exception as error:
+            said = f'a measurement failed ({type(error).__name__}: {error}). Training goes on without instruments'
+            print_log(f'Instruments: {said}.', 'current', logging.WARNING)
+            self._failed = True
+            return
         state: dict[str, Any] = hub.get_info('instruments') or dict(best_knn=0.0, shown=[])
         if 'knn' in figures:
             state['best_knn'] = max(state['best_knn'], figures['knn'])

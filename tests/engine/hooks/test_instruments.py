@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from aemim_mm.engine.hooks.instruments import InstrumentsHook
+from aemim_mm.models import AEMIM
 from aemim_mm.models.movement import feature_movement
 from aemim_mm.report.scalars import read_scalars
 
@@ -188,6 +189,17 @@ def test_of_sharded_weights_only_the_losses_are_compared(tmp_path):
     found = read_scalars(tmp_path, 'instruments/loss_ratio')
     assert set(found) == {'instruments/loss_ratio', 'instruments/loss_ratio_unweighted', 'step'}
     assert 'the weights are sharded, so only the losses are compared' in runs.log_of(tmp_path)
+
+
+def test_a_measurement_that_fails_does_not_end_the_training(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError('no features here')
+
+    monkeypatch.setattr(AEMIM, 'extract_feat', fail)
+    runner = train(tmp_path, hook())
+    (line,) = warnings(tmp_path)
+    assert 'failed (RuntimeError: no features here). Training goes on' in line and runner.iter == 4
+    assert runner.model.training and logged(tmp_path) == {}
 
 
 def _rank(rank, folder):
