@@ -26,6 +26,13 @@ def parse_args() -> dict:
         'clean, white-box, corruptions',
     )
     parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='PATTERN',
+        help="only conditions of these names, such as pgd/4 or '*/3'; clean is always measured",
+    )
+    parser.add_argument(
         '--compare',
         nargs='+',
         default=[],

@@ -58,9 +58,10 @@ def main():
 
 def run_study(args: argparse.Namespace) -> None:
     from aemim_mm.engine.ranks import sigterm_restored
-    from aemim_mm.study.declaration import chosen, read_study
+    from aemim_mm.study.declaration import chosen
     from aemim_mm.study.lanes import LANES
     from aemim_mm.study.perform import finished
+    from aemim_mm.study.reading import read_study
 
     runs = chosen(read_study(args.study).runs(), args.only)
     done = {run.name: record for run in runs if (record := finished(run, args.out))}

@@ -133,13 +133,14 @@ def read_setup(
     quantize: bool,
     limited: bool,
     cw_options: Sequence[str] = (),
+    only: Sequence[str] = (),
     **settings,
 ) -> Setup:
     """Read a config, check its data folder, and build its suites; the arguments are those of ``build_conditions``.
 
     Args:
         path: The config file.
-        suites, shift_root, quantize, limited, cw_options: As in :func:`build_conditions`.
+        suites, shift_root, quantize, limited, cw_options, only: As in :func:`build_conditions`.
         **settings: Keyword arguments of ``load_config``.
 
     Raises:
@@ -155,7 +156,7 @@ def read_setup(
     with quiet():
         prepare_data(cfg, (source,))
     conditions = build_conditions(
-        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options
+        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options, only=only
     )
     loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
     if kind == 'pre-training model':

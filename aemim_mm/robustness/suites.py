@@ -1,5 +1,6 @@
 """Suites: lists of conditions under which models are measured, by name."""
 
+import fnmatch
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -188,6 +189,7 @@ def build_conditions(
     quantize: bool = False,
     limited: bool = False,
     cw_options: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> dict[str, Condition]:
     """Build the conditions of some suites. The first condition of classifiers and detectors is always ``clean``.
 
@@ -199,13 +201,14 @@ def build_conditions(
         quantize: Round attacked images to 8 bits, inside the budget.
         limited: Whether only a sample of the images will be tested.
         cw_options: Fields of ``CarliniWagner``, each ``KEY=VALUE``.
+        only: Patterns of names, such as ``pgd/4`` or ``*/3``: other conditions are left out, except ``clean``.
 
     Returns:
         Name to ``Condition``.
 
     Raises:
-        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, or a package is
-            missing.
+        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, a pattern that no name
+            fits, or a package is missing.
     """
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
     conditions = []
@@ -221,6 +224,13 @@ def build_conditions(
     if 'clean' in offered:
         conditions = [*offered['clean'](cfg), *conditions]
     conditions = with_options(conditions, cw_options)
+    names = dict.fromkeys(condition.name for condition in conditions)
+    for pattern in only:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(f'No condition of these suites is called {pattern!r}. Known: {", ".join(names)}.')
+    if only:
+        chosen = {name for pattern in ('clean', *only) for name in fnmatch.filter(names, pattern)}
+        conditions = [condition for condition in conditions if condition.name in chosen]
     if quantize:
         conditions = [replace(condition, quantize=True) if condition.attack else condition for condition in conditions]
     if kind == 'detector' and limited:
