@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -72,6 +73,16 @@ def test_only_and_unknown_runs(study, performed, capsys):
     with pytest.raises(SystemExit) as ended:
         study('--only', 'slow')
     assert ended.value.code == 2 and capsys.readouterr().err.startswith("error: Unknown run 'slow'.")
+
+
+def test_the_commands_of_runs_that_are_to_do(study, performed, tmp_path, monkeypatch, capsys):
+    study('--lanes', 0, '--only', 'exact-seed0')
+    lines = study('--print-commands', '--only', 'exact').splitlines()
+    assert len(lines) == 1 and lines[0].startswith('python tools/study.py ') and performed == ['exact-seed0']
+    _, tool, *argv = shlex.split(lines[0])
+    runs.run(tool.removeprefix('tools/'), *argv)
+    assert performed == ['exact-seed0', 'exact-seed1']
+    assert (tmp_path / 'out/exact-seed1.json').is_file()
 
 
 # Stands for the tool in a lane: it notes that it was called, fails for one run, and needs long for another.
