@@ -22,7 +22,7 @@ def parse_args() -> dict:
         default=['clean'],
         metavar='NAME',
         help='classifiers: clean, white-box, cw (Carlini and Wagner), autoattack, encoder (attacks on features), '
-        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder. Detectors: '
+        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder, crossed. Detectors: '
         'clean, white-box, corruptions',
     )
     parser.add_argument(

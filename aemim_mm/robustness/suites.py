@@ -15,6 +15,7 @@ from .autoattack import version_for
 from .carlini_wagner import with_options
 from .conditions import EPS, Condition, images_of
 from .detector_suites import DETECTOR_SUITES
+from .encoder_suites import PRETRAINING_SUITES, encoder_conditions
 
 
 def clean(cfg: Config) -> list:
@@ -60,37 +61,11 @@ def auto_attack(cfg: Config) -> list:
     return [replace(condition, group='AutoAttack', note=note) for condition in conditions]
 
 
-def _encoder(dataset: dict, kind: str, group: str, measure: str, seeded=False) -> list:
-    return [
-        Condition(
-            f'{kind}/{eps}',
-            group,
-            deepcopy(dataset),
-            float(eps),
-            dict(type=kind, eps=float(eps), steps=20),
-            dict(type='EncoderMetric'),
-            measure=measure,
-            seeded=seeded,
-        )
-        for eps in EPS
-    ]
-
-
 def encoder(cfg: Config) -> list:
     """The feature attack, which uses neither head nor labels: accuracy under it, and how far the features move."""
     return [
         *_attacked(cfg, 'feature-attack', EPS, 'Feature attack', type='feature', steps=20),
-        *_encoder(images_of(cfg), 'features', 'Features moved', 'distance, %'),
-    ]
-
-
-def pretrained_encoder(cfg: Config) -> list:
-    """Feature and reconstruction attacks on a pre-training model; on training images if it has no test images."""
-    loader = cfg.get('test_dataloader') or cfg.train_dataloader
-    dataset = loader.dataset.to_dict()
-    return [
-        *_encoder(dataset, 'features', 'Features moved', 'distance, %', seeded=True),
-        *_encoder(dataset, 'reconstruction', 'Reconstruction attack', 'reconstruction loss', seeded=True),
+        *encoder_conditions(images_of(cfg), 'features', EPS),
     ]
 
 
@@ -173,7 +148,7 @@ SUITES = {
         'corruptions': corruptions,
         'demo': demo,
     },
-    'pre-training model': {'encoder': pretrained_encoder},
+    'pre-training model': PRETRAINING_SUITES,
     'detector': DETECTOR_SUITES,
 }
 # For classifiers only.
@@ -213,8 +188,9 @@ def build_conditions(
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
     conditions = []
     for name in suites:
-        if name not in {**SUITES['classifier'], **FROM_DISK}:
-            raise unknown_name('suite', name, {**SUITES['classifier'], **FROM_DISK})
+        known = {name for suites in (*SUITES.values(), FROM_DISK) for name in suites}
+        if name not in known:
+            raise unknown_name('suite', name, known)
         if name not in offered:
             raise UserError(
                 f'The suite {name} is not for a {kind}, as {cfg.model.type} is. Offered for one: --suite '

@@ -27,9 +27,9 @@ MEASURES = {
     'pgd_8': Measure('PGD, eps 8', 'pgd/8'),
     # The mean of the 15 corruptions.
     'corrupted': Measure('corrupted', 'corruptions'),
-    'moved_2': Measure('features moved, eps 2', 'features/2', lower_is_better=True),
-    'moved_8': Measure('features moved, eps 8', 'features/8', lower_is_better=True),
-    'reconstruction_8': Measure('reconstruction loss, eps 8', 'reconstruction/8', lower_is_better=True),
+    'moved_2': Measure('features moved, eps 2', 'features/2/attack', lower_is_better=True),
+    'moved_8': Measure('features moved, eps 8', 'features/8/attack', lower_is_better=True),
+    'reconstruction_8': Measure('reconstruction loss, eps 8', 'reconstruction/8/attack', lower_is_better=True),
 }
 
 

@@ -22,7 +22,6 @@ from ..launch import load_config, train
 from ..report.record import read_record, write_record
 from ..report.scalars import read_scalars
 from ..robustness import measure
-from ..robustness.conditions import Measurement
 from .declaration import Run, Training
 from .measures import measures_among
 
@@ -189,11 +188,9 @@ def _robustness(run: Run, training: Training, checkpoint: str, folder: Path) -> 
         checks=False,
         options=training.options,
     )
-    figures = {name: _figure(one) for name, one in found.measurements['trained'].items()}
+    figures = {}
+    for name, one in found.measurements['trained'].items():
+        figures |= {name: one.accuracy} if one.correct is not None else {}
+        figures |= {f'{name}/{figure}': interval.estimate for figure, interval in one.others.items()}
     corruptions = [name for name, condition in found.conditions.items() if condition.group == 'corruptions']
     return figures | ({'corruptions': fmean(figures[name] for name in corruptions)} if corruptions else {})
-
-
-def _figure(measurement: Measurement) -> float:
-    """Return an accuracy in percent, or what an attack on the encoder leads to."""
-    return measurement.accuracy if measurement.correct is not None else measurement.others['attack'].estimate

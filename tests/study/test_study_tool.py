@@ -165,8 +165,8 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         figures, measures = values['figures'], values['measures']
         corrupted = [figure for name, figure in figures.items() if name.endswith('/3')]
         assert measures['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
-        assert 0 < measures['moved_2'] < measures['moved_8'] and 'features/1' in figures and 'fgsm/2' not in figures
-        assert measures['pretrained/reconstruction_8'] == figures['pretrained/reconstruction/8'] > 0
+        assert 0 < measures['moved_2'] < measures['moved_8'] and 'features/1/noise' in figures and 'fgsm/2' not in figures
+        assert measures['pretrained/reconstruction_8'] == figures['pretrained/reconstruction/8/attack'] > 0
         assert measures['PGD-AT/pgd_8'] == figures['PGD-AT/pgd/8'] and 'PGD-AT/clean' in figures
         assert measures['linear'] > 40 and record['config'][0].startswith('configs/demo/')
     exact, tuned = records
