@@ -22,8 +22,8 @@ def parse_args() -> dict:
         default=['clean'],
         metavar='NAME',
         help='classifiers: clean, white-box, cw (Carlini and Wagner), autoattack, encoder (attacks on features), '
-        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder, crossed. Detectors: '
-        'clean, white-box, corruptions',
+        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder, crossed. '
+        'Detectors: clean, white-box, corruptions',
     )
     parser.add_argument(
         '--only',

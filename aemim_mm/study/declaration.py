@@ -17,10 +17,19 @@ class Measured:
     Args:
         suites: Names of suites. Without any, nothing is measured.
         only: Patterns of names of conditions. Without any, all are measured.
+        epochs: Of a pre-training: the epochs whose checkpoints are measured, beside the last.
     """
 
     suites: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+
+    def declared(self) -> list:
+        """Return the fields up to the last one that is given."""
+        fields = list(astuple(self))
+        while fields and not fields[-1]:
+            fields.pop()
+        return fields
 
 
 DEFAULT = Measured(('demo',))  # Of the field fine_tuning.
@@ -57,7 +66,7 @@ class Study:
         methods: Name of a method to its pre-training.
         baseline: The method that the others are compared with.
         seeds: Seeds, >= 0. Runs with the same seed are a pair: same initial weights, data order and masks.
-        fine_tuning: How each pre-trained encoder is fine-tuned.
+        fine_tuning: How each pre-trained encoder is fine-tuned. None: it is not.
         attacked_images: Number of test images for attacks and corruptions, a fixed sample.
         primary: The measure that decides, as of ``measure_of``.
         other_tunings: Further ways to fine-tune the encoder, by name.
@@ -70,7 +79,7 @@ class Study:
     methods: dict[str, Training]
     baseline: str
     seeds: tuple[int, ...]
-    fine_tuning: Training
+    fine_tuning: Training | None
     attacked_images: int
     primary: str
     other_tunings: dict[str, Training]
@@ -85,16 +94,17 @@ class Study:
 
     def tunings(self) -> dict[str, Training]:
         """Return all ways to fine-tune the encoder, by name. That of ``fine_tuning`` is empty."""
-        return {'': self.fine_tuning, **self.other_tunings}
+        return {**({'': self.fine_tuning} if self.fine_tuning else {}), **self.other_tunings}
 
     def _hash(self, pretraining: Training) -> str:
-        parts: list = [pretraining.content(), self.fine_tuning.content(), self.attacked_images]
+        tuning = self.fine_tuning
+        parts: list = [pretraining.content(), tuning and tuning.content(), self.attacked_images]
         # What a study leaves out is no part of its hash, so that a new field does not make old records stale.
         parts += [pretraining.then.content()] if pretraining.then else []
-        parts += [astuple(self.fine_tuning.measured)] if self.fine_tuning.measured != DEFAULT else []
-        parts += [[name, each.content(), astuple(each.measured)] for name, each in self.other_tunings.items()]
+        parts += [tuning.measured.declared()] if tuning and tuning.measured != DEFAULT else []
+        parts += [[name, each.content(), each.measured.declared()] for name, each in self.other_tunings.items()]
         parts += [self.probe.content()] if self.probe else []
-        parts += [astuple(self.pretrained)] if self.pretrained.suites else []
+        parts += [self.pretrained.declared()] if self.pretrained.suites else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

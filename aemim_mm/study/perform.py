@@ -131,11 +131,15 @@ def _evaluations(
         costs: Notes what it costs.
     """
     study = run.study
-    if study.pretrained.suites:
-        with costs.of('robustness, pre-training'):
-            training = replace(study.methods[run.method], measured=study.pretrained)
-            figures = _robustness(run, training, pretrained, folder / 'attacked-pretrained')
-        yield 'pretrained', figures
+    measured = replace(study.methods[run.method], measured=study.pretrained)
+    checkpoints = {
+        **{f'epoch-{epoch}': f'{folder}/pretrained/epoch_{epoch}.pth' for epoch in study.pretrained.epochs},
+        'pretrained': pretrained,
+    }
+    for network, checkpoint in checkpoints.items() if study.pretrained.suites else ():
+        with costs.of(f'robustness-{network}'):
+            figures = _robustness(run, measured, checkpoint, folder / f'attacked-{network}')
+        yield network, figures
     for network, tuning in study.tunings().items():
         name = f'-{network}' if network else ''
         with costs.of(f'fine-tuning{name}'):

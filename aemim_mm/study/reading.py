@@ -46,7 +46,8 @@ def read_study(path: str | PathLike) -> Study:
         },
         baseline=declared['baseline'],
         seeds=tuple(declared['seeds']),
-        fine_tuning=read.training('fine_tuning', {'suites': DEFAULT.suites, **declared['fine_tuning']}, MEASURED),
+        fine_tuning=declared['fine_tuning']
+        and read.training('fine_tuning', {'suites': DEFAULT.suites, **declared['fine_tuning']}, MEASURED),
         attacked_images=declared['attacked_images'],
         primary=declared['primary'],
         other_tunings={
@@ -54,7 +55,7 @@ def read_study(path: str | PathLike) -> Study:
             for name, tuning in declared['other_tunings'].items()
         },
         probe=read.training('probe', declared['probe']) if declared['probe'] else None,
-        pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}),
+        pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}, ('epochs',)),
         margin=declared['margin'],
     )
     _check(study)
@@ -96,9 +97,9 @@ class _Reader:
             measured=self.measured(name, 'classifier', {key: declared[key] for key in MEASURED if key in declared}),
         )
 
-    def measured(self, name: str, kind: str, declared: dict) -> Measured:
+    def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:
         """Read what is measured of a kind of model."""
-        self._check_fields(name, declared, (), MEASURED)
+        self._check_fields(name, declared, (), (*MEASURED, *more))
         for suite in declared.get('suites', ()):
             if suite not in SUITES[kind]:
                 raise unknown_name('suite', suite, SUITES[kind])

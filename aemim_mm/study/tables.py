@@ -34,7 +34,7 @@ def means(records: Sequence[dict]) -> dict:
         records: Records of a study's runs.
     """
     rows = {}
-    for method, runs in _by_method(records).items():
+    for method, runs in by_method(records).items():
         values = [record['values'] for record in runs.values()]
         rows[method] = {name: fmean(value['measures'][name] for value in values) for name in _measured(records)}
         trainings = [
@@ -54,7 +54,7 @@ def differences(records: Sequence[dict]) -> dict:
     Returns:
         Method and measure to the fields of ``PairedDifference``, the p-value adjusted for all rows, and a verdict.
     """
-    methods = _by_method(records)
+    methods = by_method(records)
     study = records[0]['values']['study']
     baseline, rows = methods.pop(study['baseline']), {}
     for method, runs in methods.items():
@@ -68,14 +68,19 @@ def differences(records: Sequence[dict]) -> dict:
             rows[f'{method}, {measure.heading}{primary}'] = row
     tested = [row for row in rows.values() if row['p_value'] is not None]
     for row, p_value in zip(tested, holm([row['p_value'] for row in tested])):
-        row.update(p_holm=p_value, verdict=_verdict(row))
+        row.update(p_holm=p_value, verdict=verdict(row))
     for row in rows.values():
         row.setdefault('p_holm', None)
         row.setdefault('verdict', None)
     return rows
 
 
-def _verdict(row: dict) -> str:
+def verdict(row: dict) -> str:
+    """Return the verdict on a paired difference: ``better``, ``worse``, ``no loss`` or ``not seen``.
+
+    Args:
+        row: The fields of ``PairedDifference``, ``lower_is_better`` and ``margin``.
+    """
     better, worst = (row['mean'] < 0, -row['most']) if row['lower_is_better'] else (row['mean'] > 0, row['least'])
     if not row['low'] <= 0 <= row['high']:
         return 'better' if better else 'worse'
@@ -90,7 +95,7 @@ def _measured(records: Sequence[dict]) -> list[str]:
     return [key for key in order if key in keys]
 
 
-def _by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:
+def by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:
     """Return method to seed to record, in the order in which the study declares the methods."""
     methods = {name: {} for name in records[0]['values']['study']['methods']}
     for record in records:

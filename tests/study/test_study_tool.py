@@ -159,21 +159,24 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         assert values['resumed'] is (record is records[0]) and values['peak_memory_mb'] > 100
         stages = [stage for stage in values['seconds'] if stage != 'second training']
         assert stages == [
-            *('pre-training', 'probes', 'robustness, pre-training', 'fine-tuning', 'robustness'),
-            *('fine-tuning-PGD-AT', 'robustness-PGD-AT'),
+            *('pre-training', 'probes', 'robustness-epoch-1', 'robustness-pretrained'),
+            *('fine-tuning', 'robustness', 'fine-tuning-PGD-AT', 'robustness-PGD-AT'),
         ]
         figures, measures = values['figures'], values['measures']
         corrupted = [figure for name, figure in figures.items() if name.endswith('/3')]
         assert measures['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
-        assert 0 < measures['moved_2'] < measures['moved_8'] and 'features/1/noise' in figures and 'fgsm/2' not in figures
+        assert (
+            0 < measures['moved_2'] < measures['moved_8'] and 'features/1/noise' in figures and 'fgsm/2' not in figures
+        )
         assert measures['pretrained/reconstruction_8'] == figures['pretrained/reconstruction/8/attack'] > 0
+        assert measures['epoch-1/reconstruction_8'] == measures['pretrained/reconstruction_8'], 'its only epoch'
         assert measures['PGD-AT/pgd_8'] == figures['PGD-AT/pgd/8'] and 'PGD-AT/clean' in figures
         assert measures['linear'] > 40 and record['config'][0].startswith('configs/demo/')
     exact, tuned = records
     assert len(exact['config']) == 3 and 'second training' not in exact['values']['seconds']
     assert 'encoder-tuning' in tuned['config'][1] and 'moved_adv' in tuned['values']['last_logged']
     assert not list(work.rglob('*.pth'))
-    assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 11
+    assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 12
     before, after = (rows['cpu_seconds'] for rows in means(records).values())
     assert before == exact['values']['cpu_seconds']['pre-training']
     assert after > tuned['values']['cpu_seconds']['pre-training']

@@ -155,7 +155,10 @@ def test_a_classifier_and_a_pre_training_model_are_not_compared(classifier, tmp_
 
 def test_suites_that_are_not_for_this_model(tmp_path, capsys):
     error = refused(capsys, runs.MAE, 'x.pth', tmp_path, '--suite', 'white-box', options=options())
-    assert 'The suite white-box is not for a pre-training model, as MAE is. Offered for one: --suite crossed or encoder' in error
+    assert (
+        'The suite white-box is not for a pre-training model, as MAE is. Offered for one: --suite crossed or encoder'
+        in error
+    )
 
 
 def test_rounding_changes_attacked_parts_only(classifier, tmp_path, monkeypatch):
