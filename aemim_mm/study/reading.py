@@ -1,5 +1,6 @@
 """Read a study: a Python file that declares methods, seeds and evaluations."""
 
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -64,6 +65,13 @@ def read_study(path: str | PathLike) -> Study:
 
 def _check(study: Study) -> None:
     """Raise a UserError if a name is unknown, or a number is out of range."""
+    for name in (*study.methods, *study.other_tunings):
+        # It is a part of names of files, and of measures.
+        if not re.fullmatch(r'[\w.-]+', name) or name == 'pretrained':
+            raise UserError(
+                f'Names in {study.path} are made of letters, digits, "_", "-" and ".", and "pretrained" is none, but '
+                f'got {name!r}.'
+            )
     if study.baseline not in study.methods:
         raise unknown_name('method', study.baseline, study.methods)
     seeds = list(study.seeds)

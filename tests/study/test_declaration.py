@@ -106,6 +106,12 @@ def test_the_hash_follows_all_evaluations(study_file):
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
         ('options=_small)\n', "options=_small, suites=['all'])\n", "Unknown suite 'all'. Known: autoattack, "),
         ("primary = 'linear'", "primary = 'linear'\npretrained = dict(suites=['demo'])", "Unknown suite 'demo'"),
+        ("'fast': ", "'fast/er': ", "are made of letters, digits.*, but got 'fast/er'"),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\nother_tunings = dict(pretrained=fine_tuning)",
+            "but got 'pretrained'",
+        ),
         ("primary = 'linear'", "primary = 'linear'\nmargin = 0", 'margin of .* is a number > 0, in the unit of'),
         ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),
         ("baseline = 'exact'", "baseline = 'exact'\nepochs = 3", 'differs in epochs'),
