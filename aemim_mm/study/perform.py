@@ -14,10 +14,10 @@ from typing import Any
 from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints.files import write_whole
-from ..datasets.demo import embedded_data
+from ..datasets.of_config import labelled_data
 from ..errors import UserError
 from ..evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
-from ..launch import train
+from ..launch import load_config, train
 from ..report.record import read_record, write_record
 from ..report.scalars import read_scalars
 from ..robustness import measure
@@ -91,7 +91,7 @@ def perform(run: Run, out: Path, work_dir: Path) -> dict:
             runner, trained = _train(run, method.then, last, f'model.encoder={trained}')
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3)
     with costs.of('probes'):
-        measures = _probe(runner)
+        measures = _probe(runner.model, run.study.fine_tuning)
     with costs.of('fine-tuning'):
         start = f'model.backbone.init_cfg.checkpoint={trained}'
         _, tuned = _train(run, run.study.fine_tuning, folder / 'tuned', start)
@@ -138,12 +138,11 @@ def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[A
     return runner, str(find_latest_checkpoint(str(folder)))
 
 
-def _probe(runner: Any) -> dict:
-    """Return the accuracies of the frozen encoder, in percent."""
-    runner.model.eval()
-    train_set, test_set = (
-        extract_features(runner.model, embedded_data(runner.cfg, split)) for split in ('train', 'test')
-    )
+def _probe(model: Any, tuning: Training) -> dict:
+    """Return the accuracies of the frozen encoder in percent, on the images of the fine-tuning."""
+    model.eval()
+    cfg = load_config(tuning.config, options=tuning.options)
+    train_set, test_set = (extract_features(model, labelled_data(cfg, split)) for split in ('train', 'test'))
     return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
 
 
