@@ -66,11 +66,11 @@ class Study:
         methods: Name of a method to its pre-training.
         baseline: The method that the others are compared with.
         seeds: Seeds, >= 0. Runs with the same seed are a pair: same initial weights, data order and masks.
-        fine_tuning: How each pre-trained encoder is fine-tuned. None: it is not.
+        fine_tuning: How each pre-trained encoder is fine-tuned. Its images, all of them, are those of the probes. None:
+            it is not fine-tuned.
         attacked_images: Number of test images for attacks and corruptions, a fixed sample.
         primary: The measure that decides, as of ``measure_of``.
         other_tunings: Further ways to fine-tune the encoder, by name.
-        probe: A config whose training and test images are those of the probes. Default: the embedded data.
         pretrained: How the pre-training model itself is measured.
         margin: A loss of the primary measure that does not matter, > 0: a method has "no loss" if it loses less.
     """
@@ -83,7 +83,6 @@ class Study:
     attacked_images: int
     primary: str
     other_tunings: dict[str, Training]
-    probe: Training | None
     pretrained: Measured
     margin: float | None
 
@@ -103,7 +102,6 @@ class Study:
         parts += [pretraining.then.content()] if pretraining.then else []
         parts += [tuning.measured.declared()] if tuning and tuning.measured != DEFAULT else []
         parts += [[name, each.content(), each.measured.declared()] for name, each in self.other_tunings.items()]
-        parts += [self.probe.content()] if self.probe else []
         parts += [self.pretrained.declared()] if self.pretrained.suites else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

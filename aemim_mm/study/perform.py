@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints.files import write_whole
-from ..datasets.demo import embedded_data
+from ..datasets.of_config import labelled_data
 from ..errors import UserError
 from ..evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
 from ..launch import load_config, train
@@ -172,11 +172,11 @@ def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[A
 
 
 def _probe(run: Run, runner: Any) -> dict:
-    """Return the accuracies of the frozen encoder, in percent."""
-    probe = run.study.probe
-    cfg = load_config(probe.config, options=probe.options) if probe else runner.cfg
+    """Return the accuracies of the frozen encoder in percent, on the images of the fine-tuning."""
+    tuning = run.study.fine_tuning
+    cfg = load_config(tuning.config, options=tuning.options) if tuning else runner.cfg
     runner.model.eval()
-    train_set, test_set = (extract_features(runner.model, embedded_data(cfg, split)) for split in ('train', 'test'))
+    train_set, test_set = (extract_features(runner.model, labelled_data(cfg, split)) for split in ('train', 'test'))
     return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
 
 

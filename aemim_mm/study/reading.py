@@ -15,7 +15,7 @@ from .declaration import DEFAULT, Measured, Study, Training
 from .measures import MEASURES, measure_of
 
 FIELDS = ('methods', 'baseline', 'seeds', 'options', 'fine_tuning', 'attacked_images', 'primary')
-OPTIONAL = dict(other_tunings={}, probe=None, pretrained=None, margin=None)
+OPTIONAL = dict(other_tunings={}, pretrained=None, margin=None)
 MEASURED = ('suites', 'only')
 
 
@@ -55,7 +55,6 @@ def read_study(path: str | PathLike) -> Study:
             name: read.training(f'tuning {name}', tuning, MEASURED)
             for name, tuning in declared['other_tunings'].items()
         },
-        probe=read.training('probe', declared['probe']) if declared['probe'] else None,
         pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}, ('epochs',)),
         margin=declared['margin'],
     )

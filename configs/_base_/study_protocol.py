@@ -6,10 +6,9 @@ accuracies are on all 10,000 test images, except those under attacks and the 15 
 
 _data = 'data/fashion-mnist'
 
-probe = dict(config='../demo/vit-tiny_knn_fashion-mnist.py', options=[f'train_dataloader.dataset.data_root={_data}'])
 fine_tuning = dict(
     config='../demo/vit-tiny_16e_fashion-mnist.py',
-    options=[f'{name}_dataloader.dataset.data_root={_data}' for name in ('val', 'test')],
+    options=[f'{name}_dataloader.dataset.data_root={_data}' for name in ('train', 'val', 'test')],
     suites=['demo', 'encoder'],
     only=['pgd/*', '*/3', 'features/2', 'features/8'],
 )

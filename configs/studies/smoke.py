@@ -29,7 +29,6 @@ other_tunings = {
     ),
 }
 pretrained = dict(suites=['encoder'], only=['reconstruction/8'], epochs=[1])
-probe = dict(config='../demo/vit-tiny_knn_fashion-mnist.py')
 attacked_images = 20
 margin = 5.0
 primary = 'fine_tuned'

@@ -11,7 +11,7 @@ import pytest
 from helpers import faults, runs
 from torch.utils.data import Subset
 
-from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.datasets.of_config import labelled_data
 from aemim_mm.report.record import read_record, write_record
 from aemim_mm.study import perform
 from aemim_mm.study.reading import read_study
@@ -142,7 +142,7 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
     out, work = tmp_path / 'out', tmp_path / 'work'
     argv = [SMOKE, '--out', out, '--work-dir', work, '--lanes', 0]
     # The probes see a few of the images.
-    monkeypatch.setattr(perform, 'embedded_data', lambda *args: Subset(embedded_data(*args), range(1000)))
+    monkeypatch.setattr(perform, 'labelled_data', lambda *args: Subset(labelled_data(*args), range(1000)))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(perform, '_probe', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.run('study.py', *argv, '--only', 'exact-seed0')
