@@ -13,8 +13,9 @@ from ..errors import first_of
 from ..version import __version__
 from .axes import short
 from .charts import MAX_POINTS, Chart, Curve
+from .config_differences import ABSENT, differences
 from .page import Table, write_report
-from .panels import Panel
+from .panels import Panel, latest_panel
 from .runs import Point, Run
 
 NONE = '–'
@@ -32,7 +33,6 @@ CAPTIONS = {
 }
 # Fields that differ between any two runs, and say nothing about what was compared.
 SAME_ANYWAY = ('work_dir', 'resume', 'experiment_name')
-ABSENT = object()
 LONGEST = 160
 MOST_WARNINGS = 20
 
@@ -123,10 +123,10 @@ def _origin(run: Run) -> dict[str, str]:
 
 
 def _reached(run: Run) -> str:
-    unit = run.unit if run.knows_epochs or not run.rows else 'iterations'
+    if run.rows and not run.tells_unit:
+        return f'{run.reached:,} iterations'
     reached = run.limit if run.state == 'finished' and run.limit else run.reached
-    of = f' of {run.limit:,}' if run.limit and unit == run.unit else ''
-    return f'{short(reached)}{of} {unit}'
+    return f'{short(reached)}{f" of {run.limit:,}" if run.limit else ""} {run.unit}'
 
 
 def _rule(name: str) -> str:
@@ -180,31 +180,6 @@ def _difference_table(runs: Sequence[Run]) -> Iterator[Table]:
         yield Table('What was compared', '', ['configs of the runs'], [['equal']])
 
 
-def differences(values: Sequence[Any], name: str = '') -> Iterator[tuple[str, list[Any]]]:
-    """Yield the name and the values of each field that differs between configs.
-
-    Args:
-        values: What each config has, of which ``ABSENT`` stands for nothing.
-        name: Its dotted name.
-    """
-    values = [list(value) if isinstance(value, tuple) else value for value in values]
-    there = [value for value in values if value is not ABSENT]
-    if len(there) == len(values) and all(value == values[0] for value in values):
-        return
-    # A part that a single run has stays whole, so that the table shows one line for it.
-    several = len(there) > 1 and any(value != there[0] for value in there)
-    if several and all(isinstance(value, dict) for value in there):
-        for key in dict.fromkeys(key for value in there for key in value):
-            inner = [ABSENT if value is ABSENT else value.get(key, ABSENT) for value in values]
-            yield from differences(inner, f'{name}.{key}' if name else str(key))
-    elif several and all(isinstance(value, list) and len(value) == len(there[0]) for value in there):
-        for index in range(len(there[0])):
-            inner = [ABSENT if value is ABSENT else value[index] for value in values]
-            yield from differences(inner, f'{name}.{index}')
-    else:
-        yield name, values
-
-
 def _text(value: Any) -> str:
     text = NONE if value is ABSENT else str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
@@ -238,7 +213,7 @@ def _warning_table(runs: Sequence[Run]) -> Iterator[Table]:
 
 def _panels(runs: Sequence[Run]) -> Iterator[Panel]:
     for run in runs:
-        found = run.panel()
+        found = latest_panel(run.parts)
         if found:
             epoch, picture = found
             yield Panel(f'Reconstructions: {run.label}', '', [f'after epoch {epoch}'], [[picture]])

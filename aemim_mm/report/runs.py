@@ -12,9 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
 from mmengine.config import Config
-from PIL import Image
 
 from ..errors import UserError, first_of
 from .labels import split_label
@@ -67,12 +65,18 @@ class Run:
     @property
     def limit(self) -> int | None:
         """The number of epochs, or of iterations, of the whole training; None if it is not known."""
-        return (self.config.get('train_cfg') or {}).get(f'max_{self.unit.replace("iterations", "iters")}')
+        loop = self.config.get('train_cfg') or {}
+        return loop.get('max_iters', loop.get('max_epochs'))
 
     @cached_property
     def knows_epochs(self) -> bool:
         """Whether the rows tell the epoch."""
         return self.unit == 'epochs' and any('epoch' in row for row in self.rows)
+
+    @property
+    def tells_unit(self) -> bool:
+        """Whether the rows tell what the training counts; if not, they tell iterations."""
+        return self.knows_epochs or self.unit == 'iterations'
 
     @cached_property
     def places(self) -> list[tuple[float, float | None]]:
@@ -109,10 +113,13 @@ class Run:
         """``running``, ``finished`` or ``stopped``."""
         if self.running:
             return 'running'
-        # mmengine logs every so many iterations, so the last row may be from before the end; then its log tells.
-        missing = (self.limit or math.inf) - self.reached if self.knows_epochs or self.unit == 'iterations' else 0.5
+        if not self.limit:
+            return 'stopped'
+        missing = self.limit - self.reached
+        # mmengine logs every so many iterations, so the last row may be from before the end.
         saved = self.log.facts.get('saved') == f'{self.limit} {self.unit}'
-        return 'finished' if missing <= 0 or (saved and (missing < 1 or self.unit == 'iterations')) else 'stopped'
+        near = missing < 1 or not self.knows_epochs
+        return 'finished' if (saved and near) or (missing <= 0 and self.tells_unit) else 'stopped'
 
     @cached_property
     def figures(self) -> dict[tuple[str, str], list[Point]]:
@@ -145,20 +152,6 @@ class Run:
     def memory(self) -> int | None:
         """The greatest memory on a GPU, in MB."""
         return max((row['memory'] for row in self.rows if 'memory' in row), default=None)
-
-    def panel(self) -> tuple[int, np.ndarray] | None:
-        """Return the epoch and the picture, (H, W, 3), of the latest panel of ``PanelHook``; None without one."""
-        for part in reversed(self.parts):
-            files = {
-                int(re.sub(r'\D', '', file.stem)): file for file in part.glob('vis_data/vis_image/panels_[0-9]*.png')
-            }
-            for epoch in sorted(files, reverse=True):
-                try:
-                    return epoch, np.asarray(Image.open(files[epoch]).convert('RGB'))
-                except (OSError, SyntaxError):
-                    # It is being written.
-                    continue
-        return None
 
 
 def _kind(name: str, row: dict) -> tuple[str, str]:
@@ -211,7 +204,7 @@ def _read_run(label: str, folder: Path, in_use: Callable[[Path], bool | None]) -
     # tools/test.py writes to the same folder.
     parts = [part for part, log in logs.items() if part in scalars or (log.time and 'test' not in log.facts)]
     if not parts:
-        inner = sorted({file.parents[2] for file in folder.glob('*/*/vis_data')})
+        inner = sorted({file.parents[1] for file in folder.glob('*/*/vis_data')})
         hint = f' Name one of the work directories in it: {first_of(inner)}.' if inner else ''
         raise UserError(f'{folder} has no logs of a training, such as TIME/vis_data/scalars.json.{hint}')
     facts = {name: text for part in parts for name, text in logs[part].facts.items()}
