@@ -191,7 +191,7 @@ def _charts(runs: Sequence[Run]) -> Iterator[Chart]:
         curves = []
         for run in runs:
             points = run.figures.get((kind, name), [])
-            x = [point.epoch if by_epoch else point.iteration for point in points]
+            x = [point.epoch if by_epoch and point.epoch is not None else point.iteration for point in points]
             # A run keeps its colour in all charts, so it has a curve in each.
             curves.append(Curve(run.label, x, [point.value for point in points]).thinned())
         values = [y for curve in curves for _, y in curve.points()]

@@ -1,11 +1,11 @@
 """The text logs of mmengine: facts about a training, and its warnings."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RECORD = re.compile(r'(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - ([A-Z]+) - (.*)')
+# What begins a record; its text may have several lines.
+RECORD = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - ([A-Z]+) - ', re.MULTILINE)
 FACTS = {
     'aemim-mm': re.compile(r'^aemim-mm (\S.*)$', re.MULTILINE),
     'seed': re.compile(r'^\s+seed: (\d+)$', re.MULTILINE),
@@ -38,7 +38,8 @@ def read_log(folder: Path) -> TextLog:
     """Read the ``.log`` files of a folder; several processes may have written one each."""
     log = TextLog()
     for file in sorted(folder.glob('*.log')):
-        for time, level, text in _records(file):
+        _, *pieces = RECORD.split(file.read_text(encoding='utf-8', errors='replace'))
+        for time, level, text in zip(pieces[::3], pieces[1::3], pieces[2::3]):
             log.time = max(log.time, time)
             if level in ('WARNING', 'ERROR', 'CRITICAL'):
                 text = ' '.join(text.split())
@@ -49,19 +50,3 @@ def read_log(folder: Path) -> TextLog:
                 if found:
                     log.facts[name] = found[1]
     return log
-
-
-def _records(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield time, level and text of each record; a text may have several lines."""
-    head, lines = None, []
-    for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
-        found = RECORD.match(line)
-        if found:
-            if head:
-                yield *head, '\n'.join(lines)
-            *head, first = found.groups()
-            lines = [first]
-        else:
-            lines.append(line)
-    if head:
-        yield *head, '\n'.join(lines)
