@@ -94,9 +94,8 @@ def latest_panel(folders: Sequence[Path]) -> tuple[int, np.ndarray] | None:
         Its epoch and the picture, uint8 (H, W, 3) in RGB order; None without one.
     """
     for folder in reversed(folders):
-        files = {
-            int(re.sub(r'\D', '', file.stem)): file for file in folder.glob('vis_data/vis_image/panels_[0-9]*.png')
-        }
+        found = folder.glob('vis_data/vis_image/panels_[0-9]*.png')
+        files = {int(re.sub(r'\D', '', file.stem)): file for file in found}
         for epoch in sorted(files, reverse=True):
             try:
                 with Image.open(files[epoch]) as picture:

@@ -97,6 +97,7 @@ class Run:
             elif 'iter' in row:
                 # A part of the training that was resumed may have had epochs of another length.
                 yield iteration, min(max(iteration / length, epoch - 1), epoch)
+            # A validation, or a hook that logs once an epoch, gives the epoch as the step; other hooks the iteration.
             elif row['step'] <= epoch:
                 yield row['step'] * length, row['step']
             else:
