@@ -19,6 +19,7 @@ from ..engine.ranks import bare_model
 from ..errors import UserError
 from ..launch import build_runner, load_config
 from ..launch.config import prepare_data
+from ..report.labels import split_label
 from .conditions import Condition
 from .run import quiet
 from .suites import build_conditions
@@ -85,9 +86,7 @@ def parse_model(text: str, config: str) -> tuple[str, str, str]:
         text: The specification of a model.
         config: Config of a checkpoint that names none.
     """
-    label, separator, rest = text.partition('=')
-    if not separator or '/' in label or '.py:' in label or Path(text).exists():
-        label, rest = '', text
+    label, rest = split_label(text)
     found = re.fullmatch(r'(.+?\.py):(.+)', rest)
     config, checkpoint = found.groups() if found else (config, rest)
     file, chosen = split_name(checkpoint)
