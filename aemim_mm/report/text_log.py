@@ -16,6 +16,8 @@ FACTS = {
     'saved': re.compile(r'Saving checkpoint at (\d+ (?:epochs|iterations))'),
     'test': re.compile(r'((?:Epoch|Iter)\(test\))'),
 }
+# mmengine warns of each frozen parameter by name.
+FROZEN = re.compile(r'^\S+( is skipped since its requires_grad=False)$')
 LONGEST = 300
 
 
@@ -42,7 +44,7 @@ def read_log(folder: Path) -> TextLog:
         for time, level, text in zip(pieces[::3], pieces[1::3], pieces[2::3]):
             log.time = max(log.time, time)
             if level in ('WARNING', 'ERROR', 'CRITICAL'):
-                text = ' '.join(text.split())
+                text = FROZEN.sub(r'A parameter\1', ' '.join(text.split()))
                 key = level, text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
                 log.warnings[key] = log.warnings.pop(key, 0) + 1
             for name, pattern in FACTS.items():

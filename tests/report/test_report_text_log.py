@@ -70,3 +70,10 @@ def test_a_log_that_is_being_written(tmp_path):
     log = read_log(tmp_path)
     assert list(log.warnings) == [('WARNING', 'some 2026/01/01 00:0\ufffd')] and log.time == '2026/01/01 00:00:00'
     assert read_log(tmp_path / 'none').time == ''
+
+
+def test_frozen_parameters_are_one_warning(logger, tmp_path):
+    for name in ('encoder.weight', 'encoder.bias'):
+        logger.warning(f'{name} is skipped since its requires_grad=False')
+    warnings = read_log(tmp_path).warnings
+    assert warnings == {('WARNING', 'A parameter is skipped since its requires_grad=False'): 2}
