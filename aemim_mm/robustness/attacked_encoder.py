@@ -101,7 +101,7 @@ class AttackedEncoder(BaseModel):
         }
 
     def _attacked(self, kind: str, inputs, samples, attack) -> EncoderAttackResult:
-        settings = dict(seed=self.seed, quantize=self.quantize)
+        settings: Any = dict(seed=self.seed, quantize=self.quantize)
         if kind == 'features':
             return feature_attack(
                 self.model, _first(inputs), attack, features=self._features(inputs, samples), **settings
