@@ -23,6 +23,7 @@ SCRIPTS = (
     'doctor.py',
     'analysis_tools/gpu_check.py',
     'analysis_tools/print_config.py',
+    'analysis_tools/report.py',
 )
 
 

@@ -174,9 +174,7 @@ def test_the_checksum_is_of_pixels_and_names_and_a_changed_source_is_noticed(con
 
 def test_bad_input_is_one_clear_error(convert, tmp_path):
     for folder in (tmp_path / 'gone', Path(__file__).parent):
-        with pytest.raises(
-            SystemExit, match='^error: .* has 0 PNG files.*package openclipart-png.*--source DIR'
-        ):
+        with pytest.raises(SystemExit, match='^error: .* has 0 PNG files.*package openclipart-png.*--source DIR'):
             convert(folder=folder)
     with pytest.raises(SystemExit, match='^error: --size is .* at least 16, but got 8'):
         convert(size=8)

@@ -42,9 +42,7 @@ def probe(args):
     print(f'{"linear":>7} {"20-NN":>7}  encoder')
     for checkpoint in (None, *args.checkpoints):
         model = build_model(args.config, checkpoint, args.trust_checkpoint)
-        train, test = (
-            extract_features(model, labelled_data(data, split)) for split in ('train', 'test')
-        )
+        train, test = (extract_features(model, labelled_data(data, split)) for split in ('train', 'test'))
         name = checkpoint or 'untrained'
         found[name] = dict(linear=linear_probe_accuracy(train, test), knn=knn_accuracy(train, test))
         print(f'{found[name]["linear"]:7.1f} {found[name]["knn"]:7.1f}  {name}')

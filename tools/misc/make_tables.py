@@ -133,6 +133,8 @@ TABLES = {
     'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
     'presets means': Table('studies/presets', mean_columns, means),
     'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
+    'encoder tuning means': Table('studies/encoder-tuning', mean_columns, means),
+    'encoder tuning differences': Table('studies/encoder-tuning', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 
