@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 SOURCE = Path('/usr/share/openclipart/png')
 # By the size.
-EXPECTED = {64: '1fa90fefb33296420040cfee86a12c46baeb59de45061e92d0c806177999b199'}
+EXPECTED = {64: '2e7ec10e75d456372f69d345b39bc25ef9fc9a90e3a061f91e5f36d6d1df5d59'}
 # Top-level categories with so many files are classes.
 FILES_OF_A_CLASS = 300
 TEST_SHARE = 0.25
@@ -83,8 +83,20 @@ def picture(path: Path, size: int) -> bytes:
     box = ImageOps.invert(paper).getbbox()
     if not box:
         return b''
-    # Pillow's filters widen with the reduction, so that nothing is aliased.
-    return ImageOps.pad(paper.crop(box), (size, size), Image.Resampling.BICUBIC, color='white').tobytes()
+    drawing, largest = paper.crop(box), max(box[2] - box[0], box[3] - box[1])
+    width, height = (max(1, round(side * size / largest)) for side in drawing.size)
+    square = Image.new('RGB', (size, size), 'white')
+    square.paste(resized(drawing, width, height), ((size - width) // 2, (size - height) // 2))
+    return square.tobytes()
+
+
+def resized(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resize an image in two steps, since versions of Pillow differ in which of them comes first.
+
+    Pillow's filters widen with the reduction, so that nothing is aliased.
+    """
+    narrow = image.resize((width, image.height), Image.Resampling.BICUBIC)
+    return narrow.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def read_drawings(source: Path, files: list[str], size: int) -> list[Drawing]:
@@ -106,7 +118,7 @@ def read_drawings(source: Path, files: list[str], size: int) -> list[Drawing]:
 def look_alikes(drawings: list[Drawing], size: int) -> np.ndarray:
     """Find the pairs of drawings whose small versions correlate; return their numbers, (pairs, 2)."""
     images = (Image.frombytes('RGB', (size, size), drawing.pixels) for drawing in drawings)
-    small = np.stack([np.asarray(image.resize((16, 16), Image.Resampling.BOX), float).ravel() for image in images])
+    small = np.stack([np.asarray(resized(image, 16, 16), float).ravel() for image in images])
     small -= small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-9)
     pairs = []
