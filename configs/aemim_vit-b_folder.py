@@ -15,7 +15,12 @@ train_dataloader = dict(
     batch_size=128,
     dataset=dict(_delete_=True, type='UnlabelledFolder', data_root='data/images', pipeline={{_base_.train_pipeline}}),
 )
-custom_hooks = [dict(type='PanelHook', interval=10), dict(type='UnreadableImagesHook')]
+# A measurement costs about as much as the training on as many images.
+custom_hooks = [
+    dict(type='PanelHook', interval=10),
+    dict(type='InstrumentsHook', interval=10, num_images=128),
+    dict(type='UnreadableImagesHook'),
+]
 
 # MAE's learning rate: 1.5e-4 for 256 images.
 optim_wrapper = dict(optimizer=dict(lr=1.5e-4 * 128 / 256))

@@ -311,7 +311,7 @@ def test_epochs_and_sizes():
     folder = configs['aemim_vit-b_folder.py']
     assert folder.train_dataloader.dataset.type == 'UnlabelledFolder' and not folder.resume
     assert 'split' not in folder.train_dataloader.dataset
-    assert {hook.type for hook in folder.custom_hooks} == {'PanelHook', 'UnreadableImagesHook'}
+    assert {hook.type for hook in folder.custom_hooks} == {'PanelHook', 'InstrumentsHook', 'UnreadableImagesHook'}
 
 
 @pytest.mark.parametrize('name', NAMES)

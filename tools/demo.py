@@ -28,6 +28,8 @@ CONFIGS, FINE_TUNING, ROBUST_FINE_TUNING = (
 EPOCHS = 16  # of every config
 ATTACKED = 300  # test images in the robustness table
 PARTS = 22  # measurements in the suite `demo`
+# Figures of the pre-trainings for the report. They change no weight.
+INSTRUMENTS = '--cfg-options=custom_hooks=[dict(type="InstrumentsHook",interval=2,knn=20)]'
 RESULTS = dict(train=f'epoch_{EPOCHS}.pth', probe='probe.json', attack='results.json')
 
 
@@ -88,6 +90,7 @@ class Job(NamedTuple):
         state.write_text(now)
         needed = [job.result for job in self.needs]
         start = [f'--cfg-options=model.backbone.init_cfg.checkpoint={checkpoint}' for checkpoint in needed]
+        start += [INSTRUMENTS] * self.name.startswith('pre-training')
         flags = ['--suite', 'demo', '--limit', ATTACKED, '--no-checks', '--out', self.folder]
         tool, *flags = dict(
             train=['train.py', '--work-dir', self.folder, *['--resume'] * resume, *start],

@@ -12,6 +12,7 @@ from PIL import Image
 
 from aemim_mm.apis.pretrained import build_model
 from aemim_mm.datasets.of_config import labelled_data
+from aemim_mm.evaluation.instrument_charts import instrument_charts, instruments_of
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
 from aemim_mm.report.machine import processor_name
 from aemim_mm.report.scalars import read_scalars
@@ -131,7 +132,8 @@ def _charts(out: Path) -> list[Chart]:
         [Curve('random noise', *aemim['attack_start']), Curve('adversarial example', *aemim['attack_end'])],
         log_y=True,
     )
-    return [losses, attack]
+    watched = dict(AEMIM=instruments_of(out / 'aemim'), MAE=instruments_of(out / 'mae'))
+    return [losses, attack, *instrument_charts(watched)]
 
 
 def _panel(config: Path, out: Path) -> Panel:

@@ -1,4 +1,4 @@
-"""Two measures of frozen features: k-nearest-neighbour and linear classification."""
+"""Measures of frozen features: k-nearest-neighbour and linear classification, and the effective rank."""
 
 from typing import Any
 
@@ -18,8 +18,7 @@ def extract_features(model: Any, dataset: Any, batch_size: int = 256) -> Labelle
     """Compute the mean over the patch tokens of a frozen encoder, for each image of a labelled data set.
 
     Args:
-        model: A pre-training model of mmpretrain; ``extract_feat`` gives tokens (B, 1 + L, C), class token first, or
-            a map of the patches (B, C, H, W).
+        model: As of :func:`mean_patch_features`.
         dataset: A data set of mmpretrain, with ``gt_label``.
 
     Returns:
@@ -29,11 +28,28 @@ def extract_features(model: Any, dataset: Any, batch_size: int = 256) -> Labelle
     with evaluating(model):
         for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=_collate):
             inputs = model.data_preprocessor(batch)['inputs']
-            tokens = model.extract_feat(inputs)[0]
-            patches = tokens.flatten(2).mT if tokens.ndim == 4 else tokens[:, 1:]
-            features.append(patches.mean(dim=1).float().cpu())
+            features.append(mean_patch_features(model, inputs))
             labels.append(torch.cat([sample.gt_label for sample in batch['data_samples']]))
     return torch.cat(features), torch.cat(labels)
+
+
+def mean_patch_features(model: Any, inputs: torch.Tensor) -> torch.Tensor:
+    """Compute the mean over the patch tokens of the encoder, float32 on the CPU.
+
+    Args:
+        model: A pre-training model of mmpretrain; ``extract_feat`` gives tokens (B, 1 + L, C), class token first, a map
+            of the patches (B, C, H, W), or their mean (B, C). Of several layers, the last one counts.
+        inputs: Normalised images, (B, C, H, W).
+
+    Returns:
+        Features (B, C).
+    """
+    outputs = model.extract_feat(inputs)
+    # MAE's encoder also returns its mask, which has fewer dimensions.
+    features = [one for one in outputs if one.ndim == outputs[0].ndim][-1].float().cpu()
+    if features.ndim == 4:
+        return features.mean(dim=(2, 3))
+    return features[:, 1:].mean(dim=1) if features.ndim == 3 else features
 
 
 def _collate(items):
@@ -110,6 +126,22 @@ def linear_probe_accuracy(train: Labelled, test: Labelled, weight_decay: float =
     optimizer.step(step)
     with torch.no_grad():
         return _percent(head(queries).argmax(dim=1), truth)
+
+
+def effective_rank(features: torch.Tensor) -> float:
+    """Measure RankMe: the exponential of the entropy of the normalised singular values.
+
+    Args:
+        features: (N, C).
+
+    Returns:
+        From 1, if all features are multiples of one, to min(N, C).
+
+    Source: Garrido et al., arXiv 2210.02885, eq. 1.
+    """
+    values = torch.linalg.svdvals(features.double())
+    shares = values / values.sum().clamp_min(1e-300) + 1e-7
+    return float((-shares * shares.log()).sum().exp())
 
 
 def _percent(predicted, truth) -> float:

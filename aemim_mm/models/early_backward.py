@@ -46,8 +46,13 @@ def can_take_gradients(loss: torch.Tensor, model: torch.nn.Module) -> bool:
         and autocast_dtype(loss.device.type) is not torch.float16
         # FSDP around the whole model shows as parameters that are views; around parts, as modules of its class.
         and all(parameter.is_leaf for parameter in model.parameters())
-        and not any(kind.__name__ in SHARDED for module in model.modules() for kind in type(module).__mro__)
+        and not has_sharded_weights(model)
     )
+
+
+def has_sharded_weights(model: torch.nn.Module) -> bool:
+    """Whether each process holds only a shard of the weights: FSDP is the model itself, or around parts of it."""
+    return any(kind.__name__ in SHARDED for module in model.modules() for kind in type(module).__mro__)
 
 
 class _WithGradients(torch.autograd.Function):

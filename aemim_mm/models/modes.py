@@ -1,9 +1,10 @@
-"""Modes that a model has for a while: eval mode, and gradients for its inputs only."""
+"""Modes that a model has for a while: eval mode, gradients for its inputs only, and buffers that stay as they are."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -28,6 +29,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Restore the values of all buffers of ``model`` at the end. Some change in eval mode too, as those of VQ-KD do."""
+    buffers: list[Any] = [
+        (module._buffers, name, buffer, buffer if buffer is None else buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for owner, name, buffer, value in buffers:
+                owner[name] = buffer if buffer is None else buffer.copy_(value)
 
 
 @contextmanager

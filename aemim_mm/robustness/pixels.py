@@ -9,7 +9,7 @@ from torch import nn
 
 from ..attacks import PixelSpace
 from ..errors import UserError
-from ..models.modes import evaluating
+from ..models.modes import buffers_kept, evaluating
 from ..replay import gpus_in_use
 
 # Normalising and its inverse, in float32, are off by about 1e-5 pixels.
@@ -31,16 +31,12 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool =
         float32: Switch autocast off. False: compute in the caller's precision.
     """
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    buffers: list[Any] = [
-        (module._buffers, name, buffer, buffer if buffer is None else buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-    ]
     devices = gpus_in_use()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(evaluating(model))
+        stack.enter_context(buffers_kept(model))
         for device in ('cpu', *(['cuda'] if devices else [])) if float32 else ():
             stack.enter_context(torch.autocast(device, enabled=False))
         if seed is not None:
@@ -55,9 +51,6 @@ def left_as_it_was(model: nn.Module, *, seed: int | None = None, float32: bool =
             for parameter, requires_grad, grad in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
-            with torch.no_grad():
-                for owner, name, buffer, value in buffers:
-                    owner[name] = buffer if buffer is None else buffer.copy_(value)
 
 
 def to_pixels(space: PixelSpace, inputs: torch.Tensor) -> torch.Tensor:

@@ -10,3 +10,8 @@ The second branch gets images with uniform noise of the attack's size. All else 
 _base_ = '../aemim_vit-b_800e.py'
 
 data_preprocessor = dict(steps=0, start='uniform')
+# Noise is what is wanted here.
+custom_hooks = [
+    dict(type='PanelHook', interval=50),
+    dict(type='InstrumentsHook', interval=5, thresholds=dict(stale=None, small_budget=None)),
+]

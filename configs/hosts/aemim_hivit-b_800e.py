@@ -14,4 +14,4 @@ model = dict(type='AEMIM', head=dict(type='AEMIMHead'))  # The head draws the pa
 data_preprocessor = dict(type='AdvDataPreprocessor')
 
 train_dataloader, optim_wrapper, train_cfg, default_hooks, env_cfg = _base_.host_parts
-custom_hooks = [dict(type='PanelHook', interval=50)]
+custom_hooks = [dict(type='PanelHook', interval=50), dict(type='InstrumentsHook', interval=5)]

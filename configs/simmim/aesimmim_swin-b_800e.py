@@ -21,4 +21,4 @@ train_cfg = dict(type='ResumableEpochLoop')
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 env_cfg = dict(dist_cfg=dict(timeout=600))
 
-custom_hooks = [dict(type='PanelHook', interval=50)]
+custom_hooks = [dict(type='PanelHook', interval=50), dict(type='InstrumentsHook', interval=5)]

@@ -1,11 +1,19 @@
 """The probes against brute force, and on data whose answer is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from aemim_mm.evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
+from aemim_mm.evaluation.probe import (
+    effective_rank,
+    extract_features,
+    knn_accuracy,
+    linear_probe_accuracy,
+    mean_patch_features,
+)
 
 
 def blobs(count=60, spread=1.0, seed=0, classes=3):
@@ -113,3 +121,28 @@ def test_features_are_the_mean_patch_tokens_of_the_clean_encoder(tiny, make):
     with torch.no_grad():
         expected = stock(images)[0][:, 1:].mean(1)
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('shape', [(40, 12), (12, 40)])
+def test_effective_rank_equals_numpy(shape):
+    features = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -3, shape[1])
+    values = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    shares = values / values.sum() + 1e-7
+    assert effective_rank(features) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=1e-6)
+    assert 2 < effective_rank(features) < 12
+
+
+def test_effective_rank_where_it_is_known():
+    """Orthogonal directions of equal length count fully; equal features are one direction; zeros are none."""
+    assert effective_rank(torch.eye(20, 30)[:, torch.randperm(30)] * 5) == pytest.approx(20, rel=1e-4)
+    assert effective_rank(torch.ones(20, 30)) == pytest.approx(1, rel=1e-3)
+    assert effective_rank(torch.zeros(20, 30)) == pytest.approx(1, rel=1e-3)
+
+
+def test_patch_features_of_other_encoders():
+    """The last of several layers counts, a mask does not; maps and means of patches are taken as they are."""
+    tokens, early = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
+    by_hand = tokens[:, 1:].mean(1)
+    for outputs in ([early, tokens], [tokens, torch.ones(2, 4)], [tokens[:, 1:].mT.reshape(2, 3, 2, 2)], [by_hand]):
+        model = SimpleNamespace(extract_feat=lambda _, outputs=outputs: tuple(outputs))
+        torch.testing.assert_close(mean_patch_features(model, torch.zeros(2, 3, 8, 8)), by_hand)

@@ -22,6 +22,7 @@ SCRIPTS = (
     'study.py',
     'doctor.py',
     'analysis_tools/gpu_check.py',
+    'analysis_tools/instruments.py',
     'analysis_tools/print_config.py',
     'analysis_tools/report.py',
 )

@@ -213,7 +213,14 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
     assert 'tools/train.py configs/aemim_vit-b_folder.py --data-root DIR' in shown.splitlines()[-1]
     report = (out / 'report.html').read_text()
     assert 'http://' not in report.replace('http://www.w3.org', '') and 'data:image/png;base64,' in report
-    for text in ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63'):
+    texts = ('AEMIM, 16 epochs', 'MAE, 16 epochs', 'untrained', 'adversarial example', 'perturbation x63')
+    for text in (
+        *texts,
+        'How far features move',
+        'AEMIM, gap of domains',
+        'Effective rank',
+        'k-NN during pre-training',
+    ):
         assert text in report, text
     # The table has the accuracies that the trainings logged. Each training began with its encoder.
     table = report[report.index('<h2>Fine-tuned</h2>') :].split('</section>')[0]

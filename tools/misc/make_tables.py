@@ -25,6 +25,7 @@ from pathlib import Path
 from aemim_mm.benchmark import attack_variants, table
 from aemim_mm.benchmark.estimate import gpu_hours, gpu_steps, largest_batches, memory
 from aemim_mm.errors import UserError, unknown_name
+from aemim_mm.evaluation.instrument_charts import RANGE_COLUMNS, ranges
 from aemim_mm.report.record import read_record
 from aemim_mm.report.table import markdown_table
 from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
@@ -128,6 +129,7 @@ TABLES = {
     'demo cim': Table('cim', PROBE_COLUMNS, probed('CIM')),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
+    'instruments': Table('instruments', RANGE_COLUMNS, ranges),
     'memory': Table('costs', MEMORY_COLUMNS, memory),
     'gpu hours': Table('costs', GPU_COLUMNS, gpu_hours),
     'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
