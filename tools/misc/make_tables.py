@@ -224,7 +224,7 @@ def main():
         if args.check:
             name = str(page.relative_to(REPO))
             diff = difflib.unified_diff(old.splitlines(), new.splitlines(), name, f'{name}, from results/', lineterm='')
-            print(*diff, sep='\n')
+            print(*diff, sep='\n', end='\n' if old != new else '')
         elif old != new:
             page.write_text(new, encoding='utf-8')
         differ |= old != new
