@@ -115,7 +115,7 @@ class InstrumentsHook(Hook):
     def write(self, runner: Runner) -> None:
         """Measure now: log the figures, and warn."""
         figures, hub = self.measure(runner), runner.message_hub
-        state = hub.get_info('instruments') or dict(best_knn=0.0, shown=[])
+        state: dict[str, Any] = hub.get_info('instruments') or dict(best_knn=0.0, shown=[])
         if 'knn' in figures:
             state['best_knn'] = max(state['best_knn'], figures['knn'])
             figures['knn_drop'] = state['best_knn'] - figures['knn']
@@ -174,7 +174,7 @@ class InstrumentsHook(Hook):
 
 
 def _labels_of(items: list) -> torch.Tensor:
-    labels = [getattr(item['data_samples'], 'gt_label', None) for item in items]
+    labels: list = [getattr(item['data_samples'], 'gt_label', None) for item in items]
     if any(label is None for label in labels):
         raise UserError(
             'InstrumentsHook: k-NN needs a label for each training image, but the data have none. Set knn=False.'

@@ -3,20 +3,17 @@
 import itertools
 import json
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import hosts, processes, runs, tiny
 from mmengine.dataset import default_collate
-from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from aemim_mm.engine.hooks.instruments import InstrumentsHook
-from aemim_mm.errors import UserError
 from aemim_mm.models.movement import feature_movement
 from aemim_mm.report.scalars import read_scalars
 
@@ -146,38 +143,6 @@ def test_a_threshold_of_ones_own(tmp_path):
     assert any('(thresholds.dominance=0.001)' in line for line in warnings(tmp_path))
 
 
-def measured(figures):
-    """A Runner that keeps what is logged, and a hook that measures these figures one after the other."""
-    rows, values = [], iter(figures)
-    visualizer = SimpleNamespace(add_scalars=lambda row, step: rows.append(row))
-    runner = SimpleNamespace(message_hub=MessageHub('instruments'), visualizer=visualizer, iter=0, epoch=0)
-    watching = InstrumentsHook()
-    watching.measure = lambda runner: dict(next(values))
-    return watching, runner, rows
-
-
-def test_a_warning_returns_only_if_the_signature_was_away(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        'aemim_mm.engine.hooks.instruments.print_log', lambda text, _logger, level=None: said.append((text, level))
-    )
-    low, high = dict(attack_over_noise=1.0), dict(attack_over_noise=3.0)
-    watching, runner, _ = measured([low, low, high, low])
-    counts = []
-    for _ in range(4):
-        watching.write(runner)
-        counts.append(sum(level is not None for _, level in said))
-    assert counts == [1, 1, 1, 2]
-
-
-def test_k_nn_is_compared_with_its_best():
-    watching, runner, rows = measured([dict(knn=value) for value in (50.0, 70.0, 52.0)])
-    for _ in range(3):
-        watching.write(runner)
-    assert [row['instruments/knn_drop'] for row in rows] == [0, 0, 18]
-    assert runner.message_hub.get_info('instruments')['shown'] == ['forgetting']
-
-
 def test_a_resumed_training_measures_the_same_and_repeats_no_warning(tmp_path):
     config = tiny.aemim(data_preprocessor=dict(steps=0), adv_weight=[(0, 1), (1, 2)])
     train(tmp_path / 'whole', hook(interval=2), config=config, epochs=4)
@@ -210,27 +175,19 @@ def test_training_by_iterations_measures_at_the_end(tmp_path):
     assert logged(tmp_path)['rank'][0] == (3,)
 
 
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        (dict(interval=0), 'interval is a whole number >= 1, but got 0'),
-        (dict(num_images=2), 'num_images is a whole number >= 4'),
-        (dict(thresholds=dict(stail=1)), "Unknown threshold 'stail'. Known: .*stale"),
-        (dict(thresholds=dict(stale='1')), "thresholds.stale is a number, or None .* but got '1'"),
-        (dict(knn=9), 'knn is at most half of the images, 4, but got 9'),
-    ],
-)
-def test_wrong_settings(settings, message, tmp_path):
-    with pytest.raises(UserError, match=message):
-        train(tmp_path, {**hook(), **settings})
+class FullyShardedDataParallel(torch.nn.Identity):
+    """Has the name of torch's wrapper, which needs a process group."""
 
 
-def test_data_without_labels_and_models_without_pretraining_are_errors():
-    runner = SimpleNamespace(model=tiny.build(tiny.mae()), train_dataloader=SimpleNamespace(dataset=Photos(False)))
-    with pytest.raises(UserError, match='k-NN needs a label .* Set knn=False'):
-        InstrumentsHook(knn=1, num_images=4).before_train(runner)
-    with pytest.raises(UserError, match='watches the pre-training of an encoder, but got a Linear'):
-        InstrumentsHook().before_train(SimpleNamespace(model=torch.nn.Linear(1, 1)))
+def test_of_sharded_weights_only_the_losses_are_compared(tmp_path):
+    def shard(model):
+        model.neck.part = FullyShardedDataParallel()
+        return model
+
+    train(tmp_path, hook(), wrap=shard)
+    found = read_scalars(tmp_path, 'instruments/loss_ratio')
+    assert set(found) == {'instruments/loss_ratio', 'instruments/loss_ratio_unweighted', 'step'}
+    assert 'the weights are sharded, so only the losses are compared' in runs.log_of(tmp_path)
 
 
 def _rank(rank, folder):
