@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import tempfile
 from copy import deepcopy
 from functools import cache
@@ -48,11 +49,12 @@ PAIRS = {
     'simmim/aesimmim_swin-b_800e.py': 'baselines/simmim_swin-b_800e.py',
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
+    'demo/aemim_vit-tiny_16e_openclipart.py': 'demo/mae_vit-tiny_16e_openclipart.py',
     **{name: name.replace('hosts/ae', 'baselines/') for name in HOSTS},
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
     **{
         f'demo/ae{name}_fashion-mnist.py': f'demo/{name}_fashion-mnist.py'
-        for name in ('ibot_vit-tiny_32e', 'hpm_vit-tiny_16e', 'cim_vit-tiny_16e')
+        for name in ('ibot_vit-tiny_32e', 'hpm_vit-tiny_16e', 'cim_vit-tiny_40e')
     },
     'hosts/aecim_vit-b_300e.py': 'baselines/cim-respix_vit-b_300e.py',
 }
@@ -113,16 +115,22 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """Make four training and four test images: an ImageNet with image lists that also serves as a plain folder."""
+    """Make four training and four test images in two folders.
+
+    They serve as an ImageNet with image lists, as a plain folder and as data/openclipart.
+    """
     root = tmp_path_factory.mktemp('imagenet')
     (root / 'meta').mkdir()
     for split in ('train', 'val'):
         (root / split / 'n01').mkdir(parents=True)
+        (root / split / 'n02').mkdir()
         for number in range(4):
             coarse = np.random.default_rng(number).integers(0, 256, (7, 9, 3), dtype=np.uint8)
-            Image.fromarray(coarse).resize((270, 210)).save(root / f'{split}/n01/{number}.JPEG')
-        lines = [f'n01/{number}.JPEG {2 * number}\n' for number in range(4)]
+            Image.fromarray(coarse).resize((270, 210)).save(root / f'{split}/n0{1 + number % 2}/{number}.JPEG')
+        lines = [f'n0{1 + number % 2}/{number}.JPEG {2 * number}\n' for number in range(4)]
         (root / f'meta/{split}.txt').write_text(''.join(lines))
+    shutil.copytree(root / 'train', root / 'all')
+    shutil.copytree(root / 'val', root / 'test')
     return root
 
 
@@ -132,12 +140,17 @@ def loader(cfg, name, batch_size=2):
 
 
 def size_of(name):
-    return 28 if name.startswith('demo/') else 192 if 'swin' in name else 224
+    return 28 if 'fashion-mnist' in name else 32 if 'openclipart' in name else 192 if 'swin' in name else 224
+
+
+def root_of(name, images):
+    """Return the folder of the images; None for the embedded data."""
+    return None if 'fashion-mnist' in name else str(images)
 
 
 @pytest.mark.parametrize('name', PRETRAINING)
 def test_a_batch_through_the_whole_model_and_its_optimizer(name, images, clip):
-    cfg = load(name, None if name.startswith('demo/') else str(images))
+    cfg = load(name, root_of(name, images))
     model = build(cfg, clip=clip)
     check_data(cfg, ('train_dataloader',))
     batch = next(iter(loader(cfg, 'train_dataloader')))
@@ -167,7 +180,7 @@ def test_a_neck_of_another_width_does_not_fit_a_narrow_encoder():
 
 @pytest.mark.parametrize('name', [name for name in TRANSFER if name not in KNN])
 def test_a_classifier_learns_from_a_batch_and_tests_another(name, images):
-    cfg = load(name, None if name.startswith('demo/') else str(images))
+    cfg = load(name, root_of(name, images))
     model = build(cfg)
     check_data(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
     batch = next(iter(loader(cfg, 'train_dataloader')))
@@ -198,13 +211,13 @@ def evaluated(model, cfg, name):
 
 @pytest.mark.parametrize('name', KNN)
 def test_nearest_neighbours_know_images_that_they_have_seen(name, images):
-    cfg = load(name, None if name.startswith('demo/') else str(images))
+    cfg = load(name, root_of(name, images))
     cfg.model.k = 1
     model = build(cfg)
     # All images in order and without augmentation, for training and test.
     assert plain(cfg.train_dataloader.dataset.pipeline) == plain(cfg.test_dataloader.dataset.pipeline)
     assert not cfg.train_dataloader.sampler.shuffle and not cfg.train_dataloader.get('drop_last')
-    if name.startswith('demo/'):
+    if 'fashion-mnist' in name:
         cfg.test_dataloader.dataset = cfg.train_dataloader.dataset = {**cfg.train_dataloader.dataset, 'limit': 8}
     model.remember(loader(cfg, 'train_dataloader'))
     cfg.val_evaluator = dict(type='Accuracy', topk=(1,))

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from aemim_mm.apis.pretrained import build_model
-from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.datasets.of_config import labelled_data
 from aemim_mm.evaluation.instrument_charts import instrument_charts, instruments_of
 from aemim_mm.report import Chart, Curve, Panel, Table, write_report
 from aemim_mm.report.machine import processor_name
@@ -138,7 +138,7 @@ def _charts(out: Path) -> list[Chart]:
 
 def _panel(config: Path, out: Path) -> Panel:
     model = build_model(config, out / 'aemim/epoch_16.pth')
-    dataset = embedded_data(config, 'test')
+    dataset = labelled_data(config, 'test')
     torch.manual_seed(0)
     images = torch.stack([dataset[index]['inputs'] for index in range(8)])
     inputs = model.data_preprocessor(dict(inputs=images, data_samples=None))['inputs']

@@ -22,8 +22,15 @@ def parse_args() -> dict:
         default=['clean'],
         metavar='NAME',
         help='classifiers: clean, white-box, cw (Carlini and Wagner), autoattack, encoder (attacks on features), '
-        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder. Detectors: '
-        'clean, white-box, corruptions',
+        'corruptions (made on the fly), demo; from disk: shift, imagenet-c. Pre-training models: encoder, crossed. '
+        'Detectors: clean, white-box, corruptions',
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='PATTERN',
+        help="only conditions of these names, such as pgd/4 or '*/3'; clean is always measured",
     )
     parser.add_argument(
         '--compare',

@@ -7,6 +7,7 @@ Example:
 import argparse
 import asyncio
 import math
+import shlex
 import signal
 import sys
 import time
@@ -17,6 +18,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Run a study: a declared grid of trainings, one record for each.')
     parser.add_argument('study', type=Path, help='file of the study, in configs/studies/')
     parser.add_argument('--list', action='store_true', help='list the runs and whether they are done; run nothing')
+    parser.add_argument(
+        '--print-commands',
+        action='store_true',
+        help='print one command for each run that is to do, for GNU parallel or the jobs of a cluster; run nothing',
+    )
     parser.add_argument(
         '--only', nargs='+', default=[], metavar='NAME', help='only these methods, or these runs (METHOD-seedN)'
     )
@@ -58,9 +64,10 @@ def main():
 
 def run_study(args: argparse.Namespace) -> None:
     from aemim_mm.engine.ranks import sigterm_restored
-    from aemim_mm.study.declaration import chosen, read_study
+    from aemim_mm.study.declaration import chosen
     from aemim_mm.study.lanes import LANES
     from aemim_mm.study.perform import finished
+    from aemim_mm.study.reading import read_study
 
     runs = chosen(read_study(args.study).runs(), args.only)
     done = {run.name: record for run in runs if (record := finished(run, args.out))}
@@ -69,6 +76,10 @@ def run_study(args: argparse.Namespace) -> None:
             print(f'{run.name:30} {_state(done.get(run.name))}')
         return
     todo = [run for run in runs if run.name not in done]
+    if args.print_commands:
+        for run in todo:
+            print(shlex.join(['python', 'tools/study.py', *_arguments(args, run)]))
+        return
     print(f'{len(done)} of {len(runs)} runs are done, {len(todo)} are left.', flush=True)
     deadline = math.inf if args.budget_minutes is None else time.monotonic() + 60 * args.budget_minutes
     lanes = LANES if args.lanes is None else args.lanes
@@ -84,6 +95,12 @@ def run_study(args: argparse.Namespace) -> None:
     print(f'{len(runs) - left} of {len(runs)} runs are done. Records: {args.out}')
     if failed:
         sys.exit('\n'.join(failed))
+
+
+def _arguments(args: argparse.Namespace, run) -> list[str]:
+    """Return the arguments of this tool for one run, in the process that it is called in."""
+    parts = [args.study, '--only', run.name, '--lanes', 0, '--out', args.out, '--work-dir', args.work_dir]
+    return [str(part) for part in parts]
 
 
 def _state(record: dict | None) -> str:
@@ -107,16 +124,15 @@ async def _run_in_lanes(runs: list, args: argparse.Namespace, lanes: int, deadli
 
     logs, failed = args.work_dir / 'logs', []
     logs.mkdir(parents=True, exist_ok=True)
-    places = ['--out', args.out, '--work-dir', args.work_dir]
 
     async def run_one(run):
         started = time.monotonic()
         if started >= deadline:
             return
         print(f'{run.name}: started', flush=True)
-        command = [sys.executable, __file__, args.study, '--only', run.name, '--lanes', 0, *places]
+        command = [sys.executable, __file__, *_arguments(args, run)]
         try:
-            await run_command(run.name, [str(part) for part in command], logs / f'{run.name}.txt', lanes=lanes)
+            await run_command(run.name, command, logs / f'{run.name}.txt', lanes=lanes)
             print(f'{run.name}: done in {time.monotonic() - started:.0f} s', flush=True)
         except CommandFailed as error:  # The other runs do not depend on this one.
             failed.append(str(error))

@@ -1,12 +1,8 @@
 """The small labelled data set that the package contains."""
 
-import os
 import os.path as osp
 import warnings
-from os import PathLike
 
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists, join_path
 from mmpretrain.datasets import FashionMNIST
 from mmpretrain.registry import DATASETS
@@ -72,12 +68,3 @@ class DemoFashionMNIST(FashionMNIST):
                 f'{", ".join(names)}, unpacked, in one folder DIR, set by --data-root DIR; without the flag, '
                 'the copy inside the package is used.'
             )
-
-
-def embedded_data(config: str | PathLike | Config, split: str) -> BaseDataset:
-    """Build the training data set of a config with another split, all its images and no augmentation."""
-    cfg = config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
-    dataset = cfg.train_dataloader.dataset
-    return DATASETS.build(
-        {**dataset, 'limit': None, 'split': split, 'test_mode': split == 'test', 'pipeline': [dict(type='PackInputs')]}
-    )

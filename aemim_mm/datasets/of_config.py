@@ -4,9 +4,12 @@ import os
 import os.path as osp
 import re
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmpretrain.registry import DATASETS
 
 from ..errors import UserError
 
@@ -169,3 +172,28 @@ def has_list(dataset: dict) -> bool:
     """Whether this ImageNet reads a list of its images, or has other classes."""
     listed = osp.join(osp.expanduser(dataset.get('data_root') or ''), 'meta', f'{dataset.get("split")}.txt')
     return bool(dataset.get('ann_file') or dataset.get('metainfo') or osp.isfile(listed))
+
+
+def labelled_data(config: str | PathLike | Config, split: str) -> BaseDataset:
+    """Build labelled images without augmentation, all of them, whatever ``limit`` the config sets.
+
+    Args:
+        config: A classifier's config, of whose pipelines the test's is used; or a config without a test, whose training
+            data are ``DemoFashionMNIST``.
+        split: ``'train'`` or ``'test'``.
+
+    Raises:
+        UserError: The config has no such data.
+    """
+    cfg = config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+    dataset = cfg.get(f'{split}_dataloader', cfg.train_dataloader).dataset
+    if cfg.get('test_dataloader'):
+        changes = dict(pipeline=cfg.test_dataloader.dataset.pipeline)
+    elif kind_of(dataset) == 'DemoFashionMNIST':
+        changes = dict(split=split, test_mode=split == 'test', pipeline=[dict(type='PackInputs')])
+    else:
+        raise UserError(
+            f'{cfg.filename} has no labelled images: its training data are {kind_of(dataset)}, and it has no test. '
+            'Name the config of a classifier, such as configs/demo/vit-tiny_16e_openclipart.py: --data CONFIG'
+        )
+    return DATASETS.build({**dataset, **(dict(limit=None) if 'limit' in dataset else {}), **changes})

@@ -108,6 +108,28 @@ def _lock(stream, work_dir: str) -> None:
             return
 
 
+def in_use(work_dir: str | os.PathLike) -> bool | None:
+    """Return whether a training of another process holds a work directory; None if that cannot be known.
+
+    It cannot without a lock file, or where there are no locks. Do not call it in the process of the training: whenever
+    a process closes a file, it loses its locks on that file.
+    """
+    if fcntl is None:
+        return None
+    try:
+        stream = open(osp.join(work_dir, LOCK), 'rb')  # noqa: SIM115
+    except OSError:
+        return None
+    with stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:
+            return None
+    return False
+
+
 def warn_of_earlier_run(work_dir: str) -> None:
     """Warn that a training from the start will overwrite the checkpoints of an earlier one."""
     found = numbered(work_dir)

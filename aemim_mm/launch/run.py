@@ -21,6 +21,7 @@ from ..engine.sharding import check_optimizer
 from ..engine.work_dir import held, usable
 from ..errors import UserError
 from ..models.compilation import check_compiled
+from ..report.record import code_version
 from .checks import (
     check_batches,
     check_data_labels,
@@ -107,6 +108,8 @@ def train(
     check_optimizer(cfg)
     with held(cfg.work_dir, launcher), checkpoint_loading(trust_checkpoint):
         runner = build_runner(cfg)
+        if runner.rank == 0:
+            runner.logger.info(code_version())
         check_compiled(bare_model(runner.model), cfg.get('compile'))
         choose_checkpoint(runner, trust_checkpoint)
         with target_network(cfg):

@@ -45,7 +45,9 @@ class Axis:
 
 
 def short(value: float) -> str:
-    """Return a number with four significant digits, such as ``0.4123``, ``1,250`` or ``2e-5``."""
+    """Return a number with four significant digits, such as ``0.4123``, ``1,250``, ``2e-5`` or ``nan``."""
+    if not math.isfinite(value):
+        return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:
         return f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'
     mantissa, exponent = f'{value:.3e}'.split('e')

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from .axes import Axis, round_ticks, short, widen
 
 WIDTH, HEIGHT = 600, 360
@@ -14,6 +16,8 @@ TOP, RIGHT, BOTTOM = 38, 26, 60
 # A point that shows its value on hover is invisible. More of them would overlap on a laptop screen.
 MAX_HOVER = 60
 MAX_DOTS = 30
+# More points than this would not show on a line as wide as the drawing.
+MAX_POINTS = 600
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,25 @@ class Curve:
                 f'Curve {self.label!r} got {len(self.x)} x values and {len(self.y)} y values, expected equally many. '
                 'Use NaN for a missing y.'
             )
+
+    def thinned(self, limit: int = MAX_POINTS) -> Curve:
+        """Return the curve with at most ``limit`` points, so that a chart of a long training stays small.
+
+        The points are split into stretches of equal number. The first and the last point, the lowest and the highest
+        finite point of each stretch, and one gap of each stretch that has any, remain.
+
+        Args:
+            limit: Number of points, >= 8.
+        """
+        if len(self.x) <= limit:
+            return self
+        y = np.asarray(self.y, dtype=float)
+        kept = {0, len(y) - 1}
+        for stretch in np.array_split(np.arange(1, len(y) - 1), (limit - 2) // 3):
+            finite = np.isfinite(y[stretch])
+            by_value = stretch[finite][np.argsort(y[stretch[finite]])]
+            kept.update(*(part.tolist() for part in (by_value[:1], by_value[-1:], stretch[~finite][:1])))
+        return Curve(self.label, [self.x[i] for i in sorted(kept)], [self.y[i] for i in sorted(kept)])
 
     def runs(self) -> list[list[tuple[float, float]]]:
         """Return the stretches of consecutive finite points."""

@@ -6,8 +6,10 @@ import base64
 import io
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -80,3 +82,24 @@ def data_uri(image: np.ndarray) -> str:
     png = io.BytesIO()
     Image.fromarray(image).save(png, 'png', optimize=True)
     return 'data:image/png;base64,' + base64.b64encode(png.getvalue()).decode('ascii')
+
+
+def latest_panel(folders: Sequence[Path]) -> tuple[int, np.ndarray] | None:
+    """Find the latest picture that ``PanelHook`` has written.
+
+    Args:
+        folders: A folder for each start of a training, the oldest first.
+
+    Returns:
+        Its epoch and the picture, uint8 (H, W, 3) in RGB order; None without one.
+    """
+    for folder in reversed(folders):
+        found = folder.glob('vis_data/vis_image/panels_[0-9]*.png')
+        files = {int(re.sub(r'\D', '', file.stem)): file for file in found}
+        for epoch in sorted(files, reverse=True):
+            try:
+                with Image.open(files[epoch]) as picture:
+                    return epoch, np.asarray(picture.convert('RGB'))
+            except (OSError, SyntaxError):  # It is being written.
+                continue
+    return None

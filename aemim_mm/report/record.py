@@ -77,6 +77,13 @@ def read_record(path: str | os.PathLike) -> dict:
     return record
 
 
+def code_version() -> str:
+    """Return the version of this package and, in a checkout, the commit, such as ``aemim-mm 0.1.0, commit 2d3d893``."""
+    found = _commit()
+    commit = f', commit {found["commit"][:10]}' if found['commit'] else ''
+    return f'aemim-mm {__version__}{commit}{" with changes" if found["dirty"] else ""}'
+
+
 def _command() -> str:
     script = _without_absolute_paths(os.path.abspath(sys.argv[0]))
     return shlex.join(['python', script, *map(_without_absolute_paths, sys.argv[1:])])

@@ -17,7 +17,14 @@ from ..attacks import PGD
 from ..engine.randomness import data_randomness, folded
 from ..errors import UserError, unknown_name
 from ..evaluation.metrics import grouped_interval
-from .encoder_attacks import feature_attack, features_in_training, reconstruction_attack
+from .encoder_attacks import (
+    EncoderAttackResult,
+    feature_attack,
+    features_in_training,
+    features_moved,
+    reconstruction_attack,
+    reconstruction_loss,
+)
 from .whitebox import feature_pgd
 
 ENCODER_ATTACKS = {'features': feature_pgd, 'reconstruction': PGD}
@@ -36,7 +43,8 @@ class AttackedEncoder(BaseModel):
 
     Args:
         model: A classifier or MIM algorithm of mmpretrain.
-        attack: ``dict(type=..., eps=..., ...)``: ``features`` or ``reconstruction``, and fields of ``PGD``.
+        attack: ``dict(type=..., eps=..., ...)``: ``features`` or ``reconstruction``, and fields of ``PGD``. With
+            ``crossed=True``, a pre-training model is measured a fourth time, under the attack of the other type.
         quantize: Round the perturbed images to 8 bits, inside the budget.
         seed: Seed of the masks and random starts.
 
@@ -51,48 +59,75 @@ class AttackedEncoder(BaseModel):
         self.kind = fields.pop('type')
         if self.kind not in ENCODER_ATTACKS:
             raise unknown_name('attack on an encoder', self.kind, ENCODER_ATTACKS)
+        self.crossed = fields.pop('crossed', False)
         self.pretraining = isinstance(model, BaseSelfSupervisor)
-        if self.kind == 'reconstruction' and not self.pretraining:
+        if (self.kind == 'reconstruction' or self.crossed) and not self.pretraining:
             raise UserError(f'A {type(model).__name__} reconstructs nothing. Attack its features.')
-        self.attack = ENCODER_ATTACKS[self.kind](**fields)
+        kinds = ENCODER_ATTACKS if self.crossed else [self.kind]
+        self.attacks: Any = {kind: ENCODER_ATTACKS[kind](**fields) for kind in kinds}
         self.batches = 0
 
     def test_step(self, data: Any) -> list:
         """Measure a batch: for each image, ``before``, ``noise``, ``attack``, and the ``group`` that shares them."""
         data = self.data_preprocessor(data, False)
-        inputs, samples = data['inputs'], data['data_samples']
-        noise = replace(self.attack, steps=0, start='uniform')
-        measure = self._features if self.kind == 'features' else self._reconstruction
-        before, by_noise, by_attack = measure(inputs, samples, (noise, self.attack))
+        found = self.figures(data['inputs'], data['data_samples'])
         self.batches += 1
         # The images of a batch share one reconstruction loss, so they form one group of the bootstrap.
         group = f'{get_rank()}-{self.batches}'
         return [
-            dict(before=a, noise=b, attack=c, group=group if self.kind == 'reconstruction' else f'{group}-{number}')
-            for number, (a, b, c) in enumerate(zip(before, by_noise, by_attack))
+            dict(zip(found, values), group=group if self.kind == 'reconstruction' else f'{group}-{number}')
+            for number, values in enumerate(zip(*found.values()))
         ]
 
     val_step = test_step
 
-    def _features(self, inputs, samples, attacks):
-        features = features_in_training(self.model, inputs, samples) if self.pretraining else None
-        images = inputs[0] if isinstance(inputs, list) else inputs  # The first of two views.
-        noise, attack = (
-            feature_attack(self.model, images, one, features=features, seed=self.seed, quantize=self.quantize)
-            for one in attacks
-        )
-        return [0.0] * len(images), (100 * noise.moved).tolist(), (100 * attack.moved).tolist()
+    def figures(self, inputs: Any, samples: list | None) -> dict[str, list[float]]:
+        """Measure a batch of normalised images: name of a figure to one value for each image."""
+        attack = self.attacks[self.kind]
+        noise = self._attacked(self.kind, inputs, samples, replace(attack, steps=0, start='uniform'))
+        strong = self._attacked(self.kind, inputs, samples, attack)
+        if self.kind == 'features':
+            # Features of views that are not attacked come last; they do not move.
+            clean = torch.zeros(len(_first(inputs)))
+            found = dict(before=clean, noise=noise.moved, attack=strong.moved)
+        else:
+            found = dict(before=strong.before, noise=noise.after, attack=strong.after)
+        if self.crossed:
+            found['crossed'] = self._crossed(inputs, samples)
+        count = len(strong.x_adv)
+        return {
+            name: (100 * value).tolist() if isinstance(value, torch.Tensor) else [value] * count
+            for name, value in found.items()
+        }
 
-    def _reconstruction(self, inputs, samples, attacks):
-        noise, attack = (
-            reconstruction_attack(self.model, inputs, samples, one, seed=self.seed, quantize=self.quantize)
-            for one in attacks
-        )
-        return ([value] * len(attack.x_adv) for value in (attack.before, noise.after, attack.after))
+    def _attacked(self, kind: str, inputs, samples, attack) -> EncoderAttackResult:
+        settings: Any = dict(seed=self.seed, quantize=self.quantize)
+        if kind == 'features':
+            return feature_attack(
+                self.model, _first(inputs), attack, features=self._features(inputs, samples), **settings
+            )
+        return reconstruction_attack(self.model, inputs, samples, attack, **settings)
+
+    def _crossed(self, inputs, samples) -> Any:
+        """Measure the images of the other attack."""
+        (other,) = set(self.attacks) - {self.kind}
+        x_adv = self._attacked(other, inputs, samples, self.attacks[other]).x_adv
+        if self.kind == 'reconstruction':
+            return reconstruction_loss(self.model, inputs, samples, x_adv, seed=self.seed)
+        features = self._features(inputs, samples)
+        return features_moved(self.model, _first(inputs), x_adv, features=features, seed=self.seed)
+
+    def _features(self, inputs, samples):
+        return features_in_training(self.model, inputs, samples) if self.pretraining else None
 
     def forward(self, inputs: torch.Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """Call the model, without an attack."""
         return self.model(inputs, data_samples, mode=mode)
+
+
+def _first(inputs: Any) -> torch.Tensor:
+    """The images, or the first of two views."""
+    return inputs[0] if isinstance(inputs, list) else inputs
 
 
 @METRICS.register_module()
@@ -114,7 +149,8 @@ class EncoderMetric(BaseMetric):
         groups = [result['group'] for result in results]
         self.figures = {
             name: grouped_interval(np.array([result[name] for result in results]), groups)
-            for name in ('before', 'noise', 'attack')
+            for name in (results[0] if results else ())
+            if name != 'group'
         }
         return {name: interval.estimate for name, interval in self.figures.items()}
 

@@ -103,30 +103,49 @@ def reconstruction_attack(
     Raises:
         UserError: An unknown ``adv_target``.
     """
+    with left_as_it_was(model, seed=seed):
+        loss, x = _reconstruction(model, inputs, data_samples, adv_target)
+        torch.manual_seed(seed + 1)  # `seed` has drawn the mask.
+        # The loss is a mean over the batch. An objective is a sum.
+        x_adv = _perturbed(attack, lambda images: len(images) * loss(images), x, quantize)
+        with torch.no_grad():
+            before, after = (loss(images).item() for images in (x, x_adv))
+    return EncoderAttackResult(x_adv, before, after)
+
+
+def reconstruction_loss(
+    model: Any, inputs: torch.Tensor, data_samples: list | None, perturbed: torch.Tensor, *, seed: int = 0
+) -> float:
+    """Compute the reconstruction loss of a pre-training model for perturbed images; the target is the clean image.
+
+    Args:
+        model, inputs, data_samples, seed: As of :func:`reconstruction_attack`; equal seeds give equal masks.
+        perturbed: Perturbed images in pixels, (B, C, H, W).
+    """
+    with left_as_it_was(model, seed=seed), torch.no_grad():
+        return _reconstruction(model, inputs, data_samples, 'clean')[0](perturbed).item()
+
+
+def _reconstruction(model, inputs, data_samples, adv_target: str) -> tuple[Callable, torch.Tensor]:
+    """Return a function from images in pixels to the mean loss of the batch, and the clean images in pixels."""
     if adv_target not in ('clean', 'adv'):
         raise unknown_name('adv_target', adv_target, ('clean', 'adv'))
     space, from_clean = PixelSpace.of(model.data_preprocessor), adv_target == 'clean'
-    with left_as_it_was(model, seed=seed):
-        step = clean_pass(model, inputs, data_samples)
-        x = to_pixels(space, step.images)
-        clean = space.normalize(x)
+    step = clean_pass(model, inputs, data_samples)
+    x = to_pixels(space, step.images)
+    clean = space.normalize(x)
 
-        def objective(images) -> Any:
-            perturbed = space.normalize(images)
-            with ExitStack() as inside:
-                if from_clean and step.targets:
-                    inside.enter_context(outputs_given_back(step.targets))
-                elif from_clean:
-                    method = 'forward' if isinstance(model.head.loss, nn.Module) else 'loss'
-                    inside.enter_context(substituted_argument(model.head, method, perturbed, clean))
-                # The loss is a mean over the batch. An objective is a sum.
-                return len(images) * step.again(perturbed).loss
+    def loss(images) -> Any:
+        perturbed = space.normalize(images)
+        with ExitStack() as inside:
+            if from_clean and step.targets:
+                inside.enter_context(outputs_given_back(step.targets))
+            elif from_clean:
+                method = 'forward' if isinstance(model.head.loss, nn.Module) else 'loss'
+                inside.enter_context(substituted_argument(model.head, method, perturbed, clean))
+            return step.again(perturbed).loss
 
-        torch.manual_seed(seed + 1)  # `seed` has drawn the mask.
-        x_adv = _perturbed(attack, objective, x, quantize)
-        with torch.no_grad():
-            before, after = (objective(images).item() / len(images) for images in (x, x_adv))
-    return EncoderAttackResult(x_adv, before, after)
+    return loss, x
 
 
 def feature_attack(
@@ -149,24 +168,49 @@ def feature_attack(
         seed: Seed of the start, and of a model that draws masks or the like.
         quantize: Round the perturbed images to 8 bits, inside the budget.
     """
-    space = PixelSpace.of(model.data_preprocessor)
     distance = feature_distance(attack.loss)
     with left_as_it_was(model, seed=seed):
-        x = to_pixels(space, inputs)
-        randomness = RecordedRandomness()
-
-        def encode(images):
-            with randomness.replayed():
-                return (features or (lambda images: last_tensor(model.extract_feat(images))))(space.normalize(images))
-
+        encode, x = _encoder(model, inputs, features)
         with torch.no_grad():
             clean = encode(x)
         torch.manual_seed(seed + 1)  # `seed` has drawn the mask.
         x_adv = _perturbed(attack, lambda images: distance(encode(images), clean), x, quantize)
         with torch.no_grad():
             before, after = (distance(encode(images), clean).item() / len(images) for images in (x, x_adv))
-            moved = _length(encode(x_adv) - clean) / _length(clean).clamp_min(1e-12)
+            moved = _moved(encode(x_adv), clean)
     return EncoderAttackResult(x_adv, before, after, moved)
+
+
+def features_moved(
+    model: Any, inputs: torch.Tensor, perturbed: torch.Tensor, *, features: Callable | None = None, seed: int = 0
+) -> torch.Tensor:
+    """Compute how far the features of perturbed images are from those of the clean ones, as a share of their length.
+
+    Args:
+        model, inputs, features, seed: As of :func:`feature_attack`.
+        perturbed: Perturbed images in pixels, (B, C, H, W).
+
+    Returns:
+        (B,).
+    """
+    with left_as_it_was(model, seed=seed), torch.no_grad():
+        encode, x = _encoder(model, inputs, features)
+        return _moved(encode(perturbed), encode(x))
+
+
+def _encoder(model, inputs, features) -> tuple[Callable, torch.Tensor]:
+    """Return a function from images in pixels to features, with the same random numbers, and the images in pixels."""
+    space, randomness = PixelSpace.of(model.data_preprocessor), RecordedRandomness()
+
+    def encode(images):
+        with randomness.replayed():
+            return (features or (lambda images: last_tensor(model.extract_feat(images))))(space.normalize(images))
+
+    return encode, to_pixels(space, inputs)
+
+
+def _moved(features, clean) -> torch.Tensor:
+    return _length(features - clean) / _length(clean).clamp_min(1e-12)
 
 
 def features_in_training(model: Any, inputs: Any, data_samples: list | None) -> Callable:

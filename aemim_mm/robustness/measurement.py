@@ -37,6 +37,7 @@ def measure(
     checkpoint: str | PathLike,
     *,
     suites: Sequence[str] = ('clean',),
+    only: Sequence[str] = (),
     compare: Sequence[str] = (),
     data_root: str | PathLike | None = None,
     shift_root: str | PathLike = 'data',
@@ -60,6 +61,7 @@ def measure(
         config: Config file of the model.
         checkpoint: ``[LABEL=]CHECKPOINT``, a file or URL.
         suites: Names of suites; see docs/robustness.md.
+        only: Patterns of names of conditions, such as ``pgd/4`` or ``*/3``; ``clean`` is always measured. Default: all.
         compare: Other models, ``[LABEL=][CONFIG.py:]CHECKPOINT``. Without a config, they have that of the first model.
         data_root: Data folder of the config's own test images.
         shift_root: Folder of the test sets under distribution shift.
@@ -89,6 +91,7 @@ def measure(
         [str(checkpoint), *compare],
         config,
         suites=suites,
+        only=only,
         shift_root=shift_root,
         quantize=quantize,
         limited=limit is not None,

@@ -19,6 +19,7 @@ from ..engine.ranks import bare_model
 from ..errors import UserError
 from ..launch import build_runner, load_config
 from ..launch.config import prepare_data
+from ..report.labels import split_label
 from .conditions import Condition
 from .run import quiet
 from .suites import build_conditions
@@ -85,9 +86,7 @@ def parse_model(text: str, config: str) -> tuple[str, str, str]:
         text: The specification of a model.
         config: Config of a checkpoint that names none.
     """
-    label, separator, rest = text.partition('=')
-    if not separator or '/' in label or '.py:' in label or Path(text).exists():
-        label, rest = '', text
+    label, rest = split_label(text)
     found = re.fullmatch(r'(.+?\.py):(.+)', rest)
     config, checkpoint = found.groups() if found else (config, rest)
     file, chosen = split_name(checkpoint)
@@ -133,13 +132,14 @@ def read_setup(
     quantize: bool,
     limited: bool,
     cw_options: Sequence[str] = (),
+    only: Sequence[str] = (),
     **settings,
 ) -> Setup:
     """Read a config, check its data folder, and build its suites; the arguments are those of ``build_conditions``.
 
     Args:
         path: The config file.
-        suites, shift_root, quantize, limited, cw_options: As in :func:`build_conditions`.
+        suites, shift_root, quantize, limited, cw_options, only: As in :func:`build_conditions`.
         **settings: Keyword arguments of ``load_config``.
 
     Raises:
@@ -155,7 +155,7 @@ def read_setup(
     with quiet():
         prepare_data(cfg, (source,))
     conditions = build_conditions(
-        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options
+        suites, kind, cfg, str(shift_root), quantize=quantize, limited=limited, cw_options=cw_options, only=only
     )
     loader = {name: value for name, value in cfg[source].items() if name != 'dataset'}
     if kind == 'pre-training model':

@@ -1,5 +1,6 @@
 """Suites: lists of conditions under which models are measured, by name."""
 
+import fnmatch
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,6 +15,7 @@ from .autoattack import version_for
 from .carlini_wagner import with_options
 from .conditions import EPS, Condition, images_of
 from .detector_suites import DETECTOR_SUITES
+from .encoder_suites import PRETRAINING_SUITES, encoder_conditions
 
 
 def clean(cfg: Config) -> list:
@@ -59,37 +61,11 @@ def auto_attack(cfg: Config) -> list:
     return [replace(condition, group='AutoAttack', note=note) for condition in conditions]
 
 
-def _encoder(dataset: dict, kind: str, group: str, measure: str, seeded=False) -> list:
-    return [
-        Condition(
-            f'{kind}/{eps}',
-            group,
-            deepcopy(dataset),
-            float(eps),
-            dict(type=kind, eps=float(eps), steps=20),
-            dict(type='EncoderMetric'),
-            measure=measure,
-            seeded=seeded,
-        )
-        for eps in EPS
-    ]
-
-
 def encoder(cfg: Config) -> list:
     """The feature attack, which uses neither head nor labels: accuracy under it, and how far the features move."""
     return [
         *_attacked(cfg, 'feature-attack', EPS, 'Feature attack', type='feature', steps=20),
-        *_encoder(images_of(cfg), 'features', 'Features moved', 'distance, %'),
-    ]
-
-
-def pretrained_encoder(cfg: Config) -> list:
-    """Feature and reconstruction attacks on a pre-training model; on training images if it has no test images."""
-    loader = cfg.get('test_dataloader') or cfg.train_dataloader
-    dataset = loader.dataset.to_dict()
-    return [
-        *_encoder(dataset, 'features', 'Features moved', 'distance, %', seeded=True),
-        *_encoder(dataset, 'reconstruction', 'Reconstruction attack', 'reconstruction loss', seeded=True),
+        *encoder_conditions(images_of(cfg), 'features', EPS),
     ]
 
 
@@ -172,7 +148,7 @@ SUITES = {
         'corruptions': corruptions,
         'demo': demo,
     },
-    'pre-training model': {'encoder': pretrained_encoder},
+    'pre-training model': PRETRAINING_SUITES,
     'detector': DETECTOR_SUITES,
 }
 # For classifiers only.
@@ -188,6 +164,7 @@ def build_conditions(
     quantize: bool = False,
     limited: bool = False,
     cw_options: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> dict[str, Condition]:
     """Build the conditions of some suites. The first condition of classifiers and detectors is always ``clean``.
 
@@ -199,19 +176,21 @@ def build_conditions(
         quantize: Round attacked images to 8 bits, inside the budget.
         limited: Whether only a sample of the images will be tested.
         cw_options: Fields of ``CarliniWagner``, each ``KEY=VALUE``.
+        only: Patterns of names, such as ``pgd/4`` or ``*/3``: other conditions are left out, except ``clean``.
 
     Returns:
         Name to ``Condition``.
 
     Raises:
-        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, or a package is
-            missing.
+        UserError: An unknown suite, a suite that is not for this kind of model, a wrong option, a pattern that no name
+            fits, or a package is missing.
     """
     offered = {**SUITES[kind], **(FROM_DISK if kind == 'classifier' else {})}
     conditions = []
     for name in suites:
-        if name not in {**SUITES['classifier'], **FROM_DISK}:
-            raise unknown_name('suite', name, {**SUITES['classifier'], **FROM_DISK})
+        known = {name for suites in (*SUITES.values(), FROM_DISK) for name in suites}
+        if name not in known:
+            raise unknown_name('suite', name, known)
         if name not in offered:
             raise UserError(
                 f'The suite {name} is not for a {kind}, as {cfg.model.type} is. Offered for one: --suite '
@@ -221,6 +200,13 @@ def build_conditions(
     if 'clean' in offered:
         conditions = [*offered['clean'](cfg), *conditions]
     conditions = with_options(conditions, cw_options)
+    names = dict.fromkeys(condition.name for condition in conditions)
+    for pattern in only:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(f'No condition of these suites is called {pattern!r}. Known: {", ".join(names)}.')
+    if only:
+        chosen = {name for pattern in ('clean', *only) for name in fnmatch.filter(names, pattern)}
+        conditions = [condition for condition in conditions if condition.name in chosen]
     if quantize:
         conditions = [replace(condition, quantize=True) if condition.attack else condition for condition in conditions]
     if kind == 'detector' and limited:

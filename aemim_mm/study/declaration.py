@@ -1,22 +1,38 @@
-"""Read a study: a Python file that declares methods, seeds and evaluations."""
+"""What a study is: methods, seeds and evaluations."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from os import PathLike
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from mmengine.config import Config
-
-from ..attacks import check_whole
-from ..errors import UserError, unknown_name
+from ..errors import unknown_name
 from ..launch import load_config
-from ..robustness.suites import SUITES
-from .measures import measured_by
 
-FIELDS = ('methods', 'baseline', 'seeds', 'options', 'fine_tuning', 'attacked_images', 'primary')
-OPTIONAL = {'suites': ['demo']}
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured by ``aemim_mm.robustness.measure``.
+
+    Args:
+        suites: Names of suites. Without any, nothing is measured.
+        only: Patterns of names of conditions. Without any, all are measured.
+        epochs: Of a pre-training: the epochs whose checkpoints are measured, beside the last.
+    """
+
+    suites: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+
+    def declared(self) -> list:
+        """Return the fields up to the last one that is given."""
+        fields = list(astuple(self))
+        while fields and not fields[-1]:
+            fields.pop()
+        return fields
+
+
+DEFAULT = Measured(('demo',))  # Of the field fine_tuning.
 
 
 @dataclass(frozen=True)
@@ -27,11 +43,13 @@ class Training:
         config: The config file.
         options: Changes, each ``KEY=VALUE``.
         then: A training that goes on with the encoder of this one, which it reads from ``model.encoder``.
+        measured: How the trained network is measured.
     """
 
     config: Path
     options: tuple[str, ...] = ()
     then: 'Training | None' = None
+    measured: Measured = Measured()
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -48,31 +66,43 @@ class Study:
         methods: Name of a method to its pre-training.
         baseline: The method that the others are compared with.
         seeds: Seeds, >= 0. Runs with the same seed are a pair: same initial weights, data order and masks.
-        fine_tuning: How each pre-trained encoder is fine-tuned.
+        fine_tuning: How each pre-trained encoder is fine-tuned. Its images, all of them, are those of the probes. None:
+            it is not fine-tuned.
         attacked_images: Number of test images for attacks and corruptions, a fixed sample.
-        primary: The key of ``MEASURES`` that decides.
-        suites: Suites of ``aemim_mm.robustness`` that the fine-tuned network is measured by.
+        primary: The measure that decides, as of ``measure_of``.
+        other_tunings: Further ways to fine-tune the encoder, by name.
+        pretrained: How the pre-training model itself is measured.
+        margin: A loss of the primary measure that does not matter, > 0: a method has "no loss" if it loses less.
     """
 
     path: Path
     methods: dict[str, Training]
     baseline: str
     seeds: tuple[int, ...]
-    fine_tuning: Training
+    fine_tuning: Training | None
     attacked_images: int
     primary: str
-    suites: tuple[str, ...]
+    other_tunings: dict[str, Training]
+    pretrained: Measured
+    margin: float | None
 
     def runs(self) -> list['Run']:
         """Return all runs, seed by seed, so that an interrupted study has whole pairs."""
         hashes = {name: self._hash(training) for name, training in self.methods.items()}
         return [Run(self, name, seed, hashes[name]) for seed in self.seeds for name in self.methods]
 
+    def tunings(self) -> dict[str, Training]:
+        """Return all ways to fine-tune the encoder, by name. That of ``fine_tuning`` is empty."""
+        return {**({'': self.fine_tuning} if self.fine_tuning else {}), **self.other_tunings}
+
     def _hash(self, pretraining: Training) -> str:
-        parts = [pretraining.content(), self.fine_tuning.content(), self.attacked_images]
+        tuning = self.fine_tuning
+        parts: list = [pretraining.content(), tuning and tuning.content(), self.attacked_images]
         # What a study leaves out is no part of its hash, so that a new field does not make old records stale.
         parts += [pretraining.then.content()] if pretraining.then else []
-        parts += [self.suites] if list(self.suites) != OPTIONAL['suites'] else []
+        parts += [tuning.measured.declared()] if tuning and tuning.measured != DEFAULT else []
+        parts += [[name, each.content(), each.measured.declared()] for name, each in self.other_tunings.items()]
+        parts += [self.pretrained.declared()] if self.pretrained.suites else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -96,62 +126,6 @@ class Run:
     def name(self) -> str:
         """The run's name, which also names its record and its folder."""
         return f'{self.method}-seed{self.seed}'
-
-
-def read_study(path: str | PathLike) -> Study:
-    """Read the file of a study.
-
-    Paths of configs are relative to the file.
-
-    Raises:
-        UserError: The file is missing, a field is missing or unknown, a name is unknown, or a number is out of range.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'There is no study {path}. The studies of this project are in configs/studies/.')
-    # Names that begin with _ are the file's own.
-    declared = {name: value for name, value in Config.fromfile(path).to_dict().items() if name[0] != '_'}
-    declared = {**OPTIONAL, **declared}
-    fields = {*FIELDS, *OPTIONAL}
-    if set(declared) != fields:
-        wrong = ', '.join(sorted(set(declared) ^ fields))
-        raise UserError(f'A study has the fields {", ".join(FIELDS)}, but {path} differs in {wrong}.')
-    methods = {
-        name: _training(path, f'method {name}', method, declared['options'])
-        for name, method in declared['methods'].items()
-    }
-    if declared['baseline'] not in methods:
-        raise unknown_name('method', declared['baseline'], methods)
-    for suite in declared['suites']:
-        if suite not in SUITES['classifier']:
-            raise unknown_name('suite', suite, SUITES['classifier'])
-    if declared['primary'] not in (measures := measured_by(declared['suites'])):
-        raise unknown_name('measure', declared['primary'], measures)
-    seeds, attacked = declared['seeds'], declared['attacked_images']
-    if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise UserError(f'seeds of {path} are different whole numbers >= 0, but got {seeds}.')
-    check_whole('attacked_images', attacked, 1)
-    return Study(
-        path=path,
-        methods=methods,
-        baseline=declared['baseline'],
-        seeds=tuple(seeds),
-        fine_tuning=_training(path, 'fine_tuning', declared['fine_tuning']),
-        attacked_images=attacked,
-        primary=declared['primary'],
-        suites=tuple(declared['suites']),
-    )
-
-
-def _training(path: Path, name: str, declared: dict, options: Sequence[str] = ()) -> Training:
-    fields = {'config', 'options', 'then'} if name.startswith('method') else {'config', 'options'}
-    if 'config' not in declared or set(declared) - fields:
-        raise UserError(
-            f'The {name} of {path} has the fields config and, perhaps, {" and ".join(sorted(fields - {"config"}))}, '
-            f'but got {", ".join(declared)}.'
-        )
-    then = _training(path, f'second training of {name}', declared['then']) if 'then' in declared else None
-    return Training((path.parent / declared['config']).resolve(), (*options, *declared.get('options', ())), then)
 
 
 def chosen(runs: list[Run], names: Sequence[str]) -> list[Run]:

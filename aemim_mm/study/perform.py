@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from statistics import fmean
@@ -14,18 +15,18 @@ from typing import Any
 from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints.files import write_whole
-from ..datasets.demo import embedded_data
+from ..datasets.of_config import labelled_data
 from ..errors import UserError
 from ..evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
-from ..launch import train
+from ..launch import load_config, train
 from ..report.record import read_record, write_record
 from ..report.scalars import read_scalars
 from ..robustness import measure
-from ..robustness.conditions import Measurement
 from .declaration import Run, Training
-from .measures import of_conditions
+from .measures import measures_among
 
 _trainings = count()  # of this process
+ACCURACY = 'accuracy/top1'
 
 
 def record_path(run: Run, out: Path) -> Path:
@@ -81,42 +82,74 @@ def perform(run: Run, out: Path, work_dir: Path) -> dict:
     """
     folder = work_dir / run.name
     resumed = _make_ready(folder, run.config_hash)
-    costs = Costs()
-    method, last = run.study.methods[run.method], folder / 'pretrained'
+    costs, method = Costs(), run.study.methods[run.method]
     with costs.of('pre-training'):
-        runner, trained = _train(run, method, last)
+        runner, trained = _train(run, method, folder / 'pretrained')
+    last_logged, pretrained = read_scalars(folder / 'pretrained'), trained
     if method.then:
-        last = folder / 'second'
         with costs.of('second training'):
-            runner, trained = _train(run, method.then, last, f'model.encoder={trained}')
+            runner, trained = _train(run, method.then, folder / 'second', f'model.encoder={trained}')
+        last_logged |= read_scalars(folder / 'second')
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3)
     with costs.of('probes'):
-        measures = _probe(runner)
-    with costs.of('fine-tuning'):
-        start = f'model.backbone.init_cfg.checkpoint={trained}'
-        _, tuned = _train(run, run.study.fine_tuning, folder / 'tuned', start)
-        logged = read_scalars(folder / 'tuned', 'accuracy/top1')
-        measures['fine_tuned'] = logged['accuracy/top1'][1][-1]
-    with costs.of('robustness'):
-        figures = _attack(run, tuned, folder / 'attacked')
+        measures, figures = _probe(run, runner), {}
+    for network, found in _evaluations(run, pretrained, trained, folder, costs):
+        prefix = f'{network}/' if network else ''
+        figures.update({prefix + name: figure for name, figure in found.items()})
+        measures.update({prefix + name: figure for name, figure in measures_among(found).items()})
+    study = run.study
     values = dict(
         method=run.method,
         config_hash=run.config_hash,
-        study=dict(methods=list(run.study.methods), baseline=run.study.baseline, primary=run.study.primary),
-        measures=measures | of_conditions(figures),
+        study=dict(methods=list(study.methods), baseline=study.baseline, primary=study.primary, margin=study.margin),
+        measures=measures,
         figures=figures,
-        last_logged={name: scalar[1][-1] for name, scalar in read_scalars(last).items()},
+        last_logged={name: scalar[1][-1] for name, scalar in last_logged.items()},
         resumed=resumed,
         seconds=costs.seconds,
         cpu_seconds=costs.cpu_seconds,
         peak_memory_mb=memory,
     )
-    trainings = [each for each in (method, method.then, run.study.fine_tuning) if each]
+    trainings = [each for each in (method, method.then, *study.tunings().values()) if each]
     config = [' '.join([str(each.config), *each.options]) for each in trainings]
     record = write_record(record_path(run, out), values, config=config, seed=run.seed)
     for checkpoint in folder.rglob('*.pth*'):
         checkpoint.unlink()
     return record
+
+
+def _evaluations(
+    run: Run, pretrained: str, trained: str, folder: Path, costs: Costs
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield each network that is evaluated, by name, with its figures.
+
+    Args:
+        run: The run.
+        pretrained: Checkpoint of the pre-training.
+        trained: Checkpoint of the encoder that is fine-tuned.
+        folder: Folder of the run.
+        costs: Notes what it costs.
+    """
+    study = run.study
+    measured = replace(study.methods[run.method], measured=study.pretrained)
+    checkpoints = {
+        **{f'epoch-{epoch}': f'{folder}/pretrained/epoch_{epoch}.pth' for epoch in study.pretrained.epochs},
+        'pretrained': pretrained,
+    }
+    for network, checkpoint in checkpoints.items() if study.pretrained.suites else ():
+        with costs.of(f'robustness-{network}'):
+            figures = _robustness(run, measured, checkpoint, folder / f'attacked-{network}')
+        yield network, figures
+    for network, tuning in study.tunings().items():
+        name = f'-{network}' if network else ''
+        with costs.of(f'fine-tuning{name}'):
+            start = f'model.backbone.init_cfg.checkpoint={trained}'
+            _, tuned = _train(run, tuning, folder / f'tuned{name}', start)
+            figures = dict(fine_tuned=read_scalars(folder / f'tuned{name}', ACCURACY)[ACCURACY][1][-1])
+        if tuning.measured.suites:
+            with costs.of(f'robustness{name}'):
+                figures |= _robustness(run, tuning, tuned, folder / f'attacked{name}')
+        yield network, figures
 
 
 def _make_ready(folder: Path, config_hash: str) -> bool:
@@ -138,32 +171,30 @@ def _train(run: Run, training: Training, folder: Path, *options: str) -> tuple[A
     return runner, str(find_latest_checkpoint(str(folder)))
 
 
-def _probe(runner: Any) -> dict:
-    """Return the accuracies of the frozen encoder, in percent."""
+def _probe(run: Run, runner: Any) -> dict:
+    """Return the accuracies of the frozen encoder in percent, on the images of the fine-tuning."""
+    tuning = run.study.fine_tuning
+    cfg = load_config(tuning.config, options=tuning.options) if tuning else runner.cfg
     runner.model.eval()
-    train_set, test_set = (
-        extract_features(runner.model, embedded_data(runner.cfg, split)) for split in ('train', 'test')
-    )
+    train_set, test_set = (extract_features(runner.model, labelled_data(cfg, split)) for split in ('train', 'test'))
     return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
 
 
-def _attack(run: Run, checkpoint: str, folder: Path) -> dict[str, float]:
-    """Return the figure of each condition in percent, and as ``corruptions`` the mean accuracy under all of them."""
-    tuning = run.study.fine_tuning
+def _robustness(run: Run, training: Training, checkpoint: str, folder: Path) -> dict[str, float]:
+    """Return the figure of each condition, and as ``corruptions`` the mean accuracy under all of them."""
     found = measure(
-        tuning.config,
-        f'tuned={checkpoint}',
-        suites=run.study.suites,
+        training.config,
+        f'trained={checkpoint}',
+        suites=training.measured.suites,
+        only=training.measured.only,
         limit=run.study.attacked_images,
         out=folder,
         checks=False,
-        options=tuning.options,
+        options=training.options,
     )
-    figures = {name: _figure(one) for name, one in found.measurements['tuned'].items()}
+    figures = {}
+    for name, one in found.measurements['trained'].items():
+        figures |= {name: one.accuracy} if one.correct is not None else {}
+        figures |= {f'{name}/{figure}': interval.estimate for figure, interval in one.others.items()}
     corruptions = [name for name, condition in found.conditions.items() if condition.group == 'corruptions']
     return figures | ({'corruptions': fmean(figures[name] for name in corruptions)} if corruptions else {})
-
-
-def _figure(measurement: Measurement) -> float:
-    """Return an accuracy, or how far an attack moves the features."""
-    return measurement.accuracy if measurement.correct is not None else measurement.others['attack'].estimate

@@ -17,6 +17,8 @@ class PairedDifference(NamedTuple):
         mean: Mean of the differences.
         low, high: Ends of the 95 % t interval. None for fewer than two pairs, as all below.
         pairs: Number of pairs.
+        least, most: One-sided bounds: the mean difference is at least ``least`` with a confidence of 95 %, and at most
+            ``most`` with the same.
         visible: The difference that this number of pairs shows with a probability of 80 %, if the differences scatter
             as they do here.
         p_value: Of the two-sided paired t test.
@@ -25,6 +27,8 @@ class PairedDifference(NamedTuple):
     mean: float
     low: float | None
     high: float | None
+    least: float | None
+    most: float | None
     pairs: int
     visible: float | None
     p_value: float | None
@@ -39,13 +43,14 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Pai
     differences = np.subtract(values, baseline, dtype=float)
     pairs, mean = len(differences), float(differences.mean())
     if pairs < 2:
-        return PairedDifference(mean, None, None, pairs, None, None)
+        return PairedDifference(mean, None, None, None, None, pairs, None, None)
     deviation = float(differences.std(ddof=1))
     error = deviation / math.sqrt(pairs)
-    half = float(stats.t.ppf(1 - LEVEL / 2, pairs - 1)) * error
+    half, bound = (float(stats.t.ppf(1 - level, pairs - 1)) * error for level in (LEVEL / 2, LEVEL))
     # Equal differences have no scatter: then any difference at all is sure.
     p_value = 2 * float(stats.t.sf(abs(mean) / error, pairs - 1)) if error else float(mean == 0)
-    return PairedDifference(mean, mean - half, mean + half, pairs, deviation * smallest_visible(pairs), p_value)
+    ends = mean - half, mean + half, mean - bound, mean + bound
+    return PairedDifference(mean, *ends, pairs, deviation * smallest_visible(pairs), p_value)
 
 
 def smallest_visible(pairs: int) -> float:

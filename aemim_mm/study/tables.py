@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from .measures import MEASURES
+from .measures import MEASURES, measure_of
 from .statistics import holm, paired_difference
 
 DIFFERENCE_COLUMNS = {
@@ -23,7 +23,7 @@ def mean_columns(records: Sequence[dict]) -> dict:
     Args:
         records: Records of a study's runs.
     """
-    headings = {MEASURES[name].heading: f'{{{name}:.2f}}' for name in _measured(records)}
+    headings = {measure_of(name).heading: f'{{{name}:.2f}}' for name in _measured(records)}
     return {'method': '{name}', 'runs': '{runs}', **headings, 'pre-training, CPU s': '{cpu_seconds:.0f}'}
 
 
@@ -34,7 +34,7 @@ def means(records: Sequence[dict]) -> dict:
         records: Records of a study's runs.
     """
     rows = {}
-    for method, runs in _by_method(records).items():
+    for method, runs in by_method(records).items():
         values = [record['values'] for record in runs.values()]
         rows[method] = {name: fmean(value['measures'][name] for value in values) for name in _measured(records)}
         trainings = [
@@ -54,7 +54,7 @@ def differences(records: Sequence[dict]) -> dict:
     Returns:
         Method and measure to the fields of ``PairedDifference``, the p-value adjusted for all rows, and a verdict.
     """
-    methods = _by_method(records)
+    methods = by_method(records)
     study = records[0]['values']['study']
     baseline, rows = methods.pop(study['baseline']), {}
     for method, runs in methods.items():
@@ -62,29 +62,40 @@ def differences(records: Sequence[dict]) -> dict:
         for name in _measured(records) if seeds else ():
             both = [[of[seed]['values']['measures'][name] for seed in seeds] for of in (runs, baseline)]
             primary = ' (primary)' if name == study['primary'] else ''
-            row = dict(paired_difference(*both)._asdict(), lower_is_better=MEASURES[name].lower_is_better)
-            rows[f'{method}, {MEASURES[name].heading}{primary}'] = row
+            measure = measure_of(name)
+            margin = study.get('margin') if primary else None
+            row = dict(paired_difference(*both)._asdict(), lower_is_better=measure.lower_is_better, margin=margin)
+            rows[f'{method}, {measure.heading}{primary}'] = row
     tested = [row for row in rows.values() if row['p_value'] is not None]
     for row, p_value in zip(tested, holm([row['p_value'] for row in tested])):
-        row.update(p_holm=p_value, verdict=_verdict(row))
+        row.update(p_holm=p_value, verdict=verdict(row))
     for row in rows.values():
         row.setdefault('p_holm', None)
         row.setdefault('verdict', None)
     return rows
 
 
-def _verdict(row: dict) -> str:
-    if row['low'] <= 0 <= row['high']:
-        return 'not seen'
-    return 'better' if (row['mean'] > 0) != row['lower_is_better'] else 'worse'
+def verdict(row: dict) -> str:
+    """Return the verdict on a paired difference: ``better``, ``worse``, ``no loss`` or ``not seen``.
+
+    Args:
+        row: The fields of ``PairedDifference``, ``lower_is_better`` and ``margin``.
+    """
+    better, worst = (row['mean'] < 0, -row['most']) if row['lower_is_better'] else (row['mean'] > 0, row['least'])
+    if not row['low'] <= 0 <= row['high']:
+        return 'better' if better else 'worse'
+    return 'no loss' if row['margin'] and worst > -row['margin'] else 'not seen'
 
 
 def _measured(records: Sequence[dict]) -> list[str]:
-    """Return the measures that all records have."""
-    return [name for name in MEASURES if all(name in record['values']['measures'] for record in records)]
+    """Return the keys of the measures that all records have, network by network."""
+    keys = [key for key in records[0]['values']['measures'] if all(key in one['values']['measures'] for one in records)]
+    networks = dict.fromkeys(key.rpartition('/')[0] for key in keys)
+    order = [f'{network}/{name}' if network else name for network in networks for name in MEASURES]
+    return [key for key in order if key in keys]
 
 
-def _by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:
+def by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:
     """Return method to seed to record, in the order in which the study declares the methods."""
     methods = {name: {} for name in records[0]['values']['study']['methods']}
     for record in records:

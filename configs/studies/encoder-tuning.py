@@ -13,13 +13,16 @@ _mae = '../demo/mae_vit-tiny_16e_fashion-mnist.py'
 
 methods = {
     'mae': dict(config=_mae),
-    'mae-tuned': dict(config=_mae, then=dict(config='../demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py')),
+    'mae-tuned': dict(config=_mae, then=dict(config='../demo/encoder-tuning_vit-tiny_4e_fashion-mnist.py')),
 }
 baseline = 'mae'
 seeds = list(range(8))
 options = []
 # The linear probe: the encoder is frozen.
-fine_tuning = dict(config='../demo/vit-tiny-linear_16e_fashion-mnist.py')
+fine_tuning = dict(
+    config='../demo/vit-tiny-linear_16e_fashion-mnist.py',
+    suites=['demo', 'encoder'],
+    only=['pgd/*', '*/3', 'features/2', 'features/8'],
+)
 attacked_images = 500
-suites = ['demo', 'encoder']
 primary = 'pgd_8'

@@ -135,7 +135,10 @@ def test_all_kinds_work_in_autocast_and_in_our_faster_layers(tiny, precision):
         (dict(type='bottleneck', width=True), 'width of an adapter'),
         (dict(type='lora', alpha='8'), "alpha of an adapter is a number > 0, but got '8'"),
         (dict(type='parallel_mlp', scale=0), 'scale of an adapter is a number > 0, but got 0'),
-        (dict(type='lora', targets='ln1'), 'lora changes weights of linear layers and convolutions, not of a LayerNorm'),
+        (
+            dict(type='lora', targets='ln1'),
+            'weights of linear layers and convolutions, not of a LayerNorm',
+        ),
         (dict(type='bottleneck', targets='ln1'), 'follows a linear layer, not a LayerNorm'),
         (dict(type='parallel_mlp', targets='qkv'), 'stands beside an MLP, not a Linear'),
         (dict(type='prompt', targets='proj'), 'needs the attention of'),

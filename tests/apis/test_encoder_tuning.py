@@ -15,7 +15,7 @@ from aemim_mm.errors import UserError
 from aemim_mm.evaluation.probe import extract_features
 from aemim_mm.export import export
 
-DEMO = runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py'
+DEMO = runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_4e_fashion-mnist.py'
 
 
 @pytest.fixture(scope='module')

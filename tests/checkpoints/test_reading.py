@@ -20,7 +20,7 @@ from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
 from aemim_mm.checkpoints.reading import checkpoint_loading, read_checkpoint
-from aemim_mm.datasets import demo
+from aemim_mm.datasets import of_config
 from aemim_mm.errors import UserError
 
 
@@ -275,14 +275,14 @@ TOOLS |= {probe: 'probed', measure: 'tested'}
 
 @pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.__name__)
 def test_no_tool_runs_code_unless_told_to(tool, files, tmp_path, marker, capsys, monkeypatch):
-    whole = demo.embedded_data
+    whole = of_config.labelled_data
 
     def part(*args):
         dataset = whole(*args)
         dataset.get_subset_(100)
         return dataset
 
-    monkeypatch.setattr(demo, 'embedded_data', part)
+    monkeypatch.setattr(of_config, 'labelled_data', part)
     content = read_checkpoint(files / f'{TOOLS[tool]}.pth')
     torch.save({**content, 'more': attack('system', marker)}, tmp_path / 'bad.pth')
     with pytest.raises(SystemExit) as end:

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from helpers import runs
 
 from aemim_mm.engine import work_dir
-from aemim_mm.engine.work_dir import held, usable
+from aemim_mm.engine.work_dir import held, in_use, usable
 from aemim_mm.errors import UserError
 
 # Another process, which holds a lock until its input ends.
@@ -48,6 +49,19 @@ def test_a_job_waits_for_the_one_before_it_and_a_crash_frees_the_folder(other, t
     monkeypatch.setattr(work_dir.time, 'sleep', lambda seconds: (other.kill(), other.wait()))
     with held(str(tmp_path)):
         assert f'pid {os.getpid()} on ' in (tmp_path / '.lock').read_text()
+
+
+def test_another_process_can_see_whether_a_training_goes_on(other, tmp_path, monkeypatch):
+    assert in_use(tmp_path) is True
+    other.kill()
+    other.wait()
+    assert in_use(tmp_path) is False
+    assert in_use(tmp_path / 'no lock') is None
+    refused = mock.Mock(side_effect=OSError(95, 'Operation not supported'))
+    monkeypatch.setattr(work_dir.fcntl, 'lockf', refused)
+    assert in_use(tmp_path) is None
+    monkeypatch.setattr(work_dir, 'fcntl', None)
+    assert in_use(tmp_path) is None
 
 
 def test_other_ranks_leave_the_lock_to_the_first(other, tmp_path, monkeypatch):

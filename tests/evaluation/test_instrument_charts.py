@@ -42,10 +42,10 @@ def test_ranges():
 
 def test_the_tool_shows_them(tmp_path, capsys):
     folder = write(tmp_path / 'aemim', dict(rank=0.2, loss_ratio=1.2), dict(rank=0.1, loss_ratio=1.1))
-    files = tmp_path / 'charts.html', tmp_path / 'record.json'
-    runs.run('analysis_tools/instruments.py', f'mine={folder}', '--report', files[0], '--record', files[1])
-    assert '0.1 to 0.2' in capsys.readouterr().out and '<svg' in files[0].read_text()
-    assert json.loads(files[1].read_text())['values'] == dict(mine=dict(rank=[0.2, 0.1], loss_ratio=[1.2, 1.1]))
+    record = tmp_path / 'record.json'
+    runs.run('analysis_tools/instruments.py', f'eps=2={folder}', '--record', record)
+    assert '0.1 to 0.2' in capsys.readouterr().out
+    assert json.loads(record.read_text())['values'] == {'eps=2': dict(rank=[0.2, 0.1], loss_ratio=[1.2, 1.1])}
     with pytest.raises(SystemExit):
         runs.run('analysis_tools/instruments.py', tmp_path / 'none')
     assert 'none has no figures of InstrumentsHook. Add the hook' in capsys.readouterr().err

@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.datasets.of_config import labelled_data
 from aemim_mm.errors import UserError
 from aemim_mm.evaluation.probe import KNN, extract_features, knn_accuracy
 
@@ -118,7 +118,7 @@ def test_nearest_neighbours_by_the_tool_equal_those_of_the_probe(pretrained, tmp
     runs.test(NEIGHBOURS, pretrained, tmp_path, '--out', out, options=[*SMALL, 'model.k=5'])
     model = pretraining_model(pretrained)
     train, test = (
-        extract_features(model, torch.utils.data.Subset(embedded_data(runs.AEMIM, split), range(count)))
+        extract_features(model, torch.utils.data.Subset(labelled_data(runs.AEMIM, split), range(count)))
         for split, count in (('train', 64), ('test', 40))
     )
     (shown,) = re.findall(r'accuracy/top1: (\d+\.\d+)', runs.log_of(tmp_path))

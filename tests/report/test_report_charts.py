@@ -95,6 +95,26 @@ def test_hover_shows_the_values_always_with_the_last(parse):
     assert MAX_HOVER / 2 < len(titles) <= MAX_HOVER
 
 
+@pytest.mark.parametrize('limit', [8, 100])
+def test_a_thinned_curve_keeps_ends_peaks_and_gaps(limit):
+    y = np.random.default_rng(0).normal(size=5000)
+    y[[700, 4100]] = 50, -50
+    y[2000:2600] = NAN
+    y[4500] = math.inf
+    whole = Curve('loss', list(range(5000)), y.tolist())
+    thin = whole.thinned(limit)
+    assert limit / 2 < len(thin.x) <= limit and list(thin.x) == sorted(set(thin.x))
+    np.testing.assert_array_equal(thin.y, y[thin.x])
+    assert {0, 700, 4100, 4999} <= set(thin.x) and not np.isfinite(thin.y).all()
+    assert Curve('loss', whole.x[:limit], whole.y[:limit]).thinned(limit).x == whole.x[:limit]
+    if limit == 100:
+        # The gap is where it was, and each stretch has its lowest and highest value.
+        assert [run[-1][0] < 2000 or run[0][0] >= 2600 for run in thin.runs()] == [True] * len(thin.runs())
+        stretch = np.array_split(np.arange(1, 4999), 32)[3]
+        kept = [i for i in thin.x if i in stretch]
+        assert sorted(y[kept]) == [y[stretch].min(), y[stretch].max()]
+
+
 def test_curves_differ_in_dash_as_well_as_in_colour(parse):
     curves = [Curve(str(i), [0, 1], [i, i + 1]) for i in range(30)]
     page = parse(render_section(chart(*curves)))

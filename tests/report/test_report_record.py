@@ -10,6 +10,7 @@ import torch
 from aemim_mm.errors import UserError
 from aemim_mm.report import machine, record
 from aemim_mm.report.table import markdown_table
+from aemim_mm.version import __version__
 
 
 @pytest.fixture
@@ -44,6 +45,15 @@ def test_a_record_says_how_its_values_were_measured(checkout, monkeypatch):
     assert (found['commit'], found['dirty']) == (git('rev-parse', 'HEAD'), False)
     assert found['versions']['torch'] == torch.__version__
     assert found['machine']['threads'] == torch.get_num_threads()
+
+
+def test_the_version_of_the_code_in_one_line(checkout, monkeypatch):
+    root, git = checkout
+    assert record.code_version() == f'aemim-mm {__version__}, commit {git("rev-parse", "HEAD")[:10]}'
+    (root / 'code.py').write_text('2')
+    assert record.code_version().endswith(' with changes')
+    monkeypatch.setattr(record, 'ROOT', root.parent)
+    assert record.code_version() == f'aemim-mm {__version__}'
 
 
 @pytest.mark.parametrize(('changed', 'dirty'), [('page.md', False), ('code.py', True), ('new.py', True)])

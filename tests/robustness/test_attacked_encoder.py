@@ -1,7 +1,5 @@
 """An encoder under attack in the loop: each image's figures, rounding, and images that are always the same."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,11 +8,17 @@ from helpers.trained import batch, trained_classifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aemim_mm.attacks import PixelSpace
 from aemim_mm.datasets import DemoFashionMNIST
 from aemim_mm.errors import UserError
 from aemim_mm.evaluation.metrics import accuracy_interval, grouped_interval
 from aemim_mm.robustness.attacked_encoder import AttackedEncoder, EncoderMetric, Seeded
-from aemim_mm.robustness.encoder_attacks import feature_attack, features_in_training, reconstruction_attack
+from aemim_mm.robustness.encoder_attacks import (
+    feature_attack,
+    features_in_training,
+    reconstruction_attack,
+    reconstruction_loss,
+)
 from aemim_mm.robustness.pixels import PixelClassifier
 from aemim_mm.robustness.whitebox import WhiteBox, feature_pgd
 
@@ -65,6 +69,34 @@ def test_the_reconstruction_loss_of_a_batch():
     assert len({sample['group'] for sample in got}) == 1
 
 
+@pytest.mark.parametrize('config', [tiny.mae(), tiny.aemim()], ids=['MAE', 'AEMIM'])
+def test_each_attack_is_measured_by_what_the_other_maximises(config):
+    model = tiny.build(config)
+    settings = dict(eps=8, steps=10, crossed=True)
+    moved, loss = (AttackedEncoder(model, dict(settings, type=kind)) for kind in ('features', 'reconstruction'))
+    inputs = normalized(model)
+    moved, loss = (one.figures(inputs, None) for one in (moved, loss))
+    by_features = feature_attack(
+        model, inputs, feature_pgd(8, steps=10), features=features_in_training(model, inputs, None)
+    ).x_adv
+    by_loss = reconstruction_attack(model, inputs, None, WhiteBox(8, steps=10)).x_adv
+    assert not torch.equal(by_features, by_loss)
+    # With the masks of the same seed, by hand.
+    model.eval()
+    encode, space = features_in_training(model, inputs, None), PixelSpace.of(model.data_preprocessor)
+    with torch.no_grad():
+        clean, perturbed = (encode(images).flatten(1) for images in (inputs, space.normalize(by_loss)))
+        torch.manual_seed(0)
+        latent, mask, order = model.backbone(space.normalize(by_features), mask=True)
+        expected = model.head.loss(model.neck(latent, order), inputs, mask).item()
+    assert loss['crossed'] == pytest.approx([expected] * 4, rel=1e-4) and expected < loss['attack'][0]
+    expected = 100 * (perturbed - clean).norm(dim=1) / clean.norm(dim=1)
+    assert moved['crossed'] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert all(crossed < most for crossed, most in zip(moved['crossed'], moved['attack']))
+    again = reconstruction_attack(model, inputs, None, WhiteBox(8, steps=0, start='zero'))
+    assert reconstruction_loss(model, inputs, None, MIM['inputs']) == again.before == loss['before'][0]
+
+
 @pytest.mark.parametrize('config', [tiny.simmim(), tiny.aesimmim(), tiny.aesimmim_vit()], ids=['Swin', 'AE', 'AE, ViT'])
 def test_masks_of_the_pipeline_and_feature_maps(config):
     model = tiny.build(config)
@@ -93,6 +125,8 @@ def test_rounded_images_are_whole_and_stay_in_the_budget(kind, eps):
 def test_a_classifier_reconstructs_nothing():
     with pytest.raises(UserError, match='A ImageClassifier reconstructs nothing. Attack its features'):
         AttackedEncoder(trained_classifier(), dict(type='reconstruction', eps=4))
+    with pytest.raises(UserError, match='A ImageClassifier reconstructs nothing'):
+        AttackedEncoder(trained_classifier(), dict(type='features', eps=4, crossed=True))
     with pytest.raises(UserError, match='Known: features, reconstruction'):
         AttackedEncoder(trained_classifier(), dict(type='pgd', eps=4))
 
@@ -142,9 +176,7 @@ def test_every_method_is_attacked_and_left_as_it_was(name, adversarial, tmp_path
     data, before = hosts.batch(name, model), tiny.snapshot(model)
     for kind in ('features', 'reconstruction'):
         attacked = AttackedEncoder(model, dict(type=kind, eps=8, steps=4))
-        measure = attacked._features if kind == 'features' else attacked._reconstruction
-        noise, attack = (replace(attacked.attack, steps=0, start='uniform'), attacked.attack)
-        rows = list(zip(*measure(data['inputs'], data['data_samples'], (noise, attack))))
+        rows = list(zip(*attacked.figures(data['inputs'], data['data_samples']).values()))
         # Both global views of iBOT.
         assert len(rows) == (8 if (name, kind, adversarial) == ('iBOT', 'reconstruction', True) else 4)
         assert all(abs(c - a) > abs(b - a) for a, b, c in rows)

@@ -65,6 +65,16 @@ def test_the_results_are_those_of_the_model_and_are_kept(trained, tmp_path, monk
     assert aemim_mm.robustness.measure(config, f'net={checkpoint}', **settings).table == found.table
 
 
+def test_only_some_conditions_are_measured(trained, tmp_path, monkeypatch):
+    config, checkpoint = trained
+    monkeypatch.setattr('aemim_mm.robustness.suites.EPS', (2, 4))
+    settings = dict(suites=['white-box', 'encoder'], out=tmp_path, limit=4, checks=False)
+    found = aemim_mm.robustness.measure(config, f'net={checkpoint}', only=['fgsm/4', 'feature*/2'], **settings)
+    assert list(found.measurements['net']) == ['clean', 'fgsm/4', 'feature-attack/2', 'features/2']
+    with pytest.raises(UserError, match="No condition of these suites is called 'pgd/8'. Known: clean, fgsm/2, fgsm/4"):
+        aemim_mm.robustness.measure(config, f'net={checkpoint}', only=['fgsm/4', 'pgd/8'], **settings)
+
+
 def test_a_measurement_is_read_only_if_it_is_whole_and_has_the_same_fingerprint(tmp_path):
     path = tmp_path / 'a.json'
     measured = Measurement('a/1', 2.0, 3, others=dict(x=Interval(1.0, 0.5, float('inf'))))

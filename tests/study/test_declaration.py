@@ -4,7 +4,8 @@ import pytest
 from helpers import runs
 
 from aemim_mm.errors import UserError
-from aemim_mm.study.declaration import chosen, read_study
+from aemim_mm.study.declaration import chosen
+from aemim_mm.study.reading import read_study
 
 FILES = sorted((runs.CONFIGS / 'studies').glob('*.py'))
 
@@ -52,21 +53,49 @@ def test_the_hash_follows_what_a_method_does(study_file):
         assert not set(hashes(study_file).values()) & set(before.values())
 
 
-def test_the_hash_follows_a_second_training_and_the_suites(study_file):
+TUNING = str(runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_4e_fashion-mnist.py')
+LINEAR = str(runs.CONFIGS / 'demo/vit-tiny-linear_16e_fashion-mnist.py')
+
+
+def test_the_hash_follows_a_second_training(study_file):
     before, text = hashes(study_file), study_file.read_text()
-    tuning = str(runs.CONFIGS / 'demo/encoder-tuning_vit-tiny_8e_fashion-mnist.py')
-    second = text.replace("adv_share=0.25']", f"adv_share=0.25'], then=dict(config={tuning!r}, options=['model.a=1'])")
+    second = text.replace("adv_share=0.25']", f"adv_share=0.25'], then=dict(config={TUNING!r}, options=['model.a=1'])")
     found = []
     for changed in (second, second.replace('model.a=1', 'model.a=2')):
         study_file.write_text(changed)
-        assert read_study(study_file).methods['fast'].then.config.name == 'encoder-tuning_vit-tiny_8e_fashion-mnist.py'
+        assert read_study(study_file).methods['fast'].then.config.name == 'encoder-tuning_vit-tiny_4e_fashion-mnist.py'
         found.append(hashes(study_file))
     assert all(each['exact-seed0'] == before['exact-seed0'] for each in found)
     assert len({each['fast-seed0'] for each in (before, *found)}) == 3
-    study_file.write_text(f"{text}suites = ['demo']\n")
-    assert hashes(study_file) == before, 'the default'
-    study_file.write_text(f"{text}suites = ['demo', 'encoder']\n")
-    assert not set(hashes(study_file).values()) & set(before.values())
+
+
+def test_the_hash_follows_all_evaluations(study_file):
+    text = study_file.read_text()
+    tuning = f"other_tunings = {{'linear': dict(config={LINEAR!r}, suites=['demo'], only=['pgd/8'])}}"
+    others = [
+        text.replace('options=_small)\n', "options=_small, suites=['demo', 'encoder'])\n"),
+        text.replace('options=_small)\n', "options=_small, only=['pgd/8'])\n"),
+        f'{text}{tuning}\n',
+        f'{text}{tuning}\n'.replace('pgd/8', 'pgd/2'),
+        f"{text}pretrained = dict(suites=['encoder'])\n",
+        f"{text}pretrained = dict(suites=['encoder'], epochs=[1])\n",
+        text.replace('fine_tuning = dict(', 'fine_tuning = None and dict('),
+    ]
+    assert len(set(others)) == 7 and text not in others
+    found = set()
+    for changed in (text, *others):
+        study_file.write_text(changed)
+        found |= set(hashes(study_file).values())
+    assert len(found) == 2 * 8, 'two methods'
+    found = [hashes(study_file)]
+    for same in (
+        text.replace('options=_small)\n', "options=_small, suites=['demo'])\n"),
+        f'{text}other_tunings = {{}}\nmargin = 2\n',
+    ):
+        study_file.write_text(same)
+        study = read_study(study_file)
+        found.append(hashes(study_file))
+    assert found[1] == found[2] and study.margin == 2
 
 
 @pytest.mark.parametrize(
@@ -74,8 +103,15 @@ def test_the_hash_follows_a_second_training_and_the_suites(study_file):
     [
         ("primary = 'linear'", '', 'but .*some.py differs in primary'),
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
-        ("primary = 'linear'", "primary = 'moved_8'", "Unknown measure 'moved_8'. Known: corrupted, "),
-        ("primary = 'linear'", "primary = 'linear'\nsuites = ['all']", "Unknown suite 'all'. Known: autoattack, "),
+        ('options=_small)\n', "options=_small, suites=['all'])\n", "Unknown suite 'all'. Known: autoattack, "),
+        ("primary = 'linear'", "primary = 'linear'\npretrained = dict(suites=['demo'])", "Unknown suite 'demo'"),
+        ("'fast': ", "'fast/er': ", "are made of letters, digits.*, but got 'fast/er'"),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\nother_tunings = dict(pretrained=fine_tuning)",
+            "but got 'pretrained'",
+        ),
+        ("primary = 'linear'", "primary = 'linear'\nmargin = 0", 'margin of .* is a number > 0, in the unit of'),
         ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),
         ("baseline = 'exact'", "baseline = 'exact'\nepochs = 3", 'differs in epochs'),
         ('seeds = [0, 1]', 'seeds = [0, 0]', r'seeds of .* are different whole numbers >= 0, but got \[0, 0\]'),

@@ -3,7 +3,7 @@
 import pytest
 from helpers import runs
 
-from aemim_mm.study.declaration import read_study
+from aemim_mm.study.reading import read_study
 
 PRESETS = read_study(runs.CONFIGS / 'studies/presets.py')
 # At a learning rate of zero, the losses of all iterations depend on initial weights, images and masks alone.

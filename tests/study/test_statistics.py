@@ -19,13 +19,16 @@ def test_the_difference_equals_scipys_paired_t_test(pairs):
         (found.mean, found.low, found.high, found.p_value),
         (np.mean(values - baseline), interval.low, interval.high, expected.pvalue),
     )
+    for bound, side in ((found.least, 'greater'), (found.most, 'less')):
+        one_sided = stats.ttest_rel(values, baseline, alternative=side).confidence_interval(0.95)
+        assert bound == pytest.approx(one_sided.low if side == 'greater' else one_sided.high)
     assert found.visible == pytest.approx(np.std(values - baseline, ddof=1) * smallest_visible(pairs))
 
 
 def test_too_few_pairs_and_no_scatter():
-    assert paired_difference([3.0], [1.0]) == (2.0, None, None, 1, None, None)
-    assert paired_difference([1.0, 2.0], [1.0, 2.0]) == (0.0, 0.0, 0.0, 2, 0.0, 1.0)
-    assert paired_difference([2.0, 3.0], [1.0, 2.0]) == (1.0, 1.0, 1.0, 2, 0.0, 0.0)
+    assert paired_difference([3.0], [1.0]) == (2.0, *4 * [None], 1, None, None)
+    assert paired_difference([1.0, 2.0], [1.0, 2.0]) == (*5 * [0.0], 2, 0.0, 1.0)
+    assert paired_difference([2.0, 3.0], [1.0, 2.0]) == (*5 * [1.0], 2, 0.0, 0.0)
 
 
 def test_the_smallest_visible_difference_is_seen_in_four_of_five_studies():

@@ -61,15 +61,37 @@ def test_verdicts(values_of):
 
 def test_measures_of_which_less_is_better(values_of):
     records = [
-        dict(seed=seed, values=values_of(method, accuracy + 0.1 * seed, suites=('demo', 'encoder')))
+        dict(seed=seed, values=values_of(method, accuracy + 0.1 * seed, measures=('pgd_8', 'moved_8', 'PGD-AT/pgd_8')))
         for method, accuracy in dict(exact=50.0, fast=40.0).items()
         for seed in range(3)
     ]
     # Differences that are not all equal.
     records[-1]['values']['measures'] = dict.fromkeys(records[-1]['values']['measures'], 41.0)
     rows = differences(records)
-    assert len(rows) == 8 and 'features moved, eps 8' in mean_columns(records)
+    assert list(rows) == ['fast, PGD, eps 8', 'fast, features moved, eps 8', 'fast, PGD-AT: PGD, eps 8']
+    assert list(mean_columns(records))[2:-1] == ['PGD, eps 8', 'features moved, eps 8', 'PGD-AT: PGD, eps 8']
     assert rows['fast, features moved, eps 8']['verdict'] == 'better' and rows['fast, PGD, eps 8']['verdict'] == 'worse'
     # A measure that some records lack is in no table.
     del records[0]['values']['measures']['moved_8']
     assert 'fast, features moved, eps 8' not in differences(records) and 'moved_8' not in means(records)['fast']
+
+
+@pytest.mark.parametrize('measure', ['knn', 'moved_8'])
+def test_no_loss_needs_a_margin_and_a_bound_inside_it(values_of, measure):
+    def verdict(margin, *gains):
+        sign = -1 if measure == 'moved_8' else 1
+        records = [
+            dict(seed=seed, values=values_of(method, 50 + sign * gain, measures=(measure,)))
+            for method, all_gains in dict(exact=[0] * len(gains), fast=gains).items()
+            for seed, gain in enumerate(all_gains)
+        ]
+        for record in records:
+            record['values']['study'].update(primary=measure, margin=margin)
+        (row,) = differences(records).values()
+        return row['verdict']
+
+    scattered = (-0.4, 0.5, -0.3, 0.4)
+    assert verdict(1.0, *scattered) == 'no loss'
+    assert verdict(None, *scattered) == verdict(0.3, *scattered) == 'not seen'
+    assert verdict(1.0, *(4 * gain for gain in scattered)) == 'not seen'
+    assert verdict(1.0, -0.4, -0.5, -0.45, -0.41) == 'worse', 'seen, even if it is less than the margin'

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -10,10 +11,10 @@ import pytest
 from helpers import faults, runs
 from torch.utils.data import Subset
 
-from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.datasets.of_config import labelled_data
 from aemim_mm.report.record import read_record, write_record
 from aemim_mm.study import perform
-from aemim_mm.study.declaration import read_study
+from aemim_mm.study.reading import read_study
 from aemim_mm.study.tables import differences, means
 
 SMOKE = runs.CONFIGS / 'studies/smoke.py'
@@ -74,6 +75,16 @@ def test_only_and_unknown_runs(study, performed, capsys):
     assert ended.value.code == 2 and capsys.readouterr().err.startswith("error: Unknown run 'slow'.")
 
 
+def test_the_commands_of_runs_that_are_to_do(study, performed, tmp_path, monkeypatch, capsys):
+    study('--lanes', 0, '--only', 'exact-seed0')
+    lines = study('--print-commands', '--only', 'exact').splitlines()
+    assert len(lines) == 1 and lines[0].startswith('python tools/study.py ') and performed == ['exact-seed0']
+    _, tool, *argv = shlex.split(lines[0])
+    runs.run(tool.removeprefix('tools/'), *argv)
+    assert performed == ['exact-seed0', 'exact-seed1']
+    assert (tmp_path / 'out/exact-seed1.json').is_file()
+
+
 # Stands for the tool in a lane: it notes that it was called, fails for one run, and needs long for another.
 LANE = """
 import os, sys, time
@@ -131,9 +142,9 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
     out, work = tmp_path / 'out', tmp_path / 'work'
     argv = [SMOKE, '--out', out, '--work-dir', work, '--lanes', 0]
     # The probes see a few of the images.
-    monkeypatch.setattr(perform, 'embedded_data', lambda *args: Subset(embedded_data(*args), range(1000)))
+    monkeypatch.setattr(perform, 'labelled_data', lambda *args: Subset(labelled_data(*args), range(1000)))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(perform, '_probe', lambda runner: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(perform, '_probe', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.run('study.py', *argv, '--only', 'exact-seed0')
     trained = runs.scalars(work / 'exact-seed0/pretrained')
     runs.run('study.py', *argv, '--only', 'exact-seed0', 'mae-tuned-seed0')
@@ -147,16 +158,25 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         assert values['config_hash'] == hashes[f'{values["method"]}-seed{record["seed"]}']
         assert values['resumed'] is (record is records[0]) and values['peak_memory_mb'] > 100
         stages = [stage for stage in values['seconds'] if stage != 'second training']
-        assert stages == ['pre-training', 'probes', 'fine-tuning', 'robustness']
-        corrupted = [figure for name, figure in values['figures'].items() if name.endswith('/3')]
-        assert values['measures']['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
-        assert 0 < values['measures']['moved_2'] < values['measures']['moved_8']
-        assert values['measures']['linear'] > 40 and record['config'][0].startswith('configs/demo/')
+        assert stages == [
+            *('pre-training', 'probes', 'robustness-epoch-1', 'robustness-pretrained'),
+            *('fine-tuning', 'robustness', 'fine-tuning-PGD-AT', 'robustness-PGD-AT'),
+        ]
+        figures, measures = values['figures'], values['measures']
+        corrupted = [figure for name, figure in figures.items() if name.endswith('/3')]
+        assert measures['corrupted'] == pytest.approx(sum(corrupted) / 15) and len(corrupted) == 15
+        assert (
+            0 < measures['moved_2'] < measures['moved_8'] and 'features/1/noise' in figures and 'fgsm/2' not in figures
+        )
+        assert measures['pretrained/reconstruction_8'] == figures['pretrained/reconstruction/8/attack'] > 0
+        assert measures['epoch-1/reconstruction_8'] == measures['pretrained/reconstruction_8'], 'its only epoch'
+        assert measures['PGD-AT/pgd_8'] == figures['PGD-AT/pgd/8'] and 'PGD-AT/clean' in figures
+        assert measures['linear'] > 40 and record['config'][0].startswith('configs/demo/')
     exact, tuned = records
-    assert len(exact['config']) == 2 and 'second training' not in exact['values']['seconds']
+    assert len(exact['config']) == 3 and 'second training' not in exact['values']['seconds']
     assert 'encoder-tuning' in tuned['config'][1] and 'moved_adv' in tuned['values']['last_logged']
     assert not list(work.rglob('*.pth'))
-    assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 8
+    assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 12
     before, after = (rows['cpu_seconds'] for rows in means(records).values())
     assert before == exact['values']['cpu_seconds']['pre-training']
     assert after > tuned['values']['cpu_seconds']['pre-training']

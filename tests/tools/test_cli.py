@@ -24,6 +24,7 @@ SCRIPTS = (
     'analysis_tools/gpu_check.py',
     'analysis_tools/instruments.py',
     'analysis_tools/print_config.py',
+    'analysis_tools/report.py',
 )
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch.utils.data import Subset
 
 from aemim_mm.apis.pretrained import build_model
-from aemim_mm.datasets.demo import embedded_data
+from aemim_mm.datasets.of_config import labelled_data
 from aemim_mm.report.scalars import read_scalars
 
 
@@ -60,7 +60,7 @@ def test_the_untrained_encoder_is_the_same_each_time_and_the_checkpoint_is_loade
 
 @pytest.mark.parametrize(('split', 'count'), [('train', 5000), ('test', 2000)])
 def test_probes_see_whole_images_without_augmentation(split, count):
-    dataset = embedded_data(runs.AEMIM, split)
+    dataset = labelled_data(runs.AEMIM, split)
     raw = np.stack([dataset.get_data_info(index)['img'] for index in range(20)])
     assert len(dataset) == count
     np.testing.assert_array_equal(torch.stack([dataset[index]['inputs'][0] for index in range(20)]).numpy(), raw)
@@ -204,8 +204,8 @@ def test_the_demo_in_small_and_again(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(module, names, small)
     monkeypatch.setattr(module, 'run_all', run_here)
     # The probes see a few of the images.
-    few = 'aemim_mm.datasets.demo.embedded_data'
-    monkeypatch.setattr(few, lambda *args: Subset(embedded_data(*args), range(300)))
+    few = 'aemim_mm.datasets.of_config.labelled_data'
+    monkeypatch.setattr(few, lambda *args: Subset(labelled_data(*args), range(300)))
     monkeypatch.setattr(sys, 'argv', ['demo.py', '--robust', '--out', str(tmp_path / 'out')])
     module.main()
     shown, out = capsys.readouterr().out, tmp_path / 'out'

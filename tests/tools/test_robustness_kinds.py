@@ -112,6 +112,12 @@ def test_a_pre_training_model_on_its_training_images(mae, tmp_path):
     again = measure(runs.MAE, f'x={mae}', tmp_path / 'b', *flags, options=small)['results']['x']
     assert again == found
     assert 'reconstruction/8 attack' in (tmp_path / 'a/results.csv').read_text()
+    crossed = ('--suite', 'crossed', '--limit', 12, '--only', '*/8', '*/32')
+    found = measure(runs.MAE, f'x={mae}', tmp_path / 'c', *crossed, options=small)['results']['x']
+    assert list(found) == [f'crossed-{kind}/{e}' for kind in ('features', 'reconstruction') for e in (8, 32)]
+    for figures in (entry['figures'] for entry in found.values()):
+        assert figures['crossed']['estimate'] < figures['attack']['estimate']
+    assert found['crossed-features/8']['figures']['attack'] == again['features/8']['figures']['attack']
 
 
 def test_configs_side_by_side(classifier, tmp_path, capsys):
@@ -149,7 +155,10 @@ def test_a_classifier_and_a_pre_training_model_are_not_compared(classifier, tmp_
 
 def test_suites_that_are_not_for_this_model(tmp_path, capsys):
     error = refused(capsys, runs.MAE, 'x.pth', tmp_path, '--suite', 'white-box', options=options())
-    assert 'The suite white-box is not for a pre-training model, as MAE is. Offered for one: --suite encoder' in error
+    assert (
+        'The suite white-box is not for a pre-training model, as MAE is. Offered for one: --suite crossed or encoder'
+        in error
+    )
 
 
 def test_rounding_changes_attacked_parts_only(classifier, tmp_path, monkeypatch):

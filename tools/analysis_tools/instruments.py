@@ -1,7 +1,7 @@
-"""Show what InstrumentsHook logged in trainings: the range of each figure, and charts in a report.
+"""Show what InstrumentsHook logged in trainings: the range of each figure. report.py, beside this file, draws them.
 
 Example:
-    python tools/analysis_tools/instruments.py AEMIM=work_dirs/demo/aemim MAE=work_dirs/demo/mae --report charts.html
+    python tools/analysis_tools/instruments.py AEMIM=work_dirs/demo/aemim MAE=work_dirs/demo/mae
 """
 
 import argparse
@@ -9,9 +9,8 @@ from pathlib import Path
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Show what InstrumentsHook logged: the range of each figure, charts.')
-    parser.add_argument('trainings', nargs='+', metavar='[NAME=]WORK_DIR', help='work directories of trainings')
-    parser.add_argument('--report', type=Path, metavar='FILE', help='write the charts there, as HTML')
+    parser = argparse.ArgumentParser(description='Show what InstrumentsHook logged: the range of each figure.')
+    parser.add_argument('trainings', nargs='+', metavar='[LABEL=]WORK_DIR', help='work directories of trainings')
     parser.add_argument('--record', type=Path, metavar='FILE', help='write all figures there, as a record')
     args = parser.parse_args()
     # Imported late: importing the stack takes seconds, and --help is to answer at once.
@@ -23,13 +22,13 @@ def main():
 
 def show(args):
     from aemim_mm.errors import UserError
-    from aemim_mm.evaluation.instrument_charts import RANGE_COLUMNS, instrument_charts, instruments_of, ranges
-    from aemim_mm.report import write_report
+    from aemim_mm.evaluation.instrument_charts import RANGE_COLUMNS, instruments_of, ranges
     from aemim_mm.report.record import write_record
     from aemim_mm.report.table import markdown_table
 
+    # A label may tell what was changed, such as adv_weight=50.
     named = [training.rpartition('=') for training in args.trainings]
-    folders = {name or Path(folder).name: Path(folder) for name, _, folder in named}
+    folders = {label or Path(folder).name: Path(folder) for label, _, folder in named}
     logged = {name: instruments_of(folder) for name, folder in folders.items()}
     for name, figures in logged.items():
         if not figures:
@@ -39,11 +38,6 @@ def show(args):
             )
     values = {name: {figure: list(points[1]) for figure, points in one.items()} for name, one in logged.items()}
     print(markdown_table(ranges(values), RANGE_COLUMNS))
-    if args.report:
-        facts = {name: f'{len(next(iter(figures.values())))} measurements' for name, figures in values.items()}
-        summary = ['What InstrumentsHook logged during pre-training. docs/method.md says what each figure means.']
-        charts = instrument_charts(logged)
-        write_report(args.report, title='Instruments', summary=summary, facts=facts, sections=charts, next_steps=[])
     if args.record:
         configs = [path.name for folder in folders.values() for path in sorted(folder.glob('*.py'))]
         write_record(args.record, values, config=sorted(set(configs)))

@@ -7,11 +7,11 @@ Duration:  two seconds
 """
 
 import argparse
-import gzip
-import sys
 from pathlib import Path
 
 import numpy as np
+from fashion_mnist import source_files, unpacked
+from prepared_folder import fail
 
 SPLITS = ('train', 't10k')
 
@@ -30,12 +30,10 @@ def parse_args():
 
 def read_idx(path):
     """Read an idx file of unsigned bytes. Source: http://yann.lecun.com/exdb/mnist/, file formats."""
-    data = gzip.decompress(path.read_bytes())
+    data = unpacked(path)
     zeros, kind, ndim = data[:2], data[2], data[3]
     if zeros != b'\0\0' or kind != 8:
-        sys.exit(
-            f'error: {path} is no idx file of unsigned bytes: expected it to start with 000008, got {data[:3].hex()}.'
-        )
+        fail(f'{path} is no idx file of unsigned bytes: expected it to start with 000008, got {data[:3].hex()}.')
     shape = np.frombuffer(data, '>i4', count=ndim, offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(shape)
 
@@ -51,7 +49,7 @@ def balanced_indices(labels, total, seed):
     per_class, rest = divmod(total, 10)
     if rest or per_class > np.bincount(labels, minlength=10).min():
         most = 10 * np.bincount(labels).min()
-        sys.exit(f'error: expected a multiple of 10 up to {most} images, got {total}. Change --train or --test.')
+        fail(f'expected a multiple of 10 up to {most} images, got {total}. Change --train or --test.')
     # NumPy guarantees that the numbers of RandomState never change.
     order = np.random.RandomState(seed).permutation(len(labels))
     rank = np.empty(len(order), int)
@@ -63,10 +61,7 @@ def balanced_indices(labels, total, seed):
 
 def main():
     args = parse_args()
-    needed = [args.source / f'{split}-{kind}-ubyte.gz' for split in SPLITS for kind in ('images-idx3', 'labels-idx1')]
-    missing = [path.name for path in needed if not path.is_file()]
-    if missing:
-        sys.exit(f'error: {args.source} lacks {", ".join(missing)}. Give a folder with the four original files.')
+    source_files(args.source)
     args.out.mkdir(parents=True, exist_ok=True)
     for split, total in zip(SPLITS, (args.train, args.test)):
         images = read_idx(args.source / f'{split}-images-idx3-ubyte.gz')

@@ -135,6 +135,8 @@ TABLES = {
     'gpu steps': Table('costs', GPU_STEP_COLUMNS, gpu_steps),
     'presets means': Table('studies/presets', mean_columns, means),
     'presets differences': Table('studies/presets', DIFFERENCE_COLUMNS, differences),
+    'encoder tuning means': Table('studies/encoder-tuning', mean_columns, means),
+    'encoder tuning differences': Table('studies/encoder-tuning', DIFFERENCE_COLUMNS, differences),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 
@@ -222,7 +224,7 @@ def main():
         if args.check:
             name = str(page.relative_to(REPO))
             diff = difflib.unified_diff(old.splitlines(), new.splitlines(), name, f'{name}, from results/', lineterm='')
-            print(*diff, sep='\n')
+            print(*diff, sep='\n', end='\n' if old != new else '')
         elif old != new:
             page.write_text(new, encoding='utf-8')
         differ |= old != new

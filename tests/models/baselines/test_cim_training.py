@@ -5,7 +5,7 @@ import torch
 from helpers import faults, runs
 
 VQ = runs.CONFIGS / 'demo/vq-tokenizer_16e_fashion-mnist.py'
-CIM = runs.CONFIGS / 'demo/cim_vit-tiny_16e_fashion-mnist.py'
+CIM = runs.CONFIGS / 'demo/cim_vit-tiny_40e_fashion-mnist.py'
 FILE = 'model.target_generator.tokenizer.init_cfg.checkpoint'
 DATA = (
     'train_dataloader.dataset.limit=32',

@@ -1,0 +1,70 @@
+"""Rows of a table of what attacks and noise do to a pre-training model, from records with the suite ``crossed``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .statistics import holm, paired_difference
+from .tables import by_method, verdict
+
+MOVED, LOSS = 'features moved, %', 'loss rises, %'
+COLUMNS = {
+    'after, at eps': '{name}',
+    f'{MOVED}: noise': '{moved_noise:.1f}',
+    'feature attack': '{moved_features:.1f}',
+    'reconstruction attack': '{moved_reconstruction:.1f}',
+    f'{LOSS}: noise': '{loss_noise:+.1f}',
+    'feature attack ': '{loss_features:+.1f}',
+    'reconstruction attack ': '{loss_reconstruction:+.1f}',
+    'feature attack less noise': '{mean:+.1f}',
+    '95 % interval': '{low:+.1f} to {high:+.1f}',
+    'p, Holm': '{p_holm:.3f}',
+    'verdict': '{verdict}',
+}
+
+
+def effects(records: Sequence[dict], method: str) -> dict:
+    """Return what each perturbation does to the features and to the reconstruction loss of a method's models.
+
+    Args:
+        records: Records of a study's runs.
+        method: The method.
+
+    Returns:
+        Checkpoint and eps to the means over seeds, and the paired difference between the rises of the loss under the
+        feature attack and under noise, in percentage points, adjusted for all rows.
+    """
+    figures = [record['values']['figures'] for record in by_method(records)[method].values()]
+    rows = {}
+    for checkpoint, eps in _places(figures[0]):
+        found: dict[str, list[float]] = {}
+        for one in figures:
+            for name, value in _effects(one, checkpoint, eps).items():
+                found.setdefault(name, []).append(value)
+        means = {name: float(np.mean(values)) for name, values in found.items()}
+        difference = paired_difference(found['loss_features'], found['loss_noise'])._asdict()
+        rows[f'{checkpoint.replace("-", " ")}, {eps}'] = dict(difference, **means, lower_is_better=False, margin=None)
+    for row, p_value in zip(rows.values(), holm([row['p_value'] for row in rows.values()])):
+        row.update(p_holm=p_value, verdict=dict(better='more', worse='less').get(verdict(row), 'not seen'))
+    return rows
+
+
+def _places(figures: dict) -> list[tuple[str, str]]:
+    """Return the pairs of checkpoint and eps of a record, in their order."""
+    keys = [key.split('/') for key in figures if '/crossed-features/' in key and key.endswith('/noise')]
+    return [(checkpoint, eps) for checkpoint, _, eps, _ in keys]
+
+
+def _effects(figures: dict, checkpoint: str, eps: str) -> dict[str, float]:
+    """Return the effects in one run: distances in percent, and rises of the loss in percent of it."""
+
+    def of(kind, figure):
+        return figures[f'{checkpoint}/crossed-{kind}/{eps}/{figure}']
+
+    before = of('reconstruction', 'before')
+    losses = dict(noise='noise', features='crossed', reconstruction='attack')
+    moves = dict(noise='noise', features='attack', reconstruction='crossed')
+    return {
+        **{f'moved_{name}': of('features', figure) for name, figure in moves.items()},
+        **{f'loss_{name}': 100 * (of('reconstruction', figure) / before - 1) for name, figure in losses.items()},
+    }

@@ -1,0 +1,120 @@
+"""Read a study: a Python file that declares methods, seeds and evaluations."""
+
+import re
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..attacks import check_whole
+from ..attacks.pixels import is_number
+from ..errors import UserError, unknown_name
+from ..robustness.suites import SUITES
+from .declaration import DEFAULT, Measured, Study, Training
+from .measures import MEASURES, measure_of
+
+FIELDS = ('methods', 'baseline', 'seeds', 'options', 'fine_tuning', 'attacked_images', 'primary')
+OPTIONAL = dict(other_tunings={}, pretrained=None, margin=None)
+MEASURED = ('suites', 'only')
+
+
+def read_study(path: str | PathLike) -> Study:
+    """Read the file of a study.
+
+    Paths of configs are relative to the file.
+
+    Raises:
+        UserError: The file is missing, a field is missing or unknown, a name is unknown, or a number is out of range.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'There is no study {path}. The studies of this project are in configs/studies/.')
+    # Names that begin with _ are the file's own.
+    declared = {name: value for name, value in Config.fromfile(path).to_dict().items() if name[0] != '_'}
+    declared = {**OPTIONAL, **declared}
+    if wrong := set(declared) ^ {*FIELDS, *OPTIONAL}:
+        raise UserError(
+            f'A study has the fields {", ".join(FIELDS)} and, perhaps, {", ".join(OPTIONAL)}, but {path} differs in '
+            f'{", ".join(sorted(wrong))}.'
+        )
+    read = _Reader(path)
+    study = Study(
+        path=path,
+        methods={
+            name: read.training(f'method {name}', method, ('then',), declared['options'])
+            for name, method in declared['methods'].items()
+        },
+        baseline=declared['baseline'],
+        seeds=tuple(declared['seeds']),
+        fine_tuning=declared['fine_tuning']
+        and read.training('fine_tuning', {'suites': DEFAULT.suites, **declared['fine_tuning']}, MEASURED),
+        attacked_images=declared['attacked_images'],
+        primary=declared['primary'],
+        other_tunings={
+            name: read.training(f'tuning {name}', tuning, MEASURED)
+            for name, tuning in declared['other_tunings'].items()
+        },
+        pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}, ('epochs',)),
+        margin=declared['margin'],
+    )
+    _check(study)
+    return study
+
+
+def _check(study: Study) -> None:
+    """Raise a UserError if a name is unknown, or a number is out of range."""
+    for name in (*study.methods, *study.other_tunings):
+        # It is a part of names of files, and of measures.
+        if not re.fullmatch(r'[\w.-]+', name) or name == 'pretrained':
+            raise UserError(
+                f'Names in {study.path} are made of letters, digits, "_", "-" and ".", and "pretrained" is none, but '
+                f'got {name!r}.'
+            )
+    if study.baseline not in study.methods:
+        raise unknown_name('method', study.baseline, study.methods)
+    seeds = list(study.seeds)
+    if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise UserError(f'seeds of {study.path} are different whole numbers >= 0, but got {seeds}.')
+    check_whole('attacked_images', study.attacked_images, 1)
+    if study.margin is not None and not (is_number(study.margin) and study.margin > 0):
+        raise UserError(
+            f'margin of {study.path} is a number > 0, in the unit of its primary measure, but got {study.margin!r}.'
+        )
+    try:
+        measure_of(study.primary)
+    except KeyError:
+        raise unknown_name('measure', study.primary, MEASURES) from None
+
+
+class _Reader:
+    """Reads the parts of a study's file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def training(self, name: str, declared: dict, more: Sequence[str] = (), options: Sequence[str] = ()) -> Training:
+        """Read a training, which may have the fields of ``more``."""
+        self._check_fields(name, declared, ('config',), ('options', *more))
+        then = declared.get('then')
+        return Training(
+            config=(self.path.parent / declared['config']).resolve(),
+            options=(*options, *declared.get('options', ())),
+            then=None if then is None else self.training(f'second training of {name}', then),
+            measured=self.measured(name, 'classifier', {key: declared[key] for key in MEASURED if key in declared}),
+        )
+
+    def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:
+        """Read what is measured of a kind of model."""
+        self._check_fields(name, declared, (), (*MEASURED, *more))
+        for suite in declared.get('suites', ()):
+            if suite not in SUITES[kind]:
+                raise unknown_name('suite', suite, SUITES[kind])
+        return Measured(**{field: tuple(value) for field, value in declared.items()})
+
+    def _check_fields(self, name: str, declared: dict, needed: Sequence[str], offered: Sequence[str]) -> None:
+        if set(needed) - set(declared) or set(declared) - {*needed, *offered}:
+            raise UserError(
+                f'The {name} of {self.path} has the fields {", ".join([*needed, *offered])}, but got '
+                f'{", ".join(declared)}.'
+            )

@@ -1,0 +1,37 @@
+"""Study: at which budget does AEMIM begin to matter? A search on three seeds, which no other study uses.
+
+Run:       python tools/study.py configs/studies/budget-search.py
+Needs:     data/fashion-mnist, as in docs/studies.md; a CPU, and about 2 hours on 2 cores
+Expected:  no measured figure yet
+
+The network, the 4,000 images and the 16 epochs are the demo's. `mae-long` has as many epochs as the time of AEMIM pays
+for. `eps0` has two clean passes, and `noise8` uniform noise in the place of the attack.
+"""
+
+_base_ = '../_base_/study_protocol.py'
+
+_aemim = '../demo/aemim_vit-tiny_16e_fashion-mnist.py'
+_mae = '../demo/mae_vit-tiny_16e_fashion-mnist.py'
+
+
+def _attack(eps, steps=2):
+    values = dict(eps=eps, steps=steps, step_size=eps / max(steps, 1))
+    return dict(config=_aemim, options=[f'model.data_preprocessor.{name}={value}' for name, value in values.items()])
+
+
+methods = {
+    'mae': dict(config=_mae),
+    'mae-long': dict(
+        config=_mae,
+        options=['train_cfg.max_epochs=43', 'param_scheduler.1.T_max=41', 'param_scheduler.1.end=43'],
+    ),
+    **{f'eps{eps}': _attack(eps) for eps in (0, 2, 4, 8, 16, 32)},
+    'eps8-1step': _attack(8, steps=1),
+    'eps8-4steps': _attack(8, steps=4),
+    'noise8': _attack(8, steps=0),
+}
+baseline = 'mae'
+seeds = [100, 101, 102]
+# Test images for attacks and corruptions.
+attacked_images = 500
+primary = 'pgd_8'
