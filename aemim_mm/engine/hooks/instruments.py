@@ -176,7 +176,10 @@ class InstrumentsHook(Hook):
 
     def _frozen(self, features: torch.Tensor) -> dict[str, float]:
         """Measure the rank of features (N, C), and k-NN on them."""
-        figures = dict(rank=effective_rank(features - features.mean(dim=0)) / min(features.shape))
+        centred = features - features.mean(dim=0)
+        # Rounding errors of equal features would be of full rank.
+        collapsed = centred.norm() <= 1e-5 * features.norm()
+        figures = dict(rank=(1.0 if collapsed else effective_rank(centred)) / min(features.shape))
         if self.knn:
             bank, queries = ((features[start::2], self._labels[start::2]) for start in (0, 1))
             figures['knn'] = knn_accuracy(bank, queries, self.knn)

@@ -44,6 +44,14 @@ def test_k_nn_is_compared_with_its_best():
     assert runner.message_hub.get_info('instruments')['shown'] == ['forgetting']
 
 
+def test_collapsed_features_have_no_rank():
+    """Equal features differ by rounding errors, which would be of full rank."""
+    rounding = 1e-7 * torch.randn(40, 20, generator=torch.Generator().manual_seed(0))
+    rank_of = InstrumentsHook()._frozen
+    assert rank_of(torch.ones(40, 20) + rounding) == dict(rank=1 / 20)
+    assert rank_of(torch.ones(40, 20) + 1e5 * rounding)['rank'] > 0.8
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
