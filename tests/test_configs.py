@@ -140,7 +140,7 @@ def loader(cfg, name, batch_size=2):
 
 
 def size_of(name):
-    return 28 if 'fashion-mnist' in name else 32 if 'openclipart' in name else 192 if 'swin' in name else 224
+    return 28 if 'fashion-mnist' in name else 48 if 'openclipart' in name else 192 if 'swin' in name else 224
 
 
 def root_of(name, images):

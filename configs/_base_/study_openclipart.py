@@ -3,7 +3,7 @@
 pipeline = [
     dict(type='LoadImageFromFile'),
     # Pillow reduces without aliasing.
-    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.6, 1.0), interpolation='bicubic', backend='pillow'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.6, 1.0), interpolation='bicubic', backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]

@@ -4,7 +4,7 @@ _base_ = './demo_classifier.py'
 
 model = dict(
     backbone=dict(
-        img_size=32,
+        img_size=48,
         patch_size=8,
         patch_cfg=dict(in_channels=3),
         init_cfg=dict(checkpoint='work_dirs/aemim_vit-tiny_16e_openclipart/epoch_16.pth'),
@@ -15,13 +15,13 @@ data_preprocessor = dict(num_classes=8, mean=[207.0, 202.0, 195.0], std=[78.0, 8
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.6, 1.0), interpolation='bicubic', backend='pillow'),
+    dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.6, 1.0), interpolation='bicubic', backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=32, interpolation='bicubic', backend='pillow'),
+    dict(type='Resize', scale=48, interpolation='bicubic', backend='pillow'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

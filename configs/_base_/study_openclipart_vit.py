@@ -1,9 +1,9 @@
-"""The ViT and the decoder of demo_vit.py for 32 x 32 pixels in colour, with patches of 8 x 8."""
+"""The ViT and the decoder of demo_vit.py for 48 x 48 pixels in colour, with patches of 8 x 8."""
 
 _base_ = './demo_vit.py'
 
 model = dict(
-    backbone=dict(img_size=32, patch_size=8, patch_cfg=dict(in_channels=3)),
+    backbone=dict(img_size=48, patch_size=8, patch_cfg=dict(in_channels=3)),
     neck=dict(patch_size=8, in_chans=3),
     head=dict(patch_size=8, in_channels=3),
     # RGB, of the pixels in data/openclipart/all.

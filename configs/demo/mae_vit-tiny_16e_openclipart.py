@@ -1,7 +1,7 @@
 """MAE with the network, data and epochs of aemim_vit-tiny_16e_openclipart.py: its baseline.
 
 Run:       python tools/train.py configs/demo/mae_vit-tiny_16e_openclipart.py
-Needs:     the drawings that tools/dataset_converters/openclipart.py prepares; a CPU, and 2 to 3 minutes on one core
+Needs:     the drawings that tools/dataset_converters/openclipart.py prepares; a CPU, and 5 minutes on one core
 Expected:  TODO
 """
 
@@ -14,7 +14,7 @@ _base_ = [
 model = dict(
     type='MAE',
     backbone=dict(type='MAEViT'),
-    neck=dict(type='MAEPretrainDecoder', num_patches=16),
+    neck=dict(type='MAEPretrainDecoder', num_patches=36),
     head=dict(type='MAEPretrainHead'),
     data_preprocessor=dict(type='BatchDataPreprocessor', sample_fields=()),
 )

@@ -44,7 +44,7 @@ def test_images_of_both_splits_are_those_that_a_test_would_see(drawings, split, 
     dataset = labelled_data(drawings, split)
     assert len(dataset) == count and np.bincount(dataset.get_gt_labels()).tolist() == [count // 2] * 2
     for number in range(count):
-        image = Image.open(dataset.get_data_info(number)['img_path']).resize((32, 32), Image.Resampling.BICUBIC)
+        image = Image.open(dataset.get_data_info(number)['img_path']).resize((48, 48), Image.Resampling.BICUBIC)
         # BGR, which the data preprocessor makes RGB.
         expected = np.asarray(image)[..., ::-1].transpose(2, 0, 1)
         np.testing.assert_array_equal(dataset[number]['inputs'].numpy(), expected)

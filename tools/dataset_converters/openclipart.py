@@ -55,7 +55,7 @@ def parse_args():
         type=int,
         default=64,
         metavar='PIXELS',
-        help='side of the images; even a crop of a quarter of 64 x 64 is not enlarged to 32 x 32 (default: 64)',
+        help='side of the images; a square crop of 60 %% of 64 x 64 is not enlarged to 48 x 48 (default: 64)',
     )
     return parser.parse_args()
 
