@@ -2,7 +2,7 @@
 
 Run:       python tools/train.py configs/demo/mae_vit-tiny_16e_openclipart.py
 Needs:     the drawings that tools/dataset_converters/openclipart.py prepares; a CPU, and 5 minutes on one core
-Expected:  TODO
+Expected:  linear probe and 20-NN as MAE's in results/demo_openclipart.json, by tools/analysis_tools/probe.py
 """
 
 _base_ = [

@@ -127,6 +127,7 @@ TABLES = {
     'demo hpm half': Table('demo_hpm_half', PROBE_COLUMNS, probed('HPM')),
     'demo ibot': Table('demo_ibot', PROBE_COLUMNS, probed('iBOT')),
     'demo cim': Table('cim', PROBE_COLUMNS, probed('CIM')),
+    'demo openclipart': Table('demo_openclipart', PROBE_COLUMNS, probed('MAE')),
     'demo networks': Table('demo', ATTACK_COLUMNS, plain_networks),
     'demo robust networks': Table('demo', ATTACK_COLUMNS, lambda values: values['robustness']),
     'instruments': Table('instruments', RANGE_COLUMNS, ranges),
