@@ -12,9 +12,11 @@ NOISE, AEMIM = (
 )
 
 
-def test_only_the_attack_differs():
+def test_only_the_attack_differs_and_what_warns_of_it():
     expected = dict(AEMIM, data_preprocessor=dict(AEMIM['data_preprocessor'], steps=0, start='uniform'))
-    assert expected == NOISE
+    *hooks, instruments = NOISE['custom_hooks']
+    assert instruments.pop('thresholds') == dict(stale=None, small_budget=None)
+    assert expected == dict(NOISE, custom_hooks=[*hooks, instruments])
 
 
 def test_the_second_branch_gets_uniform_noise():
