@@ -65,7 +65,7 @@ SIGNATURES = {
     ),
     'small_budget': Signature(
         'moved_attack',
-        0.015,
+        0.019,
         True,
         'The attack moves features by only {seen} of their spread: for the encoder, adversarial images are nearly '
         'clean ones. Raise data_preprocessor.eps.',
