@@ -2,8 +2,8 @@
 
 Run:       python tools/train.py configs/demo/vit-tiny_16e_openclipart.py
            from another encoder: --cfg-options model.backbone.init_cfg.checkpoint=CKPT
-Needs:     the drawings, and a checkpoint of a pre-training on them, by default of aemim_vit-tiny_16e_openclipart.py; a
-           minute on one core
+Needs:     the drawings, and a checkpoint of a pre-training on them, by default of aemim_vit-tiny_16e_openclipart.py; 3
+           minutes on one core
 Expected:  no measured figure yet
 """
 
