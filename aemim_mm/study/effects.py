@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .statistics import holm, paired_difference
-from .tables import by_method, verdict
+from .statistics import paired_difference
+from .tables import by_method, judge
 
 MOVED, LOSS = 'features moved, %', 'loss rises, %'
 COLUMNS = {
@@ -44,8 +44,9 @@ def effects(records: Sequence[dict], method: str) -> dict:
         means = {name: float(np.mean(values)) for name, values in found.items()}
         difference = paired_difference(found['loss_features'], found['loss_noise'])._asdict()
         rows[f'{checkpoint.replace("-", " ")}, {eps}'] = dict(difference, **means, lower_is_better=False, margin=None)
-    for row, p_value in zip(rows.values(), holm([row['p_value'] for row in rows.values()])):
-        row.update(p_holm=p_value, verdict=dict(better='more', worse='less').get(verdict(row), 'not seen'))
+    judge(list(rows.values()))
+    for row in rows.values():
+        row['verdict'] = dict(better='more', worse='less').get(row['verdict'], row['verdict'])
     return rows
 
 

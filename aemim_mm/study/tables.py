@@ -66,13 +66,22 @@ def differences(records: Sequence[dict]) -> dict:
             margin = study.get('margin') if primary else None
             row = dict(paired_difference(*both)._asdict(), lower_is_better=measure.lower_is_better, margin=margin)
             rows[f'{method}, {measure.heading}{primary}'] = row
-    tested = [row for row in rows.values() if row['p_value'] is not None]
+    judge(list(rows.values()))
+    return rows
+
+
+def judge(rows: Sequence[dict]) -> None:
+    """Add to rows of a table ``p_holm``, adjusted for all of them, and ``verdict``; None for a single pair.
+
+    Args:
+        rows: As of :func:`verdict`.
+    """
+    tested = [row for row in rows if row['p_value'] is not None]
     for row, p_value in zip(tested, holm([row['p_value'] for row in tested])):
         row.update(p_holm=p_value, verdict=verdict(row))
-    for row in rows.values():
+    for row in rows:
         row.setdefault('p_holm', None)
         row.setdefault('verdict', None)
-    return rows
 
 
 def verdict(row: dict) -> str:

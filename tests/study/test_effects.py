@@ -59,3 +59,9 @@ def test_a_feature_attack_that_raises_the_loss_less_and_one_that_is_like_noise(r
             figures[f'epoch-1/crossed-reconstruction/{eps}/crossed'] = factor * noise + wobble
     rows = effects(records, 'exact')
     assert [rows[f'epoch 1, {eps}']['verdict'] for eps in EPS] == ['not seen', 'less']
+
+
+def test_one_seed_has_no_verdict(records):
+    rows = effects(records[:1], 'exact')
+    assert {row['verdict'] for row in rows.values()} == {row['p_holm'] for row in rows.values()} == {None}
+    assert markdown_table(rows, COLUMNS).splitlines()[2].rstrip().endswith('|')
