@@ -66,10 +66,10 @@ def _check(study: Study) -> None:
     """Raise a UserError if a name is unknown, or a number is out of range."""
     for name in (*study.methods, *study.other_tunings):
         # It is a part of names of files, and of measures.
-        if not re.fullmatch(r'[\w.-]+', name) or name == 'pretrained':
+        if not re.fullmatch(r'(?!(pretrained|epoch-\d+)$)[\w.-]+', name):
             raise UserError(
-                f'Names in {study.path} are made of letters, digits, "_", "-" and ".", and "pretrained" is none, but '
-                f'got {name!r}.'
+                f'Names in {study.path} are made of letters, digits, "_", "-" and ".", and are neither "pretrained" '
+                f'nor "epoch-N", but got {name!r}.'
             )
     if study.baseline not in study.methods:
         raise unknown_name('method', study.baseline, study.methods)
@@ -77,6 +77,8 @@ def _check(study: Study) -> None:
     if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UserError(f'seeds of {study.path} are different whole numbers >= 0, but got {seeds}.')
     check_whole('attacked_images', study.attacked_images, 1)
+    for epoch in study.pretrained.epochs:
+        check_whole('an epoch of pretrained', epoch, 1)
     if study.margin is not None and not (is_number(study.margin) and study.margin > 0):
         raise UserError(
             f'margin of {study.path} is a number > 0, in the unit of its primary measure, but got {study.margin!r}.'

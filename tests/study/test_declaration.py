@@ -105,6 +105,12 @@ def test_the_hash_follows_all_evaluations(study_file):
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
         ('options=_small)\n', "options=_small, suites=['all'])\n", "Unknown suite 'all'. Known: autoattack, "),
         ("primary = 'linear'", "primary = 'linear'\npretrained = dict(suites=['demo'])", "Unknown suite 'demo'"),
+        ("'fast': ", "'epoch-1': ", "but got 'epoch-1'"),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\npretrained = dict(epochs=[0])",
+            'an epoch of pretrained is a whole',
+        ),
         ("'fast': ", "'fast/er': ", "are made of letters, digits.*, but got 'fast/er'"),
         (
             "primary = 'linear'",
