@@ -54,7 +54,7 @@ PAIRS = {
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
     **{
         f'demo/ae{name}_fashion-mnist.py': f'demo/{name}_fashion-mnist.py'
-        for name in ('ibot_vit-tiny_32e', 'hpm_vit-tiny_16e', 'cim_vit-tiny_40e')
+        for name in ('simmim_vit-tiny_16e', 'ibot_vit-tiny_32e', 'hpm_vit-tiny_16e', 'cim_vit-tiny_40e')
     },
     'hosts/aecim_vit-b_300e.py': 'baselines/cim-respix_vit-b_300e.py',
 }

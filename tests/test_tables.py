@@ -3,10 +3,12 @@
 import json
 import re
 
+import page_content
 import pytest
 from helpers import runs
 
-from aemim_mm.report import record
+from aemim_mm.report import Chart, Curve, record, render_svg
+from aemim_mm.report.table import markdown_table
 
 RECORDS = sorted((runs.REPO / 'results').rglob('*.json'))
 
@@ -29,41 +31,47 @@ def test_a_record_is_whole_and_names_no_folder_of_a_machine(path):
     assert not record.ABSOLUTE_PATH.search(path.read_text().replace('\\n', ' '))
 
 
-def test_arithmetic_on_costs(make_tables):
+def test_arithmetic_on_costs():
     """Round numbers: 100 M parameters, of which an eighth is 100 MB; 1 TFLOP and 10 MB for an image."""
     cost = dict(parameters_m=100, gflop_per_image=1000, activations_mb_per_image=10, optimizer_mb=800, zero1_mb=100)
     cost |= dict(attack_gflop_per_image=200, moved_mb_per_image=2000)
     costs = {'mae_vit-b_800e': cost, 'aemim_vit-b_800e': cost}
-    mae, aemim = make_tables.memory(costs).values()
+    mae, aemim = page_content.memory(costs).values()
     assert (mae['fixed_gb'], aemim['fixed_gb']) == (2.2, 2.6) and mae['saved_images'] == pytest.approx(70)
     # An image takes 1 TFLOP at 60 % of 312 TFLOP/s, 2 GB at 67 % of 2.04 TB/s, and 1/512 of 10 ms.
     seconds = 1 / (0.6 * 312) + 2e-3 / (0.67 * 2.04) + 10e-3 / 512
-    hours = make_tables.gpu_hours(costs)
+    hours = page_content.gpu_hours(costs)
     assert hours['A100']['aemim_vit-b_800e'] == pytest.approx(800 * 1_281_167 * seconds / 3600)
-    assert make_tables.gpu_steps(costs)['A100, aemim_vit-b_800e']['step'] == pytest.approx(512e3 * seconds)
+    assert page_content.gpu_steps(costs)['A100, aemim_vit-b_800e']['step'] == pytest.approx(512e3 * seconds)
     # On a V100, the attack's 0.2 TFLOP are in float32, at 60 % of 15.7 TFLOP/s.
     seconds = 0.8 / (0.6 * 125) + 0.2 / (0.6 * 15.7) + 2e-3 / (0.67 * 0.9) + 10e-3 / 512
     assert hours['V100']['aemim_vit-b_800e'] == pytest.approx(800 * 1_281_167 * seconds / 3600)
     # 90 % of 40 GB are 36 GB.
-    assert make_tables.largest_batches(costs)['40'] == {'mae_vit-b_800e': 3380, 'aemim_vit-b_800e': 3340}
+    assert page_content.largest_batches(costs)['40'] == {'mae_vit-b_800e': 3380, 'aemim_vit-b_800e': 3340}
 
 
-def test_rows_of_the_demo(make_tables):
+def test_rows_of_the_demo():
     probes = {name: dict(linear=number, knn=number) for number, name in enumerate(('untrained', 'AEMIM', 'MAE'))}
     tuned = {name: {'top-1': number} for number, name in enumerate(('scratch', 'AEMIM', 'MAE'))}
     attacked = {'from scratch': {'clean': 72, 'fgsm/4': 60, 'pgd/2': 66, 'pgd/4': 52, 'pgd/8': 31, 'corrupted': 39}}
     attacked['from scratch, PGD-AT'] = attacked['from scratch']
     demo = dict(frozen=probes, fine_tuned=tuned, robustness=attacked, seconds=dict(aemim=20, mae=10))
-    encoders, networks = make_tables.TABLES['demo encoders'], make_tables.TABLES['demo networks']
-    rows = make_tables.markdown_table(encoders.rows(demo), encoders.columns).splitlines()[2:]
+    encoders, networks = page_content.TABLES['demo encoders'], page_content.TABLES['demo networks']
+    rows = markdown_table(encoders.rows(demo), encoders.columns).splitlines()[2:]
     assert [[cell.strip() for cell in row.strip('|').split('|')] for row in rows] == [
         ['untrained, or trained from scratch', '0.0', '0.0', '0.0', ''],
         ['MAE', '2.0', '2.0', '2.0', '10 s'],
         ['AEMIM', '1.0', '1.0', '1.0', '20 s'],
     ]
-    (row,) = make_tables.markdown_table(networks.rows(demo), networks.columns).splitlines()[2:]
-    assert len(make_tables.TABLES['demo robust networks'].rows(demo)) == 2
+    (row,) = markdown_table(networks.rows(demo), networks.columns).splitlines()[2:]
+    assert len(page_content.TABLES['demo robust networks'].rows(demo)) == 2
     assert row == '| from scratch | 72.0  | 66.0       | 52.0       | 31.0       | 39.0      |'
+
+
+def draw(values):
+    """A chart of the record of ``project``."""
+    curve = Curve('AEMIM', [1, 2], [1, values['AEMIM, fast']['seconds']])
+    return Chart('Speed', 'Lower is faster.', 'step', 'seconds', [curve])
 
 
 @pytest.fixture
@@ -74,9 +82,10 @@ def project(tmp_path, monkeypatch, make_tables):
     monkeypatch.setattr(record, '_command', lambda: 'python tools/measure.py')
     values = {'AEMIM, fast': dict(seconds=1.234), 'MAE': dict(seconds=None)}
     record.write_record(tmp_path / 'results/speed.json', values)
-    tables = {'speed': make_tables.Table('speed', {'method': '{name}', 's': '{seconds:.1f}'})}
+    tables = {'speed': page_content.Table('speed', {'method': '{name}', 's': '{seconds:.1f}'})}
     monkeypatch.setattr(make_tables, 'REPO', tmp_path)
     monkeypatch.setattr(make_tables, 'TABLES', tables)
+    monkeypatch.setattr(make_tables, 'CHARTS', {'speed chart': page_content.Drawing('speed', draw)})
 
     def run(*argv):
         monkeypatch.setattr('sys.argv', ['make_tables.py', *argv])
@@ -111,6 +120,22 @@ def test_tables_and_figures_are_filled(project, capsys):
     assert page.read_text() == text
 
 
+def test_a_chart_is_a_picture_that_follows_the_record(project, capsys):
+    page, run = project
+    page.write_text('<!-- chart: speed chart --><!-- end -->\n')
+    run()
+    picture = page.parent / 'charts/speed-chart.svg'
+    lines = page.read_text().splitlines()
+    assert lines[2:5] == ['![Speed](charts/speed-chart.svg)', '', 'Lower is faster.']
+    assert lines[6].startswith('*`python tools/measure.py`; ')
+    assert picture.read_text() == render_svg(draw({'AEMIM, fast': dict(seconds=1.234)}))
+    run('--check')
+    picture.write_text(picture.read_text().replace('1.234', '1.235'))
+    with pytest.raises(SystemExit):
+        run('--check')
+    assert '--- docs/charts/speed-chart.svg' in capsys.readouterr().out.splitlines()
+
+
 def test_a_table_of_a_folder_names_all_machines_and_dates(make_tables, tmp_path, monkeypatch):
     folder, page = tmp_path / 'results/studies/some', tmp_path / 'docs/page.md'
     for number, (date, processor) in enumerate([('2026-01-02', 'A'), ('2026-01-03', 'B'), ('2026-01-01', 'A')]):
@@ -122,9 +147,9 @@ def test_a_table_of_a_folder_names_all_machines_and_dates(make_tables, tmp_path,
     def rows(records):
         return {'all': dict(seconds=sum(each['values']['seconds'] for each in records))}
 
-    table = make_tables.Table('studies/some', {'runs': '{name}', 's': '{seconds}'}, rows)
+    table = page_content.Table('studies/some', {'runs': '{name}', 's': '{seconds}'}, rows)
     monkeypatch.setattr(make_tables, 'TABLES', {'some': table})
-    lines = make_tables.filled('<!-- table: some --><!-- end -->', page, tmp_path / 'results').splitlines()
+    lines = make_tables.filled('<!-- table: some --><!-- end -->', page, tmp_path / 'results')[page].splitlines()
     torch = found['versions']['torch'].split('+')[0]
     assert lines[4] == '| all  | 3   |'
     assert lines[6] == (
@@ -137,11 +162,12 @@ def test_a_table_of_a_folder_names_all_machines_and_dates(make_tables, tmp_path,
     ('text', 'message'),
     [
         ('<!-- table: gone --><!-- end -->', "Unknown table 'gone'. Known: speed."),
+        ('<!-- chart: gone --><!-- end -->', "Unknown chart 'gone'. Known: speed chart."),
         ('<!-- figure: gone/a .1f --><!-- end -->', 'gone.json cannot be read'),
         ('<!-- figure: speed/MAE/gone .1f --><!-- end -->', "KeyError('gone')"),
         ('<!-- figure: speed/MAE/seconds .1f --><!-- end -->', 'with a key of the record: TypeError'),
-        ('<!-- table: speed -->\n<!-- table: speed --><!-- end -->', '2 tables and figures begin, but 1 end'),
-        ('<!-- table: speed -->', '1 tables and figures begin, but 0 end'),
+        ('<!-- table: speed -->\n<!-- table: speed --><!-- end -->', '2 tables, charts and figures begin, but 1 end'),
+        ('<!-- table: speed -->', '1 tables, charts and figures begin, but 0 end'),
     ],
 )
 def test_a_mark_that_cannot_be_filled_is_one_line(project, capsys, text, message):

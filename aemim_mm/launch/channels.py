@@ -40,7 +40,9 @@ def _numbers(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, int]]:
     if kind_of(neck) in ('AEMIMDecoder', 'AEMIMCrossDecoder', 'MAEPretrainDecoder'):
         yield f'model.neck.in_chans is {neck.get("in_chans", 3)}', neck.get('in_chans', 3)
     if kind_of(neck) == 'SimMIMLinearDecoder':
-        yield "model.neck, mmpretrain's SimMIMLinearDecoder, predicts 3", 3
+        yield "model.neck, mmpretrain's SimMIMLinearDecoder, predicts 3 (SimMIMDecoder takes image_channels)", 3
+    if kind_of(neck) == 'SimMIMDecoder':
+        yield f'model.neck.image_channels is {neck.get("image_channels", 3)}', neck.get('image_channels', 3)
     if kind_of(head) in ('AEMIMHead', 'MAEPretrainHead'):
         yield f'model.head.in_channels is {head.get("in_channels", 3)}', head.get('in_channels', 3)
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}

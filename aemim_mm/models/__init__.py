@@ -22,6 +22,7 @@ from .baselines import CIM, HPM, IBOT, MIMIR, DALLETokenizer, HPMDecoder, HPMHea
 from .cross_decoder import AEMIMCrossDecoder
 from .diagnosis import NonFiniteLossError
 from .mae_parts import AEMIMDecoder, AEMIMHead, HiViTDecoder
+from .simmim_decoder import SimMIMDecoder
 from .simmim_vit import SimMIMViT
 from .vit import AEMIMViT
 
@@ -58,6 +59,7 @@ __all__ = [
     'MIMIR',
     'NonFiniteLossError',
     'PartialMAE',
+    'SimMIMDecoder',
     'SimMIMViT',
     'VQTokenizer',
 ]

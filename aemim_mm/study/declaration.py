@@ -69,7 +69,7 @@ class Study:
         fine_tuning: How each pre-trained encoder is fine-tuned. Its images, all of them, are those of the probes. None:
             it is not fine-tuned.
         attacked_images: Number of test images for attacks and corruptions, a fixed sample.
-        primary: The measure that decides, as of ``measure_of``.
+        primary: The measure that decides, as of ``measure_of``. None: no comparison of methods decides.
         other_tunings: Further ways to fine-tune the encoder, by name.
         pretrained: How the pre-training model itself is measured.
         margin: A loss of the primary measure that does not matter, > 0: a method has "no loss" if it loses less.
@@ -81,7 +81,7 @@ class Study:
     seeds: tuple[int, ...]
     fine_tuning: Training | None
     attacked_images: int
-    primary: str
+    primary: str | None
     other_tunings: dict[str, Training]
     pretrained: Measured
     margin: float | None

@@ -45,22 +45,23 @@ def means(records: Sequence[dict]) -> dict:
     return rows
 
 
-def differences(records: Sequence[dict]) -> dict:
+def differences(records: Sequence[dict], baseline: str | None = None) -> dict:
     """Return the mean difference of each method to the baseline in each measure, over the seeds that both have.
 
     Args:
         records: Records of a study's runs.
+        baseline: The method to compare with. Default: the study's baseline.
 
     Returns:
         Method and measure to the fields of ``PairedDifference``, the p-value adjusted for all rows, and a verdict.
     """
     methods = by_method(records)
     study = records[0]['values']['study']
-    baseline, rows = methods.pop(study['baseline']), {}
+    compared, rows = methods.pop(baseline or study['baseline']), {}
     for method, runs in methods.items():
-        seeds = sorted(set(runs) & set(baseline))
+        seeds = sorted(set(runs) & set(compared))
         for name in _measured(records) if seeds else ():
-            both = [[of[seed]['values']['measures'][name] for seed in seeds] for of in (runs, baseline)]
+            both = [[of[seed]['values']['measures'][name] for seed in seeds] for of in (runs, compared)]
             primary = ' (primary)' if name == study['primary'] else ''
             measure = measure_of(name)
             margin = study.get('margin') if primary else None

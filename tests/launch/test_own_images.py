@@ -91,6 +91,16 @@ def test_channels_that_differ(tmp_path, option, words):
         train(grey_config(tmp_path), data_root=tmp_path, work_dir=tmp_path / 'work', options=[option])
 
 
+def test_simmim_on_grey_images_needs_its_decoder(tmp_path):
+    config = runs.CONFIGS / 'demo/simmim_vit-tiny_16e_fashion-mnist.py'
+    for option, words in (
+        ('model.neck.image_channels=3', 'model.backbone.in_channels is 1, but model.neck.image_channels is 3'),
+        ('model.neck=dict(type="SimMIMLinearDecoder",in_channels=192,encoder_stride=7)', 'SimMIMDecoder takes'),
+    ):
+        with pytest.raises(UserError, match=words):
+            train(config, work_dir=tmp_path, options=[option])
+
+
 def test_every_config_reads_files_by_the_one_decoder():
     for name in ('aemim_vit-b_800e.py', 'benchmarks/in1k/vit-base-p16_8xb128-coslr-100e_in1k.py'):
         steps = [[kind_of(step) for step in dataset.pipeline] for dataset in datasets(load_config(runs.CONFIGS / name))]

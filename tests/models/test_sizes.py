@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmpretrain.models import SimMIMLinearDecoder
 from mmpretrain.structures import DataSample
 
 from aemim_mm.errors import UserError
+from aemim_mm.models import SimMIMDecoder
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,34 @@ def test_simmim_on_images_that_are_no_square(tiny):
     model = tiny.build(config)
     losses = model.loss(tiny.images(model, size=size), tiny.mask_samples(grid=(4, 8)))
     assert all(torch.isfinite(value) for value in losses.values()) and losses['loss_adv'] > 0
+
+
+def test_simmim_on_grey_images(tiny):
+    config, grey = tiny.aesimmim_vit(), dict(mean=[120.0], std=[60.0])
+    config['backbone']['patch_cfg'] = dict(in_channels=1)
+    config = tiny.merged(config, dict(data_preprocessor=grey, head=dict(loss=dict(channel=1))))
+    config['neck'] = dict(type='SimMIMDecoder', in_channels=32, encoder_stride=8, image_channels=1)
+    model, masks = tiny.build(config), tiny.mask_samples(grid=(4, 4))
+    images = tiny.images(model)[:, :1]
+    losses = model.loss(images, masks)
+    mask = torch.stack([sample.mask for sample in masks])
+    pred = model.neck(model.backbone(images, mask)[0])
+    assert pred.shape == images.shape
+    # The mean over hidden pixels, by hand.
+    hidden = mask.repeat_interleave(8, 1).repeat_interleave(8, 2).unsqueeze(1)
+    torch.testing.assert_close(losses['loss_clean'], (hidden * (pred - images).abs()).sum() / hidden.sum())
+
+
+def test_the_decoder_of_colour_images_is_mmpretrain_s():
+    found = []
+    for kind in (SimMIMDecoder, SimMIMLinearDecoder):
+        torch.manual_seed(0)
+        decoder = kind(in_channels=6, encoder_stride=4)
+        found.append({name: value.shape for name, value in decoder.state_dict().items()})
+        assert decoder(torch.ones(2, 6, 3, 3)).shape == (2, 3, 12, 12)
+    assert found[0] == found[1]
+    with pytest.raises(UserError, match='image_channels is a whole number'):
+        SimMIMDecoder(6, 4, image_channels=0)
 
 
 def test_a_patch_of_one_value_has_no_deviation(tiny):

@@ -102,6 +102,7 @@ def test_the_hash_follows_all_evaluations(study_file):
     ('old', 'new', 'message'),
     [
         ("primary = 'linear'", '', 'but .*some.py differs in primary'),
+        ("primary = 'linear'", 'primary = 3', 'Unknown measure 3. Known: corrupted, '),
         ("primary = 'linear'", "primary = 'loss'", "Unknown measure 'loss'. Known: corrupted, "),
         ('options=_small)\n', "options=_small, suites=['all'])\n", "Unknown suite 'all'. Known: autoattack, "),
         ("primary = 'linear'", "primary = 'linear'\npretrained = dict(suites=['demo'])", "Unknown suite 'demo'"),

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from aemim_mm.report.table import markdown_table
-from aemim_mm.study.effects import COLUMNS, effects
+from aemim_mm.study.effects import COLUMNS, chart, effects
 
 CHECKPOINTS, EPS, SEEDS = ('epoch-1', 'pretrained'), (2, 16), range(4)
 
@@ -29,7 +29,7 @@ def records(values_of):
 
 def test_effects_are_means_and_paired_differences_over_seeds(records):
     rows = effects(records, 'exact')
-    assert list(rows) == [f'{name}, {eps}' for name in ('epoch 1', 'pretrained') for eps in EPS]
+    assert list(rows) == ['epoch 1, 2', 'epoch 1, 16', 'pretrained, 2 (primary)', 'pretrained, 16']
     figures = [record['values']['figures'] for record in records[:4]]
 
     def of(kind, figure):
@@ -65,4 +65,14 @@ def test_one_seed_has_no_verdict(records):
     rows = effects(records[:1], 'exact')
     assert {row['verdict'] for row in rows.values()} == {row['p_holm'] for row in rows.values()} == {None}
     cells = [cell.strip() for cell in markdown_table(rows, COLUMNS).splitlines()[2].strip('|').split('|')]
-    assert all(cells[:8]) and cells[8:] == ['', '', ''], 'the means and the difference, without an interval'
+    assert all(cells[:8]) and cells[8:] == ['', '', '', ''], 'the means and the difference, without an interval'
+
+
+def test_a_chart_shows_the_table_s_means_of_the_pre_trained_models(records):
+    rows = effects(records, 'exact')
+    drawn = chart(records, 'exact', 'loss')
+    assert [curve.label for curve in drawn.curves] == ['noise', 'feature attack', 'reconstruction attack']
+    for curve, name in zip(drawn.curves, ('noise', 'features', 'reconstruction')):
+        of_rows = [rows[row][f'loss_{name}'] for row in ('pretrained, 2 (primary)', 'pretrained, 16')]
+        assert (list(curve.x), list(curve.y)) == ([2, 16], of_rows)
+    assert '4 seeds' in drawn.caption
