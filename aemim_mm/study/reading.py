@@ -38,6 +38,7 @@ def read_study(path: str | PathLike) -> Study:
             f'A study has the fields {", ".join(FIELDS)} and, perhaps, {", ".join(OPTIONAL)}, but {path} differs in '
             f'{", ".join(sorted(wrong))}.'
         )
+    _check_lists(declared, ('seeds', 'options'), str(path))
     read = _Reader(path)
     study = Study(
         path=path,
@@ -87,6 +88,13 @@ def _check(study: Study) -> None:
         raise unknown_name('measure', study.primary, MEASURES)
 
 
+def _check_lists(declared: dict, fields: Sequence[str], owner: str) -> None:
+    """Raise a UserError if one of these fields is no list; a text would be read as its letters."""
+    for field in fields:
+        if not isinstance(declared.get(field, ()), (list, tuple)):
+            raise UserError(f'{field} of {owner} is a list, but got {declared[field]!r}.')
+
+
 class _Reader:
     """Reads the parts of a study's file."""
 
@@ -118,3 +126,4 @@ class _Reader:
                 f'The {name} of {self.path} has the fields {", ".join([*needed, *offered])}, but got '
                 f'{", ".join(declared)}.'
             )
+        _check_lists(declared, ('options', 'suites', 'only', 'epochs'), f'the {name} of {self.path}')
