@@ -25,9 +25,10 @@ methods = {
         config=_mae,
         options=['train_cfg.max_epochs=43', 'param_scheduler.1.T_max=41', 'param_scheduler.1.end=43'],
     ),
-    **{f'eps{eps}': _attack(eps) for eps in (0, 2, 4, 8, 16, 32)},
+    **{f'eps{eps}': _attack(eps) for eps in (0, 2, 4, 8, 16, 32, 64)},
     'eps8-1step': _attack(8, steps=1),
     'eps8-4steps': _attack(8, steps=4),
+    'eps32-1step': _attack(32, steps=1),
     'noise8': _attack(8, steps=0),
 }
 baseline = 'mae'
