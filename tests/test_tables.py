@@ -68,6 +68,22 @@ def test_rows_of_the_demo():
     assert row == '| from scratch | 72.0  | 66.0       | 52.0       | 31.0       | 39.0      |'
 
 
+def test_robustness_over_the_eps_of_the_pre_training():
+    accuracies = {'mae': 30, 'mae-long': 33, 'eps0': 30, 'eps2': 31, 'eps16': 35, 'eps16-1step': 34, 'noise16': 29}
+    study = dict(methods=list(accuracies), baseline='mae', primary='pgd_8')
+    values = [
+        dict(method=method, study=study, measures=dict(pgd_8=accuracy), cpu_seconds={})
+        for method, accuracy in accuracies.items()
+    ]
+    chart = page_content.robustness_by_eps([dict(seed=100, values=each) for each in values])
+    assert {curve.label: list(curve.y) for curve in chart.curves} == {
+        'AEMIM': [30, 31, 35],
+        'MAE': [30] * 3,
+        "MAE in AEMIM's time": [33] * 3,
+    }
+    assert list(chart.curves[0].x) == [0, 2, 16] and '1 seed.' in chart.caption
+
+
 def draw(values):
     """A chart of the record of ``project``."""
     curve = Curve('AEMIM', [1, 2], [1, values['AEMIM, fast']['seconds']])

@@ -106,8 +106,12 @@ def _measured(records: Sequence[dict]) -> list[str]:
 
 
 def by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:
-    """Return method to seed to record, in the order in which the study declares the methods."""
-    methods = {name: {} for name in records[0]['values']['study']['methods']}
+    """Return method to seed to record, in the order in which the study declares the methods.
+
+    A study may have grown since its first records.
+    """
+    declared = max((record['values']['study']['methods'] for record in records), key=len)
+    methods = {name: {} for name in declared}
     for record in records:
         methods[record['values']['method']][record['seed']] = record
     return {name: runs for name, runs in methods.items() if runs}

@@ -2,7 +2,7 @@
 
 Run:       python tools/study.py configs/studies/budget-search.py
 Needs:     data/fashion-mnist, as in docs/studies.md; a CPU, and about 2 hours on 2 cores
-Expected:  no measured figure yet
+Expected:  as in docs/evidence.md
 
 The network, the 4,000 images and the 16 epochs are the demo's. `mae-long` has as many epochs as the time of AEMIM pays
 for. `eps0` has two clean passes, and `noise8` uniform noise in the place of the attack.

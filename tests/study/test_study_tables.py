@@ -40,6 +40,13 @@ def test_differences_are_over_pairs_of_the_same_seed(records):
     assert '| fast, 20-NN                  | -0.83 ' in markdown_table(rows, DIFFERENCE_COLUMNS)
 
 
+def test_a_study_that_has_grown_keeps_its_older_records(records, values_of):
+    newer = dict(
+        values_of('slow', 60.0), study=dict(methods=['exact', 'slow', 'fast'], baseline='exact', primary='knn')
+    )
+    assert list(means([*records, dict(seed=0, values=newer)])) == ['exact', 'slow', 'fast']
+
+
 def test_one_pair_has_no_interval(records):
     rows = differences([record for record in records if record['seed'] == 1])
     (line, *_) = markdown_table(rows, DIFFERENCE_COLUMNS).splitlines()[2:]

@@ -1,5 +1,6 @@
 """The tables and charts of README.md and docs/: from which record each is made, and how."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ import claims
 from aemim_mm.benchmark import attack_variants, table
 from aemim_mm.benchmark.estimate import gpu_hours, gpu_steps, largest_batches, memory
 from aemim_mm.evaluation.instrument_charts import RANGE_COLUMNS, ranges
-from aemim_mm.report import Chart
+from aemim_mm.report import Chart, Curve
 from aemim_mm.study import effects
 from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
 
@@ -61,6 +62,21 @@ def probed(method: str) -> Callable[[dict], dict]:
 def plain_networks(demo: dict) -> dict:
     """Top-1 of the networks that were fine-tuned on clean images, clean, attacked and corrupted."""
     return {name: row for name, row in demo['robustness'].items() if 'PGD-AT' not in name}
+
+
+def robustness_by_eps(records: list[dict]) -> Chart:
+    """Accuracy under PGD of the networks that start from the encoders of a search for the budget."""
+    rows = means(records)
+    attacked = {name: row for name, row in rows.items() if re.fullmatch(r'eps\d+', name)}
+    eps = [float(name[3:]) for name in attacked]
+    curves = [Curve('AEMIM', eps, [row['pgd_8'] for row in attacked.values()])]
+    others = {'MAE': 'mae', "MAE in AEMIM's time": 'mae-long'}
+    curves += [Curve(label, eps, [rows[name]['pgd_8']] * len(eps)) for label, name in others.items()]
+    seeds = len({record['seed'] for record in records})
+    caption = (
+        f'PGD with 10 steps and eps 8, {seeds} seed{"s" if seeds > 1 else ""}. A line without slope is a baseline.'
+    )
+    return Chart('Robustness after fine-tuning', caption, 'eps of the pre-training', 'accuracy, %', curves)
 
 
 BY_MODEL = {
@@ -131,10 +147,12 @@ TABLES = {
     'encoder tuning means': Table('studies/encoder-tuning', mean_columns, means),
     'encoder tuning differences': Table('studies/encoder-tuning', DIFFERENCE_COLUMNS, differences),
     'attack effects on MAE': Table('studies/attack-effects', effects.COLUMNS, partial(effects.effects, method='mae')),
+    'budget search': Table('studies/budget-search', mean_columns, means),
     'claims': Table('studies', claims.COLUMNS, claims.claims),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 CHARTS = {
+    'robustness by eps': Drawing('studies/budget-search', robustness_by_eps),
     'features moved': Drawing('studies/attack-effects', partial(effects.chart, method='mae', what='moved')),
     'loss rises': Drawing('studies/attack-effects', partial(effects.chart, method='mae', what='loss')),
 }
