@@ -25,4 +25,4 @@ options = []
 fine_tuning = dict(config='../demo/vit-tiny_16e_openclipart.py', only=['pgd/*', '*/3'])
 # All test images.
 attacked_images = 520
-primary = 'pgd_8'
+primary = 'pgd_2'
