@@ -144,7 +144,7 @@ def test_a_chart_is_a_picture_that_follows_the_record(project, capsys):
     lines = page.read_text().splitlines()
     assert lines[2:5] == ['![Speed](charts/speed-chart.svg)', '', 'Lower is faster.']
     assert lines[6].startswith('*`python tools/measure.py`; ')
-    assert picture.read_text() == render_svg(draw({'AEMIM, fast': dict(seconds=1.234)}))
+    assert picture.read_text() == render_svg(draw({'AEMIM, fast': dict(seconds=1.234)})) + '\n'
     run('--check')
     picture.write_text(picture.read_text().replace('1.234', '1.235'))
     with pytest.raises(SystemExit):

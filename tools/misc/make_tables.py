@@ -56,7 +56,7 @@ def filled(text: str, page: Path, results: Path) -> dict[Path, str]:
         if kind == 'chart':
             drawn, caption = _chart(name, page, results)
             picture = page.parent / 'charts' / f'{name.replace(" ", "-")}.svg'
-            pictures[picture] = render_svg(drawn)
+            pictures[picture] = f'{render_svg(drawn)}\n'
             content = f'\n\n![{drawn.title}]({relpath(picture, page.parent)})\n\n{drawn.caption}\n\n{caption}\n\n'
         else:
             content = _table(name, page, results) if kind == 'table' else _figure(name, results)
