@@ -148,6 +148,7 @@ TABLES = {
     'encoder tuning differences': Table('studies/encoder-tuning', DIFFERENCE_COLUMNS, differences),
     'attack effects on MAE': Table('studies/attack-effects', effects.COLUMNS, partial(effects.effects, method='mae')),
     'budget search': Table('studies/budget-search', mean_columns, means),
+    'budget drawings': Table('studies/budget-drawings', mean_columns, means),
     'claims': Table('studies', claims.COLUMNS, claims.claims),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
