@@ -1,7 +1,7 @@
 """Study: which budget is best on drawings? A search on three seeds, as budget-search.py on Fashion-MNIST.
 
 Run:       python tools/study.py configs/studies/budget-drawings.py
-Needs:     data/openclipart, as in docs/studies.md; a CPU, and about an hour on 2 cores
+Needs:     data/openclipart, as in docs/studies.md; a CPU, and about two and a half hours on 2 cores
 Expected:  no measured figure yet
 
 It shows whether a budget that is right for one data set is right for another.
