@@ -1,7 +1,7 @@
 """AEMIM on SimMIM with the encoder, data and epochs of aemim_vit-tiny_16e_fashion-mnist.py.
 
 Run:       python tools/train.py configs/demo/aesimmim_vit-tiny_16e_fashion-mnist.py
-Needs:     a CPU, and 6 to 9 minutes on one core
+Needs:     a CPU
 Expected:  no measured figure yet
 """
 

@@ -1,7 +1,7 @@
 """SimMIM with the settings of aesimmim_vit-tiny_16e_fashion-mnist.py: its baseline.
 
 Run:       python tools/train.py configs/demo/simmim_vit-tiny_16e_fashion-mnist.py
-Needs:     a CPU, and 2 to 3 minutes on one core
+Needs:     a CPU
 Expected:  no measured figure yet
 """
 

@@ -20,7 +20,7 @@ class Table:
     """A table that is made from a record.
 
     Attributes:
-        record: Name of the file in results/, without ``.json``; or of a folder there, with a record for each run.
+        record: Name of the file in results/, without ``.json``; or of a folder there, whose records are all below it.
         columns: As for ``markdown_table``, or a function that makes them of the same argument as ``rows``.
         rows: Maps the values of the record, or the list of the folder's records, to the rows of ``markdown_table``.
     """
