@@ -18,11 +18,13 @@ class Measured:
         suites: Names of suites. Without any, nothing is measured.
         only: Patterns of names of conditions. Without any, all are measured.
         epochs: Of a pre-training: the epochs whose checkpoints are measured, beside the last.
+        images: Number of test images, a fixed sample. 0: as many as the study's ``attacked_images``.
     """
 
     suites: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
+    images: int = 0
 
     def declared(self) -> list:
         """Return the fields up to the last one that is given."""
@@ -44,12 +46,14 @@ class Training:
         options: Changes, each ``KEY=VALUE``.
         then: A training that goes on with the encoder of this one, which it reads from ``model.encoder``.
         measured: How the trained network is measured.
+        methods: Of a fine-tuning: the methods whose encoders are fine-tuned so. Without any, those of all.
     """
 
     config: Path
     options: tuple[str, ...] = ()
     then: 'Training | None' = None
     measured: Measured = Measured()
+    methods: tuple[str, ...] = ()
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -88,20 +92,25 @@ class Study:
 
     def runs(self) -> list['Run']:
         """Return all runs, seed by seed, so that an interrupted study has whole pairs."""
-        hashes = {name: self._hash(training) for name, training in self.methods.items()}
+        hashes = {name: self._hash(name) for name in self.methods}
         return [Run(self, name, seed, hashes[name]) for seed in self.seeds for name in self.methods]
 
-    def tunings(self) -> dict[str, Training]:
-        """Return all ways to fine-tune the encoder, by name. That of ``fine_tuning`` is empty."""
-        return {**({'': self.fine_tuning} if self.fine_tuning else {}), **self.other_tunings}
+    def other_tunings_of(self, method: str) -> dict[str, Training]:
+        """Return the further ways to fine-tune the encoder of a method, by name."""
+        return {name: each for name, each in self.other_tunings.items() if method in (each.methods or (method,))}
 
-    def _hash(self, pretraining: Training) -> str:
-        tuning = self.fine_tuning
+    def tunings_of(self, method: str) -> dict[str, Training]:
+        """Return all ways to fine-tune the encoder of a method, by name. That of ``fine_tuning`` is empty."""
+        return {**({'': self.fine_tuning} if self.fine_tuning else {}), **self.other_tunings_of(method)}
+
+    def _hash(self, method: str) -> str:
+        pretraining, tuning = self.methods[method], self.fine_tuning
         parts: list = [pretraining.content(), tuning and tuning.content(), self.attacked_images]
         # What a study leaves out is no part of its hash, so that a new field does not make old records stale.
         parts += [pretraining.then.content()] if pretraining.then else []
         parts += [tuning.measured.declared()] if tuning and tuning.measured != DEFAULT else []
-        parts += [[name, each.content(), each.measured.declared()] for name, each in self.other_tunings.items()]
+        others = self.other_tunings_of(method)
+        parts += [[name, each.content(), each.measured.declared()] for name, each in others.items()]
         parts += [self.pretrained.declared()] if self.pretrained.suites else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -110,7 +110,7 @@ def perform(run: Run, out: Path, work_dir: Path) -> dict:
         cpu_seconds=costs.cpu_seconds,
         peak_memory_mb=memory,
     )
-    trainings = [each for each in (method, method.then, *study.tunings().values()) if each]
+    trainings = [each for each in (method, method.then, *study.tunings_of(run.method).values()) if each]
     config = [' '.join([str(each.config), *each.options]) for each in trainings]
     record = write_record(record_path(run, out), values, config=config, seed=run.seed)
     for checkpoint in folder.rglob('*.pth*'):
@@ -140,7 +140,7 @@ def _evaluations(
         with costs.of(f'robustness-{network}'):
             figures = _robustness(run, measured, checkpoint, folder / f'attacked-{network}')
         yield network, figures
-    for network, tuning in study.tunings().items():
+    for network, tuning in study.tunings_of(run.method).items():
         name = f'-{network}' if network else ''
         with costs.of(f'fine-tuning{name}'):
             start = f'model.backbone.init_cfg.checkpoint={trained}'
@@ -187,7 +187,7 @@ def _robustness(run: Run, training: Training, checkpoint: str, folder: Path) -> 
         f'trained={checkpoint}',
         suites=training.measured.suites,
         only=training.measured.only,
-        limit=run.study.attacked_images,
+        limit=training.measured.images or run.study.attacked_images,
         out=folder,
         checks=False,
         options=training.options,

@@ -16,7 +16,7 @@ from .measures import MEASURES
 
 FIELDS = ('methods', 'baseline', 'seeds', 'options', 'fine_tuning', 'attacked_images', 'primary')
 OPTIONAL = dict(other_tunings={}, pretrained=None, margin=None)
-MEASURED = ('suites', 'only')
+MEASURED = ('suites', 'only', 'images')
 
 
 def read_study(path: str | PathLike) -> Study:
@@ -53,7 +53,7 @@ def read_study(path: str | PathLike) -> Study:
         attacked_images=declared['attacked_images'],
         primary=declared['primary'],
         other_tunings={
-            name: read.training(f'tuning {name}', tuning, MEASURED)
+            name: read.training(f'tuning {name}', tuning, (*MEASURED, 'methods'))
             for name, tuning in declared['other_tunings'].items()
         },
         pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}, ('epochs',)),
@@ -77,6 +77,9 @@ def _check(study: Study) -> None:
     seeds = list(study.seeds)
     if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UserError(f'seeds of {study.path} are different whole numbers >= 0, but got {seeds}.')
+    for tuning in study.other_tunings.values():
+        for name in set(tuning.methods) - set(study.methods):
+            raise unknown_name('method', name, study.methods)
     check_whole('attacked_images', study.attacked_images, 1)
     for epoch in study.pretrained.epochs:
         check_whole('an epoch of pretrained', epoch, 1)
@@ -110,6 +113,7 @@ class _Reader:
             options=(*options, *declared.get('options', ())),
             then=None if then is None else self.training(f'second training of {name}', then),
             measured=self.measured(name, 'classifier', {key: declared[key] for key in MEASURED if key in declared}),
+            methods=tuple(declared.get('methods', ())),
         )
 
     def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:
@@ -118,7 +122,9 @@ class _Reader:
         for suite in declared.get('suites', ()):
             if suite not in SUITES[kind]:
                 raise unknown_name('suite', suite, SUITES[kind])
-        return Measured(**{field: tuple(value) for field, value in declared.items()})
+        images = declared.get('images', 0)
+        check_whole(f'images of the {name}', images, 0)
+        return Measured(**{field: tuple(value) for field, value in declared.items() if field != 'images'}, images=images)
 
     def _check_fields(self, name: str, declared: dict, needed: Sequence[str], offered: Sequence[str]) -> None:
         if set(needed) - set(declared) or set(declared) - {*needed, *offered}:
@@ -126,4 +132,4 @@ class _Reader:
                 f'The {name} of {self.path} has the fields {", ".join([*needed, *offered])}, but got '
                 f'{", ".join(declared)}.'
             )
-        _check_lists(declared, ('options', 'suites', 'only', 'epochs'), f'the {name} of {self.path}')
+        _check_lists(declared, ('options', 'suites', 'only', 'epochs', 'methods'), f'the {name} of {self.path}')

@@ -28,7 +28,7 @@ def mean_columns(records: Sequence[dict]) -> dict:
 
 
 def means(records: Sequence[dict]) -> dict:
-    """Return the mean of each measure, by method.
+    """Return the mean of each measure, by method; None where its runs do not have it.
 
     Args:
         records: Records of a study's runs.
@@ -36,7 +36,8 @@ def means(records: Sequence[dict]) -> dict:
     rows = {}
     for method, runs in by_method(records).items():
         values = [record['values'] for record in runs.values()]
-        rows[method] = {name: fmean(value['measures'][name] for value in values) for name in _measured(records)}
+        measures = {name: [value['measures'].get(name) for value in values] for name in _measured(records)}
+        rows[method] = {name: None if None in found else fmean(found) for name, found in measures.items()}
         trainings = [
             sum(value['cpu_seconds'].get(stage, 0) for stage in ('pre-training', 'second training')) for value in values
         ]
@@ -45,12 +46,13 @@ def means(records: Sequence[dict]) -> dict:
     return rows
 
 
-def differences(records: Sequence[dict], baseline: str | None = None) -> dict:
+def differences(records: Sequence[dict], baseline: str | None = None, measures: Sequence[str] | None = None) -> dict:
     """Return the mean difference of each method to the baseline in each measure, over the seeds that both have.
 
     Args:
         records: Records of a study's runs.
         baseline: The method to compare with. Default: the study's baseline.
+        measures: Keys of measures, as of ``measure_of``. Default: all.
 
     Returns:
         Method and measure to the fields of ``PairedDifference``, the p-value adjusted for all rows, and a verdict.
@@ -59,9 +61,11 @@ def differences(records: Sequence[dict], baseline: str | None = None) -> dict:
     study = records[0]['values']['study']
     compared, rows = methods.pop(baseline or study['baseline']), {}
     for method, runs in methods.items():
-        seeds = sorted(set(runs) & set(compared))
-        for name in _measured(records) if seeds else ():
-            both = [[of[seed]['values']['measures'][name] for seed in seeds] for of in (runs, compared)]
+        for name in _measured(records) if measures is None else measures:
+            figures, others = _figures(runs, name), _figures(compared, name)
+            if not (seeds := sorted(set(figures) & set(others))):
+                continue
+            both = [[of[seed] for seed in seeds] for of in (figures, others)]
             primary = ' (primary)' if name == study['primary'] else ''
             measure = measure_of(name)
             margin = study.get('margin') if primary else None
@@ -97,12 +101,28 @@ def verdict(row: dict) -> str:
     return 'no loss' if row['margin'] and worst > -row['margin'] else 'not seen'
 
 
+def _figures(runs: dict[int, dict], name: str) -> dict[int, float]:
+    """Return seed to a measure, of the runs of a method that have it."""
+    measures = {seed: record['values']['measures'] for seed, record in runs.items()}
+    return {seed: found[name] for seed, found in measures.items() if name in found}
+
+
 def _measured(records: Sequence[dict]) -> list[str]:
-    """Return the keys of the measures that all records have, network by network."""
-    keys = [key for key in records[0]['values']['measures'] if all(key in one['values']['measures'] for one in records)]
+    """Return the keys of all measures of the records, network by network."""
+    keys = list(dict.fromkeys(key for record in records for key in record['values']['measures']))
     networks = dict.fromkeys(key.rpartition('/')[0] for key in keys)
     order = [f'{network}/{name}' if network else name for network in networks for name in MEASURES]
     return [key for key in order if key in keys]
+
+
+def whole_seeds(records: Sequence[dict]) -> list[dict]:
+    """Return the records of the seeds that all methods have, so that a study that goes on compares pairs only.
+
+    Args:
+        records: Records of a study's runs.
+    """
+    seeds = set.intersection(*(set(runs) for runs in by_method(records).values()))
+    return [record for record in records if record['seed'] in seeds]
 
 
 def by_method(records: Sequence[dict]) -> dict[str, dict[int, dict]]:

@@ -28,7 +28,7 @@ other_tunings = {
         config='../demo/vit-tiny-pgd-at_16e_fashion-mnist.py', options=_labelled, suites=['demo'], only=['pgd/8']
     ),
 }
-pretrained = dict(suites=['encoder'], only=['reconstruction/8'], epochs=[1])
+pretrained = dict(suites=['encoder'], only=['reconstruction/8'], images=10, epochs=[1])
 attacked_images = 20
 margin = 5.0
 primary = 'fine_tuned'

@@ -79,14 +79,15 @@ def test_the_hash_follows_all_evaluations(study_file):
         f'{text}{tuning}\n'.replace('pgd/8', 'pgd/2'),
         f"{text}pretrained = dict(suites=['encoder'])\n",
         f"{text}pretrained = dict(suites=['encoder'], epochs=[1])\n",
+        f"{text}pretrained = dict(suites=['encoder'], images=3)\n",
         text.replace('fine_tuning = dict(', 'fine_tuning = None and dict('),
     ]
-    assert len(set(others)) == 7 and text not in others
+    assert len(set(others)) == 8 and text not in others
     found = set()
     for changed in (text, *others):
         study_file.write_text(changed)
         found |= set(hashes(study_file).values())
-    assert len(found) == 2 * 8, 'two methods'
+    assert len(found) == 2 * 9, 'two methods'
     found = [hashes(study_file)]
     for same in (
         text.replace('options=_small)\n', "options=_small, suites=['demo'])\n"),
@@ -96,6 +97,14 @@ def test_the_hash_follows_all_evaluations(study_file):
         study = read_study(study_file)
         found.append(hashes(study_file))
     assert found[1] == found[2] and study.margin == 2
+
+
+def test_a_fine_tuning_of_some_methods_only(study_file):
+    text, before = study_file.read_text(), hashes(study_file)
+    study_file.write_text(f"{text}other_tunings = dict(linear=dict(config={LINEAR!r}, methods=['fast']))\n")
+    after, study = hashes(study_file), read_study(study_file)
+    assert {name: list(study.tunings_of(name)) for name in study.methods} == dict(exact=[''], fast=['', 'linear'])
+    assert after['exact-seed0'] == before['exact-seed0'] and after['fast-seed0'] != before['fast-seed0']
 
 
 @pytest.mark.parametrize(
@@ -119,6 +128,16 @@ def test_the_hash_follows_all_evaluations(study_file):
             "primary = 'linear'",
             "primary = 'linear'\nother_tunings = dict(pretrained=fine_tuning)",
             "but got 'pretrained'",
+        ),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\nother_tunings = dict(other=dict(**fine_tuning, methods=['gone']))",
+            "Unknown method 'gone'. Known: exact, fast.",
+        ),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\npretrained = dict(images=-1)",
+            'images of the pretrained is a whole number',
         ),
         ("primary = 'linear'", "primary = 'linear'\nmargin = 0", 'margin of .* is a number > 0, in the unit of'),
         ("baseline = 'exact'", "baseline = 'gone'", "Unknown method 'gone'. Known: exact, fast."),

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from aemim_mm.report.table import markdown_table
-from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means, whole_seeds
 
 EXACT, FAST = (70.0, 72.0, 71.0), (69.0, 71.5, 70.0)
 
@@ -47,6 +47,16 @@ def test_a_study_that_has_grown_keeps_its_older_records(records, values_of):
     assert list(means([*records, dict(seed=0, values=newer)])) == ['exact', 'slow', 'fast']
 
 
+def test_a_measure_that_only_some_methods_have(records, values_of):
+    some = dict(values_of('slow', 60.0), study=dict(methods=['exact', 'slow', 'fast'], baseline='exact', primary=None))
+    some['measures'] = {'knn': 60.0}
+    records += [dict(seed=0, values=some)]
+    table = markdown_table(means(records), mean_columns(records)).splitlines()
+    assert [cell.strip() for cell in table[3].split('|')[1:5]] == ['slow', '1', '', '60.00']
+    assert [row['pairs'] for row in differences(records, measures=['linear', 'knn']).values()] == [1, 3, 3]
+    assert len(whole_seeds(records)) == 3 and {record['seed'] for record in whole_seeds(records)} == {0}
+
+
 def test_one_pair_has_no_interval(records):
     rows = differences([record for record in records if record['seed'] == 1])
     (line, *_) = markdown_table(rows, DIFFERENCE_COLUMNS).splitlines()[2:]
@@ -78,9 +88,10 @@ def test_measures_of_which_less_is_better(values_of):
     assert list(rows) == ['fast, PGD, eps 8', 'fast, features moved, eps 8', 'fast, PGD-AT: PGD, eps 8']
     assert list(mean_columns(records))[2:-1] == ['PGD, eps 8', 'features moved, eps 8', 'PGD-AT: PGD, eps 8']
     assert rows['fast, features moved, eps 8']['verdict'] == 'better' and rows['fast, PGD, eps 8']['verdict'] == 'worse'
-    # A measure that some records lack is in no table.
+    # A method of which a run lacks a measure has no mean of it.
     del records[0]['values']['measures']['moved_8']
-    assert 'fast, features moved, eps 8' not in differences(records) and 'moved_8' not in means(records)['fast']
+    assert differences(records)['fast, features moved, eps 8']['pairs'] == 2
+    assert means(records)['exact']['moved_8'] is None and means(records)['fast']['moved_8']
 
 
 @pytest.mark.parametrize('measure', ['knn', 'moved_8'])

@@ -12,7 +12,7 @@ from aemim_mm.benchmark.estimate import gpu_hours, gpu_steps, largest_batches, m
 from aemim_mm.evaluation.instrument_charts import RANGE_COLUMNS, ranges
 from aemim_mm.report import Chart, Curve
 from aemim_mm.study import effects
-from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
+from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means, whole_seeds
 
 
 @dataclass
@@ -66,6 +66,7 @@ def plain_networks(demo: dict) -> dict:
 
 def robustness_by_eps(records: list[dict]) -> Chart:
     """Accuracy under PGD of the networks that start from the encoders of a search for the budget."""
+    records = whole_seeds(records)
     rows = means(records)
     attacked = {name: row for name, row in rows.items() if re.fullmatch(r'eps\d+', name)}
     eps = [float(name[3:]) for name in attacked]
