@@ -33,11 +33,11 @@ lint: .venv/.installed  ## Check style, formatting and types
 bench: .venv/.installed  ## Compare speed and memory of MAE, AEMIM and its presets: five minutes; writes a record to results/
 	.venv/bin/python tools/analysis_tools/benchmark.py --record results/benchmark_vit-b.json
 
-tables: .venv/.installed  ## Write the tables in README.md and docs/ from the records in results/
+tables: .venv/.installed  ## Write tables and charts of README.md and docs/ from results/, and configs/README.md
 	.venv/bin/python tools/misc/make_tables.py
 
-docs: .venv/.installed  ## Check the links and the file names in the documentation
-	.venv/bin/python -m pytest tests/test_docs.py
+docs: .venv/.docs  ## Build the documentation's site, build/site/html/index.html; a broken link is an error
+	.venv/bin/python tools/misc/make_site.py
 
 clean:  ## Remove environments, caches and build products (never work_dirs)
 	rm -rf .venv .venv-classic .venv*.incomplete build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis
@@ -45,6 +45,10 @@ clean:  ## Remove environments, caches and build products (never work_dirs)
 
 .venv/.installed: requirements/current.txt setup.py
 	@tools/misc/make_env.sh '$(PYTHON)' .venv requirements/current.txt '3.10 3.11 3.12'
+
+.venv/.docs: .venv/.installed
+	.venv/bin/python -m pip install -e '.[docs]'
+	@touch .venv/.docs
 
 .venv-classic/.installed: requirements/classic.txt setup.py
 	@tools/misc/make_env.sh '$(PYTHON)' .venv-classic requirements/classic.txt '3.10 3.11'

@@ -26,6 +26,7 @@ EXTRAS = {
     'openmmlab-det': ['mmdet>=3.3.0'],
     'robustness': ['foolbox>=3.3.4', 'imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
     'study': ['imagecorruptions-imaug>=1.1.5', 'scipy>=1.10'],
+    'docs': ['furo', 'myst-parser>=4', 'sphinx>=8.1,<9', 'sphinx-copybutton', 'sphinx-design'],
     # A test builds the package without isolation, hence setuptools and wheel.
     'dev': [
         'basedpyright==1.40.2',

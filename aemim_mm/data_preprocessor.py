@@ -64,7 +64,7 @@ class AdvDataPreprocessor(BatchDataPreprocessor):
         """Make adversarial examples: maximise ``objective`` within the budget.
 
         Args:
-            inputs: Normalised images, (B, C, H, W), as :meth:`forward` returns them.
+            inputs: Normalised images, (B, C, H, W), as ``forward`` returns them.
             objective: Maps normalised images to a scalar, summed over the batch, or to a value for each image, (B,).
             observe: Called with (objective value, gradient) at each step.
 

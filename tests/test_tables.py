@@ -95,6 +95,8 @@ def project(tmp_path, monkeypatch, make_tables):
     """A project with a record and a page, and a function that runs the tool on it."""
     (tmp_path / 'docs').mkdir()
     (tmp_path / 'README.md').write_text('')
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs/metafile.yml').write_text('Models: []')
     monkeypatch.setattr(record, '_command', lambda: 'python tools/measure.py')
     values = {'AEMIM, fast': dict(seconds=1.234), 'MAE': dict(seconds=None)}
     record.write_record(tmp_path / 'results/speed.json', values)

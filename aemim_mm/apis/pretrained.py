@@ -21,7 +21,7 @@ def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None
     Args:
         config: The config file.
         checkpoint: The weights. Default: initial weights with seed 0.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Raises:
         UserError: The checkpoint does not fit the model.

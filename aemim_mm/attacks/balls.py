@@ -43,7 +43,7 @@ class LInfBall:
 
 
 class L2Ball:
-    """All images whose L2 distance from those of ``x`` is at most ``eps``; arguments as in :class:`LInfBall`."""
+    """All images whose L2 distance from those of ``x`` is at most ``eps``; arguments as in ``LInfBall``."""
 
     def __init__(self, x: torch.Tensor, eps: Bound, lower: Bound, upper: Bound):
         self.x, self.eps = x, eps
@@ -76,7 +76,7 @@ BALLS = {'linf': LInfBall, 'l2': L2Ball}
 
 
 def ball_around(x: torch.Tensor, *, norm: str, eps: Bound, lower: Bound, upper: Bound) -> LInfBall | L2Ball:
-    """Return an :class:`LInfBall` or :class:`L2Ball`.
+    """Return an ``LInfBall`` or ``L2Ball``.
 
     Args:
         x: Images, (B, C, H, W).

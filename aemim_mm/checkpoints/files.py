@@ -113,7 +113,7 @@ def damage(path: str, *, trusted: bool = False) -> str | None:
 
     Args:
         path: A local file.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Returns:
         The end of a sentence that begins with the path; None if the file is intact.
@@ -141,7 +141,7 @@ def latest_intact(work_dir: str, out_dir: str | None = None, *, trusted: bool = 
     Args:
         work_dir: The work directory of a run.
         out_dir: Where the run saves checkpoints. Default: ``work_dir``.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Returns:
         A path; None if no checkpoint has been saved yet.

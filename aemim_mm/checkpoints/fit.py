@@ -118,7 +118,7 @@ def check_checkpoint(
             of the model, to test it; ``'same'``: exactly the tensors of the model and the state of a training, to
             resume; ``'most'``: more than half of the model, to initialize a part.
         prefix: Load only tensors whose names begin with this prefix, and remove it from the names.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Returns:
         How the tensors compare.

@@ -129,12 +129,12 @@ def _explained(path: str, file: Path, error: Exception) -> UserError:
 
 @contextmanager
 def checkpoint_loading(trusted: bool = False) -> Iterator[None]:
-    """Make mmengine read every checkpoint by :func:`read_checkpoint`: load_from, resume, and init_cfg=Pretrained.
+    """Make mmengine read every checkpoint by ``read_checkpoint``: load_from, resume, and init_cfg=Pretrained.
 
     Loaders that other projects have registered are kept.
 
     Args:
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
     """
 
     def load_from_file_or_url(filename, map_location=None):

@@ -39,7 +39,7 @@ class LoadWholeImage(BaseTransform):
 
     mmcv decodes with OpenCV. OpenCV up to at least 4.9 decodes a truncated JPEG without an error and fills the missing
     part with arbitrary pixels. This transform decodes with Pillow, which detects truncation in every format but takes
-    half as long again. Neither detects wrong bits inside a JPEG, or a truncated JPEG with an end marker. :func:`decode`
+    half as long again. Neither detects wrong bits inside a JPEG, or a truncated JPEG with an end marker. ``decode``
     says what becomes of images that are not 8-bit RGB.
 
     Keys: ``img_path`` in; ``img``, ``img_shape`` and ``ori_shape`` out.

@@ -151,7 +151,7 @@ class ImageNetC(ShiftedImageNet):
     ``blur``, ``weather``, ``digital``) may stand between ``data_root`` and the corruption.
 
     The images have 224 x 224 pixels: they were cropped before they were corrupted. Use ``native_size`` of
-    :mod:`aemim_mm.datasets.shift_pipelines` for the pipeline.
+    ``aemim_mm.datasets.shift_pipelines`` for the pipeline.
 
     Args:
         corruption: A name in ``CORRUPTIONS``.

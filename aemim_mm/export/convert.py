@@ -98,7 +98,7 @@ def export(
         img_size: Interpolate the positions for this image size, in pixels: a number or (height, width).
         num_heads: Number of attention heads, if the checkpoint does not say.
         force: Replace existing files.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Returns:
         What was written.

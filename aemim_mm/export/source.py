@@ -81,7 +81,7 @@ def read_source(
         path: A file (.pth, .bin, .safetensors) or its URL, or a folder of Hugging Face with config.json.
         domain: ``'clean'``, or ``'adv'`` for the adapters of the adversarial domain.
         num_heads: Number of attention heads, if the checkpoint does not say.
-        trusted: As in :func:`read_checkpoint`.
+        trusted: As in ``read_checkpoint``.
 
     Raises:
         UserError: The file does not exist, has unknown names, holds no whole encoder, or lacks the adapters of the

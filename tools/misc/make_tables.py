@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the tables, charts and figures in README.md and docs/ from the records in results/.
+"""Write the tables, charts and figures in README.md and docs/ from the records in results/; and configs/README.md.
 
 A page says where they go, in comments that stay in the page:
 
@@ -23,6 +23,7 @@ from operator import getitem
 from os.path import relpath
 from pathlib import Path
 
+from config_pages import config_page
 from page_content import CHARTS, TABLES
 
 from aemim_mm.errors import UserError, unknown_name
@@ -133,7 +134,7 @@ def main():
     )
     parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 and a diff if a file differs')
     args = parser.parse_args()
-    contents = {}
+    contents = {REPO / 'configs/README.md': config_page(REPO / 'configs')}
     try:
         for page in pages():
             contents |= filled(page.read_text(encoding='utf-8'), page, REPO / 'results')

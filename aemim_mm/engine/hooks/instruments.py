@@ -37,8 +37,8 @@ class InstrumentsHook(Hook):
     * ``loss_ratio``: the mean weighted adversarial loss over the mean clean loss since ``interval`` epochs ago.
       ``loss_ratio_unweighted``: without the weight.
     * ``moved_noise``, ``moved_attack``, ``domain_gap``: as ``noise``, ``attack`` and ``gap`` of
-      :class:`FeatureMovement`, means over the images. ``attack_over_noise``: the ratio of the first two.
-    * ``adapter_drift``, ``adapter_size``: as ``split`` and ``added`` of :func:`adapter_drift`, of the encoder.
+      ``FeatureMovement``, means over the images. ``attack_over_noise``: the ratio of the first two.
+    * ``adapter_drift``, ``adapter_size``: as ``split`` and ``added`` of ``adapter_drift``, of the encoder.
     * ``rank``: the effective rank (RankMe) of the mean patch features, whose mean over the images is subtracted, as a
       share of its greatest possible value.
     * ``knn``: the accuracy of a k-NN classifier on the same features, in percent: every second image classifies the
@@ -53,7 +53,7 @@ class InstrumentsHook(Hook):
         interval: Epochs between measurements, >= 1. The last epoch is measured too.
         num_images: Number of images, >= 4, evenly spaced in the training set, augmented once.
         knn: Number of neighbours, from 1 to half of the images, for training data with labels. False: no k-NN.
-        thresholds: Name of a signature of :data:`SIGNATURES` to another limit, or to None for no warning.
+        thresholds: Name of a signature of ``SIGNATURES`` to another limit, or to None for no warning.
         seed: Seed of the augmentation, the masks and the random starts.
 
     Raises:

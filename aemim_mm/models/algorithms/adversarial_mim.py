@@ -112,7 +112,7 @@ class AdversarialMIM(Algorithm):
             data_samples: One for each image.
 
         Returns:
-            ``loss_clean``, ``loss_adv`` (weighted), the figures of :meth:`Attack.log`, and the algorithm's own figures.
+            ``loss_clean``, ``loss_adv`` (weighted), the figures of ``Attack.log``, and the algorithm's own figures.
         """
         step = self.two_passes(inputs, data_samples, self.adv_share, **kwargs)
         losses = dict(loss_clean=step.clean.loss, loss_adv=self.adv_weight * step.adv.loss)

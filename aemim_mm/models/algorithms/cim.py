@@ -34,7 +34,7 @@ class AECIM(AdversarialMIM, CIM):
         super().__init__(*args, attack_mask=attack_mask, **kwargs)
 
     def adversarial_pass(self, attacked: Pass, x_adv: torch.Tensor) -> Pass:
-        """As of :class:`Algorithm`, without another corruption."""
+        """As of ``Algorithm``, without another corruption."""
 
         def moved(outputs: list) -> list[Any]:
             return [corruption._replace(target=x_adv) for corruption in outputs]

@@ -20,8 +20,8 @@ class CIM(BaseSelfSupervisor):
     sampled. The encoder is any network: nothing is hidden from it.
 
     Args:
-        generator: A :class:`CIMGenerator`.
-        target_generator: A :class:`Corrupter`, with the tokenizer.
+        generator: A ``CIMGenerator``.
+        target_generator: A ``Corrupter``, with the tokenizer.
         head: ``ResPixHead`` or ``RevDetHead``.
         enhancer_weight: Weight of the encoder's loss, >= 0. The generator's is 1.
         **kwargs: Arguments of ``BaseSelfSupervisor``.

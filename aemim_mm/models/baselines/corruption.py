@@ -75,7 +75,7 @@ class Corrupter(BaseModule):
     The image that the tokenizer sees, and makes, is resized, so that it has a token for each patch of the generator.
 
     Args:
-        tokenizer: A :class:`Tokenizer`. It is frozen.
+        tokenizer: A ``Tokenizer``. It is frozen.
         mask_ratio: Share of tokens that the generator guesses, in (0, 1].
 
     Raises:

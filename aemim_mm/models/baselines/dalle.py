@@ -99,7 +99,7 @@ class DALLETokenizer(Tokenizer, BaseModule):
 
     Args:
         encoder: Arguments of mmpretrain's ``DALL-E``, such as ``init_cfg``, which names its weights.
-        decoder: Arguments of :class:`DALLEDecoder`.
+        decoder: Arguments of ``DALLEDecoder``.
         init_cfg: As of mmengine's ``BaseModule``.
     """
 
@@ -112,9 +112,9 @@ class DALLETokenizer(Tokenizer, BaseModule):
         self.vocab_size = len(self.encoder.blocks.output.conv.b)
 
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Tokenizer.tokens`."""
+        """See ``Tokenizer.tokens``."""
         return self.encoder((1 - 2 * MARGIN) * pixels / 255 + MARGIN).argmax(dim=1)
 
     def pixels(self, tokens: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Tokenizer.pixels`."""
+        """See ``Tokenizer.pixels``."""
         return 255 * self.decoder(tokens)

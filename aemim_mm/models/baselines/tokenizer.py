@@ -125,12 +125,12 @@ class VQTokenizer(Tokenizer, BaseModel):
         )
 
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Tokenizer.tokens`. No state changes, unlike in mmpretrain's quantizer."""
+        """See ``Tokenizer.tokens``. No state changes, unlike in mmpretrain's quantizer."""
         vectors = F.normalize(self.encoder(_scaled(pixels)), dim=1)
         return torch.einsum('bdhw,kd->bkhw', vectors, self.quantizer.embedding.weight).argmax(dim=1)
 
     def pixels(self, tokens: torch.Tensor) -> torch.Tensor:
-        """See :meth:`Tokenizer.pixels`."""
+        """See ``Tokenizer.pixels``."""
         codes = self.quantizer.embedding(tokens).permute(0, 3, 1, 2)
         return ((self.decoder(codes) + 1) * 127.5).clamp(0, 255)
 

@@ -1,0 +1,72 @@
+"""configs/README.md: every config, as its docstring and configs/metafile.yml describe it."""
+
+import ast
+import re
+from itertools import groupby
+from pathlib import Path
+
+import yaml
+
+# Folder to its title.
+FOLDERS = {
+    '.': 'AEMIM on MAE',
+    'simmim': 'AEMIM on SimMIM',
+    'hosts': 'AEMIM on other methods',
+    'baselines': 'Baselines',
+    'benchmarks/in1k': 'Classifiers on ImageNet-1K',
+    'benchmarks/coco': 'Detectors on COCO',
+    'demo': 'Demo',
+    'studies': 'Studies',
+}
+FIELD = re.compile(r'^(Needs|Expected): +(.*(?:\n {11}.*)*)', re.MULTILINE)
+HEAD = """# Configs
+
+Each config is one experiment. `python tools/train.py CONFIG` runs it on one device, and `tools/dist_train.sh CONFIG GPUS` on several; the
+first lines of a config have its exact command. Studies are run by `python tools/study.py STUDY`. The paper's figures have not been
+reproduced here, which would take hundreds of GPU hours.
+
+`make tables` writes this page from the configs and from [metafile.yml](metafile.yml), through which mim and mmpretrain find the models.
+"""
+
+
+def config_page(configs: Path) -> str:
+    """Return the page about all configs, in Markdown, with links relative to their folder.
+
+    Args:
+        configs: The folder of the configs.
+    """
+    with open(configs / 'metafile.yml', encoding='utf-8') as file:
+        models = {Path(model['Config']).relative_to('configs'): model for model in yaml.safe_load(file)['Models']}
+    paths = [path.relative_to(configs) for path in configs.rglob('*.py') if '_base_' not in path.parts]
+    order = list(FOLDERS)
+    parts = [HEAD]
+    for folder, group in groupby(sorted(paths, key=lambda path: (order.index(str(path.parent)), path)), lambda path: path.parent):
+        entries = ''.join(described(configs, path, models.get(path, {})) for path in group)
+        parts += [f'## {FOLDERS[str(folder)]}\n', entries]
+    return '\n'.join(parts)
+
+
+def described(configs: Path, path: Path, model: dict) -> str:
+    """Return what the page says about a config: an item of a list.
+
+    Args:
+        configs: The folder of the configs.
+        path: The config, relative to it.
+        model: Its entry in metafile.yml.
+    """
+    text = ast.get_docstring(ast.parse((configs / path).read_text(encoding='utf-8'))) or ''
+    fields = {name: marked_up(' '.join(value.split())) for name, value in FIELD.findall(text)}
+    summary = text.split('\n\n')[0].replace('\n', ' ').removeprefix('Study: ')
+    batch = model.get('Metadata', {}).get('Batch Size')
+    return (
+        f'- **[{path.stem}]({path})**: {marked_up(summary[0].upper() + summary[1:])}\n'
+        + (f'  - total batch size: {batch}\n' if batch else '')
+        + f'  - needs: {fields["Needs"]}\n'
+        + f'  - expected: {fields["Expected"]}\n'
+    )
+
+
+def marked_up(text: str) -> str:
+    """Return plain text as Markdown: paths of placeholders stay as they are, and pages of docs/ become links."""
+    text = re.sub(r'([<*|_])', r'\\\1', text)
+    return re.sub(r'\bdocs/(\S+?\.md)', r'[docs/\1](../docs/\1)', text)
