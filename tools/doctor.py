@@ -10,12 +10,16 @@ import importlib
 import importlib.util
 import os
 import platform
+import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 HERE = Path(__file__)
 IMPORTS = ('mmengine', 'mmcv', 'mmpretrain', 'aemim_mm', 'mmdet')
+# What a bug report tells of the environment.
+VARIABLES = re.compile('CUDA_|NCCL_|GLOO_|TORCH_|PYTORCH_|OMP_|MKL_|SLURM_(NNODES|NTASKS)')
 # aemim_mm.det serves the operators of mmcv that mmdet needs at import.
 REAL = {'mmdet': ('aemim_mm.det', 'mmdet.models')}
 
@@ -23,6 +27,7 @@ REAL = {'mmdet': ('aemim_mm.det', 'mmdet.models')}
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Check the installed stack and name the fix for each fault.')
     parser.add_argument('--no-import', action='store_true', help='compare versions only; import nothing')
+    parser.add_argument('--report', action='store_true', help='print all as Markdown, for a bug report; no path of yours')
     return parser.parse_args(argv)
 
 
@@ -115,10 +120,31 @@ def first_line(error):
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
+def print_origin(stack):
+    """Print what a bug report needs beside the table: the version of this project, and the environment."""
+    root = Path(stack.__file__).parent
+    version = re.search(r"__version__ = '(.+)'", (root / 'version.py').read_text())
+    try:
+        git = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--tags']
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = 'not a git checkout'
+    print(f'aemim-mm {version[1] if version else "unknown"}, {commit}')
+    for name in sorted(filter(VARIABLES.match, os.environ)):
+        value = os.environ[name]
+        print(f'{name}={"(a path)" if os.sep in value else value}')
+
+
 def main():
     args = parse_args()
-    print(f'Python {platform.python_version()} on {platform.system()} {platform.machine()}: {sys.executable}')
-    rows = load_stack().stack_report()
+    if args.report:
+        print('```text')
+    where = '' if args.report else f': {sys.executable}'
+    print(f'Python {platform.python_version()} on {platform.system()} {platform.machine()}{where}')
+    stack = load_stack()
+    if args.report:
+        print_origin(stack)
+    rows = stack.stack_report()
     print_table(rows)
     faults = sum(not row.ok for row in rows)
     for fix in dict.fromkeys(row.fix for row in rows if row.fix):
@@ -130,6 +156,8 @@ def main():
         print()
         faults += try_imports(rows)
     print('\nhealthy' if not faults else f'\n{faults} fault{"s" * (faults > 1)}: see the fix above')
+    if args.report:
+        print('```')
     return 1 if faults else 0
 
 

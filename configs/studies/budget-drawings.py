@@ -1,4 +1,4 @@
-"""Study: which budget is best on drawings? A search on three seeds, as budget-search.py on Fashion-MNIST.
+"""Study: which budget is best on drawings? A search on two seeds, as budget-search.py on Fashion-MNIST.
 
 Run:       python tools/study.py configs/studies/budget-drawings.py
 Needs:     data/openclipart, as in docs/studies.md; a CPU, and about an hour on 2 cores
@@ -22,7 +22,7 @@ methods = {
     },
 }
 baseline = 'mae'
-seeds = [100, 101, 102]
+seeds = [100, 101]
 options = ['train_dataloader.dataset.data_prefix=train']
 fine_tuning = dict(
     config='../demo/vit-tiny-linear_16e_openclipart.py', suites=['demo', 'encoder'], only=['pgd/2', 'features/[28]']

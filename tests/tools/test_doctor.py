@@ -1,6 +1,7 @@
 """Run tools/doctor.py in the real environment and in broken ones."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,15 @@ def test_healthy_environment():
     assert lines[-1] == 'healthy'
     table = {line.split()[1]: line.split()[0] for line in lines[2:-2]}
     assert [table[name] for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain')] == ['ok'] * 5
+
+
+def test_a_report_names_no_path():
+    variables = dict(OMP_NUM_THREADS='3', CUDA_HOME='/opt/cuda', SECRET='word')
+    done = run('--no-import', '--report', env={**os.environ, **variables})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and (lines[0], lines[-1]) == ('```text', '```')
+    assert lines[2].startswith('aemim-mm 0.') and {'OMP_NUM_THREADS=3', 'CUDA_HOME=(a path)'} <= set(lines)
+    assert not re.search(r'word|(^|\s)/', done.stdout)
 
 
 @pytest.mark.slow
