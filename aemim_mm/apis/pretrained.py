@@ -15,18 +15,18 @@ from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
 
 
-def build_model(config: str | PathLike, checkpoint: str | PathLike | None = None, trusted: bool = False) -> Any:
+def build_model(config: str | PathLike | Config, checkpoint: str | PathLike | None = None, trusted: bool = False) -> Any:
     """Build the model of a config, in eval mode.
 
     Args:
-        config: The config file.
+        config: The config, or its file.
         checkpoint: The weights. Default: initial weights with seed 0.
         trusted: As in ``read_checkpoint``.
 
     Raises:
         UserError: The checkpoint does not fit the model.
     """
-    cfg = Config.fromfile(os.fspath(config))
+    cfg = config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
     init_default_scope('mmpretrain')
     MMLogger.get_current_instance().setLevel('ERROR')
     torch.manual_seed(0)
