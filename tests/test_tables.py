@@ -75,13 +75,14 @@ def test_robustness_over_the_eps_of_the_pre_training():
         dict(method=method, study=study, measures=dict(pgd_8=accuracy), cpu_seconds={})
         for method, accuracy in accuracies.items()
     ]
-    chart = page_content.robustness_by_eps([dict(seed=100, values=each) for each in values])
+    records = [dict(seed=100, values=each) for each in values]
+    chart = page_content.by_eps(records, 'pgd_8', 'Robustness', 'PGD')
     assert {curve.label: list(curve.y) for curve in chart.curves} == {
         'AEMIM': [30, 31, 35],
         'MAE': [30] * 3,
         "MAE in AEMIM's time": [33] * 3,
     }
-    assert list(chart.curves[0].x) == [0, 2, 16] and '1 seed.' in chart.caption
+    assert list(chart.curves[0].x) == [0, 2, 16] and chart.caption.startswith('PGD, 1 seed.')
 
 
 def draw(values):

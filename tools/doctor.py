@@ -27,7 +27,7 @@ REAL = {'mmdet': ('aemim_mm.det', 'mmdet.models')}
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Check the installed stack and name the fix for each fault.')
     parser.add_argument('--no-import', action='store_true', help='compare versions only; import nothing')
-    parser.add_argument('--report', action='store_true', help='print all as Markdown, for a bug report; no path of yours')
+    parser.add_argument('--report', action='store_true', help='as Markdown, for a bug report, without paths')
     return parser.parse_args(argv)
 
 

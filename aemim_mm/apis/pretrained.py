@@ -15,7 +15,9 @@ from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
 
 
-def build_model(config: str | PathLike | Config, checkpoint: str | PathLike | None = None, trusted: bool = False) -> Any:
+def build_model(
+    config: str | PathLike | Config, checkpoint: str | PathLike | None = None, trusted: bool = False
+) -> Any:
     """Build the model of a config, in eval mode.
 
     Args:

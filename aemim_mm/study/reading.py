@@ -124,7 +124,9 @@ class _Reader:
                 raise unknown_name('suite', suite, SUITES[kind])
         images = declared.get('images', 0)
         check_whole(f'images of the {name}', images, 0)
-        return Measured(**{field: tuple(value) for field, value in declared.items() if field != 'images'}, images=images)
+        return Measured(
+            **{field: tuple(value) for field, value in declared.items() if field != 'images'}, images=images
+        )
 
     def _check_fields(self, name: str, declared: dict, needed: Sequence[str], offered: Sequence[str]) -> None:
         if set(needed) - set(declared) or set(declared) - {*needed, *offered}:

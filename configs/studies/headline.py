@@ -6,8 +6,8 @@ Needs:     data/fashion-mnist, as in docs/studies.md; the tokenizer, for CIM; a 
 Expected:  as in docs/evidence.md
 
 The network, the 4,000 images and the 16 epochs are the demo's. These seeds are not those of the search. `aemim` has
-eps 32, and `aemim-2` the paper's eps 2. As many epochs as the time of `aemim` pays for have `mae-long`, `noise` (uniform
-noise of eps 32 in the place of the attack), `hpm` and `cim`. `simmim` and `aesimmim` are a pair of equal epochs.
+eps 32, and `aemim-2` the paper's eps 2. As many epochs as the time of `aemim` pays for have `mae-long`, `hpm`, `cim`
+and `noise` (uniform noise of eps 32 in the place of the attack). `simmim` and `aesimmim` are a pair of equal epochs.
 
 Each encoder is fine-tuned with 500 labelled images; some are also fine-tuned with all 4,000, and by PGD-AT with 500.
 Probes have 10,000 training images. Accuracies are on all 10,000 test images, and under attacks and corruptions (at

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure how far noise and the attack of a pre-training move the encoder's features, at several eps: which eps matters?
+"""Measure how far noise and the attack of a pre-training move the features of its encoder, at several eps.
 
 The unit is the spread of the features of clean images, so that data sets and encoders can be compared. Without a
 checkpoint, the encoder is that of the first step, untrained.
@@ -37,8 +37,7 @@ def main():
 
 def movement(cfg, checkpoint, radii, trusted=False) -> dict:
     """Return eps to the mean movement under noise and under the attack, of the first batch of the training."""
-    import torch
-    from mmengine.runner import Runner
+    from mmengine.runner import Runner, set_random_seed
 
     from aemim_mm.apis.pretrained import build_model
     from aemim_mm.errors import UserError
@@ -48,10 +47,11 @@ def movement(cfg, checkpoint, radii, trusted=False) -> dict:
     model = build_model(cfg, checkpoint, trusted)
     if not isinstance(model, AdversarialMIM):
         raise UserError(f'{cfg.filename} trains a {type(model).__name__}, which has no attack. Name a config of AEMIM.')
+    set_random_seed(0)  # The data are augmented.
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
     found = {}
     for eps in radii:
-        torch.manual_seed(0)
+        set_random_seed(0)
         # The preprocessor changes the batch that it is given.
         moved = feature_movement(model, **model.data_preprocessor(dict(batch), False), eps=eps)
         found[f'{eps:g}'] = dict(noise=float(moved.noise.mean()), attack=float(moved.attack.mean()))

@@ -21,11 +21,12 @@ FOLDERS = {
 FIELD = re.compile(r'^(Needs|Expected): +(.*(?:\n {11}.*)*)', re.MULTILINE)
 HEAD = """# Configs
 
-Each config is one experiment. `python tools/train.py CONFIG` runs it on one device, and `tools/dist_train.sh CONFIG GPUS` on several; the
-first lines of a config have its exact command. Studies are run by `python tools/study.py STUDY`. The paper's figures have not been
-reproduced here, which would take hundreds of GPU hours.
+Each config is one experiment. `python tools/train.py CONFIG` runs it on one device, `tools/dist_train.sh CONFIG GPUS`
+on several. The first lines of a config have its exact command. Studies are run by `python tools/study.py STUDY`. The
+paper's figures have not been reproduced here, which would take hundreds of GPU hours.
 
-`make tables` writes this page from the configs and from [metafile.yml](metafile.yml), through which mim and mmpretrain find the models.
+`make tables` writes this page from the configs and from [metafile.yml](metafile.yml), through which mim and mmpretrain
+find the models.
 """
 
 
@@ -38,9 +39,9 @@ def config_page(configs: Path) -> str:
     with open(configs / 'metafile.yml', encoding='utf-8') as file:
         models = {Path(model['Config']).relative_to('configs'): model for model in yaml.safe_load(file)['Models']}
     paths = [path.relative_to(configs) for path in configs.rglob('*.py') if '_base_' not in path.parts]
-    order = list(FOLDERS)
-    parts = [HEAD]
-    for folder, group in groupby(sorted(paths, key=lambda path: (order.index(str(path.parent)), path)), lambda path: path.parent):
+    order, parts = list(FOLDERS), [HEAD]
+    paths.sort(key=lambda path: (order.index(str(path.parent)), path))
+    for folder, group in groupby(paths, lambda path: path.parent):
         entries = ''.join(described(configs, path, models.get(path, {})) for path in group)
         parts += [f'## {FOLDERS[str(folder)]}\n', entries]
     return '\n'.join(parts)

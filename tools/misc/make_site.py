@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Build the documentation's site, build/site/html, with Sphinx. A warning, such as a broken link, is an error.
 
-The pages of docs/ are copied to build/site/pages first. A link there to a file outside docs/, such as a config, becomes a
-link to a page of the site that shows the file.
+The pages of docs/ are copied to build/site/pages first. A link there to a file outside docs/, such as a config, becomes
+a link to a page of the site that shows the file.
 
 Example:
     python tools/misc/make_site.py
@@ -34,7 +34,8 @@ def main():
     (pages / 'configs.md').write_text(configs, encoding='utf-8')
     shown: set[Path] = set()
     for page in sorted(pages.rglob('*.md')):
-        page.write_text(with_own_links(page.read_text(encoding='utf-8'), page.relative_to(pages), shown), encoding='utf-8')
+        text = page.read_text(encoding='utf-8')
+        page.write_text(with_own_links(text, page.relative_to(pages), shown), encoding='utf-8')
     for source in sorted(shown):
         page = pages / page_of(source)
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -64,20 +64,27 @@ def plain_networks(demo: dict) -> dict:
     return {name: row for name, row in demo['robustness'].items() if 'PGD-AT' not in name}
 
 
-def robustness_by_eps(records: list[dict]) -> Chart:
-    """Accuracy under PGD of the networks that start from the encoders of a search for the budget."""
+def by_eps(records: list[dict], measure: str, title: str, what: str) -> Chart:
+    """A measure of the encoders of a search for the budget, by the eps of their pre-training."""
     records = whole_seeds(records)
     rows = means(records)
     attacked = {name: row for name, row in rows.items() if re.fullmatch(r'eps\d+', name)}
     eps = [float(name[3:]) for name in attacked]
-    curves = [Curve('AEMIM', eps, [row['pgd_8'] for row in attacked.values()])]
+    curves = [Curve('AEMIM', eps, [row[measure] for row in attacked.values()])]
     others = {'MAE': 'mae', "MAE in AEMIM's time": 'mae-long'}
-    curves += [Curve(label, eps, [rows[name]['pgd_8']] * len(eps)) for label, name in others.items()]
+    curves += [Curve(label, eps, [rows[name][measure]] * len(eps)) for label, name in others.items() if name in rows]
     seeds = len({record['seed'] for record in records})
-    caption = (
-        f'PGD with 10 steps and eps 8, {seeds} seed{"s" if seeds > 1 else ""}. A line without slope is a baseline.'
-    )
-    return Chart('Robustness after fine-tuning', caption, 'eps of the pre-training', 'accuracy, %', curves)
+    caption = f'{what}, {seeds} seed{"s" if seeds > 1 else ""}. A line without slope is a baseline.'
+    return Chart(title, caption, 'eps of the pre-training', 'accuracy, %' if 'pgd' in measure else 'percent', curves)
+
+
+def movement_at_start(records: list[dict]) -> dict:
+    """How far the attack moves features of an untrained encoder, by eps, of each record's data."""
+    names = {'fashion-mnist': 'fashion', 'openclipart': 'drawings'}
+    found = {
+        next(short for name, short in names.items() if name in record['config']): record['values'] for record in records
+    }
+    return {eps: {name: values[eps]['attack'] for name, values in found.items()} for eps in found['fashion']}
 
 
 BY_MODEL = {
@@ -123,6 +130,7 @@ MEMORY_COLUMNS = {
     'saved on each GPU': '{saved_gb:.1f} GB, as much as {saved_images:.0f} images keep',
     'weights, gradients, AdamW': '{fixed_gb:.1f} GB',
 }
+MOVEMENT_COLUMNS = {'eps': '{name}', 'Fashion-MNIST': '{fashion:.2f}', 'drawings': '{drawings:.2f}'}
 TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
@@ -150,11 +158,24 @@ TABLES = {
     'attack effects on MAE': Table('studies/attack-effects', effects.COLUMNS, partial(effects.effects, method='mae')),
     'budget search': Table('studies/budget-search', mean_columns, means),
     'budget drawings': Table('studies/budget-drawings', mean_columns, means),
+    'movement': Table('movement', MOVEMENT_COLUMNS, movement_at_start),
     'claims': Table('studies', claims.COLUMNS, claims.claims),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
 }
 CHARTS = {
-    'robustness by eps': Drawing('studies/budget-search', robustness_by_eps),
+    'robustness by eps': Drawing(
+        'studies/budget-search',
+        partial(by_eps, measure='pgd_8', title='Robustness after fine-tuning', what='PGD with 10 steps and eps 8'),
+    ),
+    'drawings by eps': Drawing(
+        'studies/budget-drawings',
+        partial(
+            by_eps,
+            measure='moved_8',
+            title='Features of drawings under attack',
+            what='How far 20 steps of the feature attack, eps 8, move the features of test images',
+        ),
+    ),
     'features moved': Drawing('studies/attack-effects', partial(effects.chart, method='mae', what='moved')),
     'loss rises': Drawing('studies/attack-effects', partial(effects.chart, method='mae', what='loss')),
 }
