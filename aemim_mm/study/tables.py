@@ -38,8 +38,10 @@ def means(records: Sequence[dict]) -> dict:
         values = [record['values'] for record in runs.values()]
         measures = {name: [value['measures'].get(name) for value in values] for name in _measured(records)}
         rows[method] = {name: None if None in found else fmean(found) for name, found in measures.items()}
+        # A run that went on after an interruption has measured only the rest of its training.
+        whole = [value for value in values if not value.get('resumed')] or values
         trainings = [
-            sum(value['cpu_seconds'].get(stage, 0) for stage in ('pre-training', 'second training')) for value in values
+            sum(value['cpu_seconds'].get(stage, 0) for stage in ('pre-training', 'second training')) for value in whole
         ]
         rows[method]['cpu_seconds'] = fmean(trainings)
         rows[method]['runs'] = len(values)

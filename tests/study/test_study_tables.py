@@ -27,6 +27,8 @@ def test_means_are_over_all_runs(records):
     assert rows['exact']['runs'] == 4 and rows['exact']['knn'] == np.mean((*EXACT, 90))
     assert rows['fast']['corrupted'] == np.mean(FAST) and rows['fast']['cpu_seconds'] == 9
     assert markdown_table(rows, mean_columns(records)).splitlines()[3].startswith('| fast   | 3    | 70.17 ')
+    records[0]['values'].update(resumed=True, cpu_seconds={'pre-training': 1.0})
+    assert means(records)['fast']['cpu_seconds'] == 9, 'an interrupted run has not measured all its time'
 
 
 def test_differences_are_over_pairs_of_the_same_seed(records):
