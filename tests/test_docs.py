@@ -44,6 +44,17 @@ def test_the_check_finds_what_is_broken():
     assert broken(text, REPO) == ['gone.md', 'docs/gone.png', 'gone.svg', 'tools/gone.py', 'tools/gone.sh']
 
 
+def test_named_tests_exist():
+    text, named = (REPO / 'docs/fidelity.md').read_text(encoding='utf-8'), 0
+    for cell in text.splitlines():
+        page = ''
+        for path, name in re.findall(r'`(?:(tests/[\w/]+\.py)::)?(test_\w+)`', cell):
+            page = path or page
+            named += 1
+            assert f'def {name}(' in (REPO / page).read_text(encoding='utf-8'), f'{page}::{name}'
+    assert named > 10
+
+
 def without_docstring(method):
     """The source of a method, without its docstring and its indentation."""
     lines = textwrap.dedent(inspect.getsource(method)).splitlines()
