@@ -47,7 +47,7 @@ clean:  ## Remove environments, caches and build products (never work_dirs)
 	@tools/misc/make_env.sh '$(PYTHON)' .venv requirements/current.txt '3.10 3.11 3.12'
 
 .venv/.docs: .venv/.installed
-	.venv/bin/python -m pip install -e '.[docs]'
+	.venv/bin/python -m pip install -q -e '.[docs]'
 	@touch .venv/.docs
 
 .venv-classic/.installed: requirements/classic.txt setup.py

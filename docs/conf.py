@@ -6,6 +6,8 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphin
 html_theme = 'furo'
 html_title = 'aemim-mm'
 myst_heading_anchors = 3
+# Flags keep their two hyphens.
+smartquotes = False
 myst_enable_extensions = ['colon_fence']
 autodoc_member_order = 'groupwise'
 napoleon_use_rtype = False
