@@ -66,12 +66,13 @@ def plain_networks(demo: dict) -> dict:
 
 def by_eps(records: list[dict], measure: str, title: str, what: str) -> Chart:
     """A measure of the encoders of a search for the budget, by the eps of their pre-training."""
-    records = whole_seeds(records)
+    others = {'MAE': 'mae', "MAE in AEMIM's time": 'mae-long'}
+    drawn = re.compile('|'.join([r'eps\d+', *others.values()]))
+    records = whole_seeds([record for record in records if drawn.fullmatch(record['values']['method'])])
     rows = means(records)
-    attacked = {name: row for name, row in rows.items() if re.fullmatch(r'eps\d+', name)}
+    attacked = {name: row for name, row in rows.items() if name.startswith('eps')}
     eps = [float(name[3:]) for name in attacked]
     curves = [Curve('AEMIM', eps, [row[measure] for row in attacked.values()])]
-    others = {'MAE': 'mae', "MAE in AEMIM's time": 'mae-long'}
     curves += [Curve(label, eps, [rows[name][measure]] * len(eps)) for label, name in others.items() if name in rows]
     seeds = len({record['seed'] for record in records})
     caption = f'{what}, {seeds} seed{"s" if seeds > 1 else ""}. A line without slope is a baseline.'
