@@ -1,7 +1,7 @@
 """Study: at which budget does AEMIM begin to matter? A search on two seeds, which no other study uses.
 
 Run:       python tools/study.py configs/studies/budget-search.py
-Needs:     data/fashion-mnist, as in docs/studies.md; a CPU, and about 90 minutes on 2 cores
+Needs:     data/fashion-mnist, as in docs/studies.md; a CPU, and about 2 hours on 2 cores
 Expected:  as in docs/evidence.md
 
 The network, the 4,000 images and the 16 epochs are the demo's. `mae-long` has as many epochs as the time of AEMIM pays

@@ -3,7 +3,7 @@
 Run:       python tools/train.py configs/demo/vq-tokenizer_16e_fashion-mnist.py
            python tools/study.py configs/studies/headline.py
 Needs:     data/fashion-mnist, as in docs/studies.md; the tokenizer, for CIM; a CPU, and about 4 hours on 2 cores
-Expected:  as in docs/evidence.md
+Expected:  no measured figure yet
 
 The network, the 4,000 images and the 16 epochs are the demo's. These seeds are not those of the search. `aemim` has
 eps 32. As many epochs as its time pays for have `mae-long`, `balanced` (the preset of docs/performance.md, eps 32),

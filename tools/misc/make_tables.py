@@ -130,7 +130,7 @@ def pages() -> list[Path]:
 
 def main():
     parser = argparse.ArgumentParser(
-        description='Write tables, charts and figures in README.md and docs/ from results/.'
+        description='Write tables, charts and figures in README.md and docs/ from results/, and configs/README.md.'
     )
     parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 and a diff if a file differs')
     args = parser.parse_args()
