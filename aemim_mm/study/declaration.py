@@ -47,6 +47,7 @@ class Training:
         then: A training that goes on with the encoder of this one, which it reads from ``model.encoder``.
         measured: How the trained network is measured.
         methods: Of a fine-tuning: the methods whose encoders are fine-tuned so. Without any, those of all.
+        seeds: Of a method: the seeds of the study that it is run with. Without any, all.
     """
 
     config: Path
@@ -54,6 +55,7 @@ class Training:
     then: 'Training | None' = None
     measured: Measured = Measured()
     methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -93,7 +95,12 @@ class Study:
     def runs(self) -> list['Run']:
         """Return all runs, seed by seed, so that an interrupted study has whole pairs."""
         hashes = {name: self._hash(name) for name in self.methods}
-        return [Run(self, name, seed, hashes[name]) for seed in self.seeds for name in self.methods]
+        return [
+            Run(self, name, seed, hashes[name])
+            for seed in self.seeds
+            for name, method in self.methods.items()
+            if seed in (method.seeds or self.seeds)
+        ]
 
     def other_tunings_of(self, method: str) -> dict[str, Training]:
         """Return the further ways to fine-tune the encoder of a method, by name."""

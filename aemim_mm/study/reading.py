@@ -43,7 +43,7 @@ def read_study(path: str | PathLike) -> Study:
     study = Study(
         path=path,
         methods={
-            name: read.training(f'method {name}', method, ('then',), declared['options'])
+            name: read.training(f'method {name}', method, ('then', 'seeds'), declared['options'])
             for name, method in declared['methods'].items()
         },
         baseline=declared['baseline'],
@@ -80,6 +80,12 @@ def _check(study: Study) -> None:
     for tuning in study.other_tunings.values():
         for name in set(tuning.methods) - set(study.methods):
             raise unknown_name('method', name, study.methods)
+    for name, method in study.methods.items():
+        if not set(method.seeds) <= set(seeds):
+            raise UserError(
+                f'seeds of the method {name} of {study.path} are some of {seeds}, the seeds of the study, but got '
+                f'{list(method.seeds)}.'
+            )
     check_whole('attacked_images', study.attacked_images, 1)
     for epoch in study.pretrained.epochs:
         check_whole('an epoch of pretrained', epoch, 1)
@@ -114,6 +120,7 @@ class _Reader:
             then=None if then is None else self.training(f'second training of {name}', then),
             measured=self.measured(name, 'classifier', {key: declared[key] for key in MEASURED if key in declared}),
             methods=tuple(declared.get('methods', ())),
+            seeds=tuple(declared.get('seeds', ())),
         )
 
     def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:
@@ -134,4 +141,5 @@ class _Reader:
                 f'The {name} of {self.path} has the fields {", ".join([*needed, *offered])}, but got '
                 f'{", ".join(declared)}.'
             )
-        _check_lists(declared, ('options', 'suites', 'only', 'epochs', 'methods'), f'the {name} of {self.path}')
+        lists = ('options', 'suites', 'only', 'epochs', 'methods', 'seeds')
+        _check_lists(declared, lists, f'the {name} of {self.path}')

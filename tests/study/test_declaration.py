@@ -107,6 +107,12 @@ def test_a_fine_tuning_of_some_methods_only(study_file):
     assert after['exact-seed0'] == before['exact-seed0'] and after['fast-seed0'] != before['fast-seed0']
 
 
+def test_a_method_with_fewer_seeds(study_file):
+    text, before = study_file.read_text(), hashes(study_file)
+    study_file.write_text(f"{text}methods['fast']['seeds'] = [1]\n")
+    assert list(hashes(study_file).items()) == [item for item in before.items() if item[0] != 'fast-seed0']
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
@@ -145,6 +151,7 @@ def test_a_fine_tuning_of_some_methods_only(study_file):
         ('seeds = [0, 1]', 'seeds = [0, 0]', r'seeds of .* are different whole numbers >= 0, but got \[0, 0\]'),
         ('seeds = [0, 1]', 'seeds = 8', 'seeds of .*some.py is a list, but got 8'),
         ('seeds = [0, 1]', 'seeds = [-1]', r'but got \[-1\]'),
+        ("primary = 'linear'", "primary = 'linear'\nmethods['fast']['seeds'] = [2]", r'some of \[0, 1\], .* got \[2\]'),
         ('attacked_images = 20', 'attacked_images = 0', 'attacked_images is a whole number'),
         ('methods = {', "methods = {'odd': dict(options=[]),", 'The method odd of .* has the fields config'),
         ('methods = {', "methods = {'odd': dict(config='a.py', then={}),", 'The second training of method odd of'),

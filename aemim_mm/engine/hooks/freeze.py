@@ -1,7 +1,8 @@
 """A hook that keeps a layer as it is at the beginning of training."""
 
 from collections.abc import Sequence
-from typing import cast
+from functools import wraps
+from typing import Any, cast
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -31,7 +32,6 @@ class FreezeHook(Hook):
 
     def __init__(self, names: Sequence[str] = ('head.last_layer.',), epochs: int = 1):
         self.names, self.epochs = (names,) if isinstance(names, str) else tuple(names), epochs
-        self._handle = None
 
     def before_train(self, runner: Runner) -> None:
         """Watch the steps of the optimizer."""
@@ -44,14 +44,15 @@ class FreezeHook(Hook):
             )
         frozen = [parameter for name, parameter in parameters.items() if name.startswith(self.names)]
 
-        def drop_gradients(*_):
+        # Not a step hook of the optimizer: torch 2.1 calls none once anything in the process was compiled.
+        optimizer: Any = cast(OptimWrapper, runner.optim_wrapper).optimizer
+        step = optimizer.step
+
+        @wraps(step)
+        def step_of_the_rest(*args, **kwargs):
             if runner.epoch < self.epochs:
                 for parameter in frozen:
                     parameter.grad = None
+            return step(*args, **kwargs)
 
-        self._handle = cast(OptimWrapper, runner.optim_wrapper).optimizer.register_step_pre_hook(drop_gradients)
-
-    def after_train(self, runner: Runner) -> None:
-        """Stop watching."""
-        if self._handle is not None:
-            self._handle.remove()
+        optimizer.step = step_of_the_rest
