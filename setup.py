@@ -25,6 +25,7 @@ EXTRAS = {
     'det': ['onedl-mmdetection>=3.5.1'],
     'openmmlab-det': ['mmdet>=3.3.0'],
     'robustness': ['foolbox>=3.3.4', 'imagecorruptions-imaug>=1.1.5', 'pyautoattack>=0.2.0'],
+    'onnx': ['onnx', 'onnxruntime'],
     'study': ['imagecorruptions-imaug>=1.1.5', 'scipy>=1.10'],
     'docs': ['furo', 'myst-parser>=4', 'sphinx>=8.1,<9', 'sphinx-copybutton', 'sphinx-design'],
     # A test builds the package without isolation, hence setuptools and wheel.
@@ -34,6 +35,8 @@ EXTRAS = {
         'foolbox>=3.3.4',
         'hypothesis',
         'imagecorruptions-imaug>=1.1.5',
+        'onnx',
+        'onnxruntime',
         'pre-commit',
         'pre-commit-hooks',
         'pyautoattack>=0.2.0',

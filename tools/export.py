@@ -9,7 +9,8 @@ The names in the checkpoint tell its layout. See docs/export.md.
 
 import argparse
 
-TARGETS = ('aemim', 'mmpretrain', 'timm', 'huggingface', 'mae', 'vitdet')
+TARGETS = ('aemim', 'mmpretrain', 'timm', 'huggingface', 'mae', 'vitdet', 'onnx')
+OUT_TYPES = ('cls_token', 'avg_featmap', 'featmap', 'raw')
 
 
 def parse_args():
@@ -22,7 +23,7 @@ def parse_args():
     parser.add_argument(
         '--out',
         metavar='PATH',
-        help='.safetensors or .pth file, or a folder for huggingface (default: .safetensors beside the checkpoint)',
+        help='.safetensors or .pth file, a folder for huggingface, or .onnx file (default: beside the checkpoint)',
     )
     parser.add_argument(
         '--img-size',
@@ -31,6 +32,7 @@ def parse_args():
         metavar='N',
         help='interpolate positions for images of this size: pixels, or height and width',
     )
+    parser.add_argument('--out-type', choices=OUT_TYPES, help='onnx only: kind of features, as of load_encoder')
     parser.add_argument('--num-heads', type=int, metavar='N', help='attention heads, if the checkpoint does not say')
     parser.add_argument('--force', action='store_true', help='write over files that are there')
     parser.add_argument(
@@ -41,28 +43,31 @@ def parse_args():
     args = parser.parse_args()
     if args.img_size and (len(args.img_size) > 2 or min(args.img_size) < 1):
         parser.error('--img-size takes one or two numbers of pixels')
+    if args.out_type and args.to != 'onnx':
+        parser.error('--out-type is of --to onnx: in other layouts, the library that reads them chooses')
     return args
 
 
 def main():
     args = parse_args()
     # Import late: this takes seconds, which --help does not need.
+    from aemim_mm.apis.onnx_file import export_onnx
     from aemim_mm.export import export
     from aemim_mm.launch import one_clear_error
 
-    img_size = args.img_size and (args.img_size[0] if len(args.img_size) == 1 else tuple(args.img_size))
+    settings = dict(
+        domain=args.domain,
+        out=args.out,
+        img_size=args.img_size and (args.img_size[0] if len(args.img_size) == 1 else tuple(args.img_size)),
+        num_heads=args.num_heads,
+        force=args.force,
+        trusted=args.trust_checkpoint,
+    )
     with one_clear_error():
-        report = export(
-            args.checkpoint,
-            args.to,
-            domain=args.domain,
-            out=args.out,
-            img_size=img_size,
-            num_heads=args.num_heads,
-            force=args.force,
-            trusted=args.trust_checkpoint,
-        )
-        print(report)
+        if args.to == 'onnx':
+            print(export_onnx(args.checkpoint, out_type=args.out_type, **settings))
+        else:
+            print(export(args.checkpoint, args.to, **settings))
 
 
 if __name__ == '__main__':

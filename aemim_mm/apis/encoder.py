@@ -116,7 +116,7 @@ class Encoder(nn.Module):
             raise UserError('preprocess takes paths, PIL images and arrays of uint8, not tensors. Call .numpy() first.')
         if isinstance(images, (str, PathLike, Image.Image, np.ndarray)) or not isinstance(images, Iterable):
             images = [images]
-        arrays = [self._pixels(image, crop_ratio) for image in images]
+        arrays = [self.pixels(image, crop_ratio) for image in images]
         if not arrays:
             raise UserError('Expected images to preprocess, but got no image.')
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
@@ -125,8 +125,8 @@ class Encoder(nn.Module):
             pixels = pixels.flip(1)
         return ((pixels - mean) / std).to(next(self.parameters()).device)
 
-    def _pixels(self, image: ImageLike, crop_ratio: float) -> np.ndarray:
-        """Open an image, and resize and crop it to the encoder's size: (H, W, C), uint8."""
+    def pixels(self, image: ImageLike, crop_ratio: float = 0.875) -> np.ndarray:
+        """Open an image, and resize and crop it as :meth:`preprocess` does: (H, W, C), uint8, RGB or grey."""
         if self.in_channels not in (1, 3):
             raise UserError(f'preprocess knows images of 1 and 3 channels, and this encoder takes {self.in_channels}.')
         image = _open(image, 'grayscale' if self.in_channels == 1 else 'color')

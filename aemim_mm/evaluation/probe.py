@@ -80,10 +80,15 @@ class KNN:
         self.features = F.normalize(features - self.center)
         self.classes = int(labels.max()) + 1
 
+    def nearest(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the similarities of features (B, C) to their nearest training features, and their indices, (B, k)."""
+        similarity, index = (F.normalize(queries - self.center) @ self.features.T).topk(self.k, dim=1)
+        return similarity, index
+
     def scores(self, queries: torch.Tensor) -> torch.Tensor:
         """Compute each class's share of the votes, (B, classes), for features (B, C)."""
-        nearest, index = (F.normalize(queries - self.center) @ self.features.T).topk(self.k, dim=1)
-        weights = (nearest / self.temperature).softmax(dim=1)
+        similarity, index = self.nearest(queries)
+        weights = (similarity / self.temperature).softmax(dim=1)
         return weights.new_zeros(len(queries), self.classes).scatter_add_(1, self.labels[index], weights)
 
 

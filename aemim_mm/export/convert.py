@@ -108,7 +108,7 @@ def export(
     """
     if to not in TARGETS:
         raise unknown_name('target', to, TARGETS)
-    out = _out(str(path), to, domain, img_size) if out is None else Path(out)
+    out = output_path(str(path), to, domain, img_size) if out is None else Path(out)
     files = _files(out, to)
     refuse_overwriting(files, force)
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
@@ -132,15 +132,15 @@ def export(
     return report
 
 
-def _out(path: str, to: str, domain: str, img_size) -> Path:
-    # The result of a download goes into the current folder.
+def output_path(path: str, to: str, domain: str, img_size: int | tuple[int, int] | None) -> Path:
+    """Return the file or folder that is written by default: beside the checkpoint, or here for a download."""
     path, chosen = split_name(path)
     file = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
     name = '_'.join(filter(None, [file.name if file.is_dir() else file.stem, re.sub(r'[^\w.-]+', '_', chosen), to]))
     name += '_adv' if domain == 'adv' else ''
     if img_size is not None:
         name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'
-    return file.with_name(name if to == 'huggingface' else f'{name}.safetensors')
+    return file.with_name(name + dict(huggingface='', onnx='.onnx').get(to, '.safetensors'))
 
 
 def _files(out: Path, to: str) -> list:

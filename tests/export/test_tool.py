@@ -87,6 +87,13 @@ def test_start_from_published_weights(trained, export, tmp_path):
     assert torch.equal(after[f'{name}_adv'], before[name]) and not torch.equal(before[f'{name}_adv'], before[name])
 
 
+def test_a_trained_model_in_onnx(trained, export, tmp_path, capsys):
+    shown = export(trained[1], '--to', 'onnx', '--out-type', 'avg_featmap', '--out', tmp_path / 'x.onnx')
+    assert 'opset 17; images (N, 1, 28, 28), float32, to features (N, 192), avg_featmap; onnxruntime ' in shown
+    assert (tmp_path / 'x.onnx').stat().st_size > 2**20
+    assert '--out-type is of --to onnx' in failing(capsys, trained[1], '--to', 'timm', '--out-type', 'raw')
+
+
 def test_one_clear_error(trained, capsys, tmp_path):
     assert 'There is no checkpoint gone.pth' in failing(capsys, 'gone.pth', '--to', 'timm')
     torch.save([1, 2], tmp_path / 'x.pth')

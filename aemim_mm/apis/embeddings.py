@@ -1,0 +1,73 @@
+"""The features of all images in a folder."""
+
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from os.path import join
+from typing import NamedTuple
+
+import torch
+
+from ..datasets.files import EXTENSIONS, describe, find_images, require_image_folder
+from ..datasets.loading import UnreadableImageError
+from ..errors import UserError
+from .encoder import Encoder
+
+EXPECTED = 'Expected: DIR/any/depth/*.jpg.'
+
+
+class Embeddings(NamedTuple):
+    """Features of images.
+
+    Attributes:
+        paths: Paths of the N images, relative to the folder and sorted.
+        features: (N, ...), float32, on the CPU; the shape of one image's features depends on the encoder's
+            ``out_type``.
+        unreadable: Paths of the files that could not be read, relative to the folder.
+    """
+
+    paths: list[str]
+    features: torch.Tensor
+    unreadable: list[str]
+
+
+@torch.no_grad()
+def embed_folder(
+    encoder: Encoder, folder: str | PathLike, batch_size: int = 64, crop_ratio: float = 0.875, num_threads: int = 4
+) -> Embeddings:
+    """Compute the features of all images in a folder and its subfolders.
+
+    Hidden files and folders are ignored, as in ``UnlabelledFolder``.
+
+    Args:
+        encoder: As of :func:`load_encoder`, on any device.
+        folder: The folder.
+        batch_size: Number of images that the encoder sees at once.
+        crop_ratio: As of ``Encoder.preprocess``.
+        num_threads: Number of images that are read at once.
+
+    Raises:
+        UserError: The folder does not exist, or no image in it can be read.
+    """
+    root = str(folder)
+    require_image_folder(root, EXPECTED)
+    paths, other = find_images(root, lambda path: path.lower().endswith(EXTENSIONS))
+    if not paths:
+        raise UserError(f'There is no image in {root}, but {describe(other)}. {EXPECTED}')
+
+    def read(path):
+        try:
+            return encoder.preprocess(join(root, path), crop_ratio)
+        except UnreadableImageError:
+            return None
+
+    features, unreadable = [], []
+    with ThreadPoolExecutor(num_threads) as pool:
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            images = list(pool.map(read, batch))
+            unreadable += [path for path, image in zip(batch, images) if image is None]
+            if readable := [image for image in images if image is not None]:
+                features.append(encoder(torch.cat(readable)).float().cpu())
+    if not features:
+        raise UserError(f'None of the {len(paths)} images in {root} can be read, first {paths[0]}.')
+    return Embeddings([path for path in paths if path not in {*unreadable}], torch.cat(features), unreadable)
