@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 from ..errors import unknown_name
@@ -48,6 +48,7 @@ class Training:
         measured: How the trained network is measured.
         methods: Of a fine-tuning: the methods whose encoders are fine-tuned so. Without any, those of all.
         seeds: Of a method: the seeds of the study that it is run with. Without any, all.
+        fine_tuning_options: Of a method: changes of every fine-tuning of its encoder, each ``KEY=VALUE``.
     """
 
     config: Path
@@ -56,6 +57,7 @@ class Training:
     measured: Measured = Measured()
     methods: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    fine_tuning_options: tuple[str, ...] = ()
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -104,14 +106,19 @@ class Study:
 
     def other_tunings_of(self, method: str) -> dict[str, Training]:
         """Return the further ways to fine-tune the encoder of a method, by name."""
-        return {name: each for name, each in self.other_tunings.items() if method in (each.methods or (method,))}
+        tunings = {name: each for name, each in self.other_tunings.items() if method in (each.methods or (method,))}
+        return {name: self._changed(tuning, method) for name, tuning in tunings.items()}
 
     def tunings_of(self, method: str) -> dict[str, Training]:
         """Return all ways to fine-tune the encoder of a method, by name. That of ``fine_tuning`` is empty."""
-        return {**({'': self.fine_tuning} if self.fine_tuning else {}), **self.other_tunings_of(method)}
+        first = {'': self._changed(self.fine_tuning, method)} if self.fine_tuning else {}
+        return {**first, **self.other_tunings_of(method)}
+
+    def _changed(self, tuning: Training, method: str) -> Training:
+        return replace(tuning, options=(*tuning.options, *self.methods[method].fine_tuning_options))
 
     def _hash(self, method: str) -> str:
-        pretraining, tuning = self.methods[method], self.fine_tuning
+        pretraining, tuning = self.methods[method], self.tunings_of(method).get('')
         parts: list = [pretraining.content(), tuning and tuning.content(), self.attacked_images]
         # What a study leaves out is no part of its hash, so that a new field does not make old records stale.
         parts += [pretraining.then.content()] if pretraining.then else []

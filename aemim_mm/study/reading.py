@@ -43,7 +43,7 @@ def read_study(path: str | PathLike) -> Study:
     study = Study(
         path=path,
         methods={
-            name: read.training(f'method {name}', method, ('then', 'seeds'), declared['options'])
+            name: read.training(f'method {name}', method, ('then', 'seeds', 'fine_tuning_options'), declared['options'])
             for name, method in declared['methods'].items()
         },
         baseline=declared['baseline'],
@@ -121,6 +121,7 @@ class _Reader:
             measured=self.measured(name, 'classifier', {key: declared[key] for key in MEASURED if key in declared}),
             methods=tuple(declared.get('methods', ())),
             seeds=tuple(declared.get('seeds', ())),
+            fine_tuning_options=tuple(declared.get('fine_tuning_options', ())),
         )
 
     def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:
@@ -141,5 +142,5 @@ class _Reader:
                 f'The {name} of {self.path} has the fields {", ".join([*needed, *offered])}, but got '
                 f'{", ".join(declared)}.'
             )
-        lists = ('options', 'suites', 'only', 'epochs', 'methods', 'seeds')
+        lists = ('options', 'suites', 'only', 'epochs', 'methods', 'seeds', 'fine_tuning_options')
         _check_lists(declared, lists, f'the {name} of {self.path}')

@@ -107,6 +107,16 @@ def test_a_fine_tuning_of_some_methods_only(study_file):
     assert after['exact-seed0'] == before['exact-seed0'] and after['fast-seed0'] != before['fast-seed0']
 
 
+def test_a_method_may_change_its_fine_tuning(study_file):
+    text, before = study_file.read_text(), hashes(study_file)
+    change = 'optim_wrapper.optimizer.lr=0.1'
+    study_file.write_text(f"{text}methods['fast']['fine_tuning_options'] = [{change!r}]\n")
+    after, study = hashes(study_file), read_study(study_file)
+    changed = {name: change in study.tunings_of(name)[''].options for name in study.methods}
+    assert changed == dict(exact=False, fast=True)
+    assert {name for name in after if after[name] != before[name]} == {'fast-seed0', 'fast-seed1'}
+
+
 def test_a_method_with_fewer_seeds(study_file):
     text, before = study_file.read_text(), hashes(study_file)
     study_file.write_text(f"{text}methods['fast']['seeds'] = [1]\n")
