@@ -7,12 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-from ..datasets.files import EXTENSIONS, describe, find_images, require_image_folder
+from ..datasets.files import images_of
 from ..datasets.loading import UnreadableImageError
 from ..errors import UserError
 from .encoder import Encoder
-
-EXPECTED = 'Expected: DIR/any/depth/*.jpg.'
 
 
 class Embeddings(NamedTuple):
@@ -48,15 +46,11 @@ def embed_folder(
     Raises:
         UserError: The folder does not exist, or no image in it can be read.
     """
-    root = str(folder)
-    require_image_folder(root, EXPECTED)
-    paths, other = find_images(root, lambda path: path.lower().endswith(EXTENSIONS))
-    if not paths:
-        raise UserError(f'There is no image in {root}, but {describe(other)}. {EXPECTED}')
+    paths = images_of(folder)
 
     def read(path):
         try:
-            return encoder.preprocess(join(root, path), crop_ratio)
+            return encoder.preprocess(join(folder, path), crop_ratio)
         except UnreadableImageError:
             return None
 
@@ -69,5 +63,5 @@ def embed_folder(
             if readable := [image for image in images if image is not None]:
                 features.append(encoder(torch.cat(readable)).float().cpu())
     if not features:
-        raise UserError(f'None of the {len(paths)} images in {root} can be read, first {paths[0]}.')
+        raise UserError(f'None of the {len(paths)} images in {folder} can be read, first {paths[0]}.')
     return Embeddings([path for path in paths if path not in {*unreadable}], torch.cat(features), unreadable)

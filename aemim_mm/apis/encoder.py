@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmpretrain.models import SwinTransformer, VisionTransformer
+from mmpretrain.models import SelfSupDataPreprocessor, SwinTransformer, VisionTransformer
 from PIL import Image
 from torch import nn
 
@@ -87,6 +87,11 @@ class Encoder(nn.Module):
         patch_grid(images.shape[-2:], self.patch_size)
         features = self.backbone(images)[-1]
         return features.mean(dim=(2, 3)) if self._takes_mean else features
+
+    @property
+    def data_preprocessor(self) -> SelfSupDataPreprocessor:
+        """The normalisation, as a module, which the functions of ``aemim_mm.robustness`` read."""
+        return SelfSupDataPreprocessor(self.mean, self.std).to(next(self.parameters()).device)
 
     def preprocess(self, images: ImageLike | Iterable[ImageLike], crop_ratio: float = 0.875) -> torch.Tensor:
         """Resize, crop and normalize images.

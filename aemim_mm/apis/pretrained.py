@@ -13,6 +13,8 @@ from mmpretrain.registry import MODELS
 
 from ..checkpoints.fit import check_checkpoint
 from ..checkpoints.reading import checkpoint_loading
+from ..errors import UserError
+from ..models.algorithms import AdversarialMIM
 
 
 def build_model(
@@ -38,6 +40,21 @@ def build_model(
     if checkpoint is not None:
         load_weights(model, checkpoint, trusted)
     return model.eval()
+
+
+def build_adversarial_model(
+    config: str | PathLike | Config, checkpoint: str | PathLike | None = None, trusted: bool = False
+) -> AdversarialMIM:
+    """Build the model of a pre-training by AEMIM, as :func:`build_model` does.
+
+    Raises:
+        UserError: The config trains another method, or the checkpoint does not fit the model.
+    """
+    model = build_model(config, checkpoint, trusted)
+    if not isinstance(model, AdversarialMIM):
+        name = config.filename if isinstance(config, Config) else config
+        raise UserError(f'{name} trains a {type(model).__name__}, which has no attack. Name a config of AEMIM.')
+    return model
 
 
 def load_weights(model: Any, checkpoint: str | PathLike, trusted: bool = False) -> None:

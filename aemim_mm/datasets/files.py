@@ -48,6 +48,20 @@ def find_images(root: str, is_image: Callable[[str], bool]) -> tuple[list, list]
     return sorted(images), sorted(set(files) - images)
 
 
+def images_of(folder: str | os.PathLike) -> list[str]:
+    """Return the paths of all images in a folder and its subfolders, relative to it and sorted.
+
+    Raises:
+        UserError: The folder does not exist, or has no image.
+    """
+    root, expected = os.fspath(folder), 'Expected: DIR/any/depth/*.jpg.'
+    require_image_folder(root, expected)
+    images, other = find_images(root, lambda path: path.lower().endswith(EXTENSIONS))
+    if not images:
+        raise UserError(f'There is no image in {root}, but {describe(other)}. {expected}')
+    return images
+
+
 def visible_files(root: str) -> tuple[list, list]:
     """List the files in a folder and its subfolders, without hidden files and folders.
 

@@ -49,6 +49,20 @@ def panel_rows(model: Any, inputs: torch.Tensor, data_samples: list | None = Non
     return [[_to_uint8(model, picture) for picture in row] for row in zip(*columns)]
 
 
+def draw_panels_of(model: Any, inputs: torch.Tensor, data_samples: list | None = None) -> np.ndarray:
+    """Draw the rows of :func:`panel_rows` as one picture, with headings and, if it says something, the footnote.
+
+    Args:
+        model, inputs, data_samples: As of :func:`panel_rows`.
+
+    Returns:
+        uint8, (H', W', 3) in RGB order.
+    """
+    columns = panel_columns(model)
+    footnote = FOOTNOTE if any('*' in column for column in columns) else ''
+    return draw_panels(panel_rows(model, inputs, data_samples), columns, footnote)
+
+
 def _amplification(model) -> int:
     preprocessor = model.data_preprocessor
     # An L2 budget spreads over many pixels.

@@ -10,6 +10,7 @@ Examples:
 """
 
 import argparse
+from typing import Any
 
 
 def main():
@@ -39,14 +40,10 @@ def movement(cfg, checkpoint, radii, trusted=False) -> dict:
     """Return eps to the mean movement under noise and under the attack, of the first batch of the training."""
     from mmengine.runner import Runner, set_random_seed
 
-    from aemim_mm.apis.pretrained import build_model
-    from aemim_mm.errors import UserError
-    from aemim_mm.models import AdversarialMIM
+    from aemim_mm.apis.pretrained import build_adversarial_model
     from aemim_mm.models.movement import feature_movement
 
-    model = build_model(cfg, checkpoint, trusted)
-    if not isinstance(model, AdversarialMIM):
-        raise UserError(f'{cfg.filename} trains a {type(model).__name__}, which has no attack. Name a config of AEMIM.')
+    model: Any = build_adversarial_model(cfg, checkpoint, trusted)
     set_random_seed(0)  # The data are augmented.
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
     found = {}

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from ...errors import UserError
 from ...models import AdversarialMIM
 from ...replay import gpus_in_use
-from ...visualization.panels import FOOTNOTE, draw_panels, panel_columns, panel_rows
+from ...visualization.panels import draw_panels_of
 from ..randomness import data_randomness
 from ..ranks import bare_model
 
@@ -54,7 +54,5 @@ class PanelHook(Hook):
         with data_randomness(self.seed, gpus_in_use()):
             # The preprocessor changes the batch that it is given.
             data = model.data_preprocessor(dict(self._batch), False)
-            rows = panel_rows(model, data['inputs'], data['data_samples'])
-        columns = panel_columns(model)
-        footnote = FOOTNOTE if any('*' in column for column in columns) else ''
-        runner.visualizer.add_image('panels', draw_panels(rows, columns, footnote), step=runner.epoch + 1)
+            picture = draw_panels_of(model, data['inputs'], data['data_samples'])
+        runner.visualizer.add_image('panels', picture, step=runner.epoch + 1)
