@@ -50,7 +50,7 @@ PAIRS = {
     'simmim/aesimmim_vit-b_800e.py': 'baselines/simmim_vit-b_800e.py',
     'demo/aemim_vit-tiny_16e_fashion-mnist.py': 'demo/mae_vit-tiny_16e_fashion-mnist.py',
     'demo/aemim_vit-tiny_16e_openclipart.py': 'demo/mae_vit-tiny_16e_openclipart.py',
-    'demo/aemim_vit-tiny_100e_folder.py': 'demo/mae_vit-tiny_100e_folder.py',
+    'demo/aemim_vit-tiny_50e_folder.py': 'demo/mae_vit-tiny_50e_folder.py',
     **{name: name.replace('hosts/ae', 'baselines/') for name in HOSTS},
     'hosts/aemim_hivit-b_800e.py': 'baselines/mae_hivit-b_800e.py',
     **{
@@ -141,7 +141,7 @@ def loader(cfg, name, batch_size=2):
 
 
 def size_of(name):
-    sizes = {'fashion-mnist': 28, 'openclipart': 48, '0e_folder': 64, 'swin': 192}
+    sizes = {'fashion-mnist': 28, 'openclipart': 48, 'vit-tiny_50e_folder': 64, 'swin': 192}
     return next((size for part, size in sizes.items() if part in name), 224)
 
 
@@ -166,7 +166,7 @@ def test_a_batch_through_the_whole_model_and_its_optimizer(name, images, clip):
     if name in ADVERSARIAL:
         assert losses['attack_gain'] > (1.2 if 'spark' in name else 1.5)
         cheaper = name.startswith(('aemim-balanced', 'aemim-fast'))
-        budget = 16 if '0e_folder' in name else 2, 1 if cheaper else 2
+        budget = 16 if 'tiny_50e_folder' in name else 2, 1 if cheaper else 2
         assert (model.data_preprocessor.eps, model.data_preprocessor.steps) == budget
     share = {'balanced': 0.5, 'fast': 1 / 3, 'cross': 1 / 3}
     decodes = [share[preset] for preset in share if preset in name] or [1.0]

@@ -8,7 +8,7 @@ A share of each class is kept for tests. A hash of the paths chooses it, so it i
 pre-trained on without labels, then fine-tuned on with labels: all of them, or --labels of each class. Runs with one
 seed are a pair, of the same initial weights and data order. The report gives each difference with its interval.
 
-The network is that of configs/demo/aemim_vit-tiny_100e_folder.py.
+The network is that of configs/demo/aemim_vit-tiny_50e_folder.py.
 The same command goes on with an interrupted comparison. For another one, change OUT/study.py, see docs/studies.md.
 """
 
@@ -86,7 +86,7 @@ def write_study(args: argparse.Namespace) -> int:
     methods = {
         # The encoder of MAE before its pre-training: an epoch at a learning rate of 0.
         'scratch': dict(
-            config=f'{configs}/mae_vit-tiny_100e_folder.py',
+            config=f'{configs}/mae_vit-tiny_50e_folder.py',
             options=['train_cfg.max_epochs=1', 'param_scheduler=None', 'optim_wrapper.optimizer.lr=0'],
             # Layer decay suits pre-trained layers only.
             fine_tuning_options=[
@@ -94,12 +94,12 @@ def write_study(args: argparse.Namespace) -> int:
                 'optim_wrapper.paramwise_cfg.layer_decay_rate=1.0',
             ],
         ),
-        'MAE': dict(config=f'{configs}/mae_vit-tiny_100e_folder.py', options=_schedule(args.epochs)),
+        'MAE': dict(config=f'{configs}/mae_vit-tiny_50e_folder.py', options=_schedule(args.epochs)),
     }
     for eps in args.eps:
         budget = [f'model.data_preprocessor.eps={eps:g}', f'model.data_preprocessor.step_size={eps / 2:g}']
         methods[f'AEMIM-eps{eps:g}'] = dict(
-            config=f'{configs}/aemim_vit-tiny_100e_folder.py',
+            config=f'{configs}/aemim_vit-tiny_50e_folder.py',
             options=[*_schedule(args.epochs), *budget, 'custom_hooks=[]'],
         )
     study = dict(

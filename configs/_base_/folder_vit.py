@@ -29,9 +29,9 @@ train_dataloader = dict(
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3 * 50 / 125))
 auto_scale_lr = dict(base_batch_size=50)
-train_cfg = dict(max_epochs=100)
+train_cfg = dict(max_epochs=50)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=95, by_epoch=True, begin=5, end=100, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=3, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=47, by_epoch=True, begin=3, end=50, convert_to_iter_based=True),
 ]
 default_hooks = dict(checkpoint=dict(interval=10))

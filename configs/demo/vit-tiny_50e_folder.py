@@ -1,10 +1,10 @@
-"""Fine-tuning of an encoder of aemim_vit-tiny_100e_folder.py end to end, on your own labelled images, 50 epochs.
+"""Fine-tuning of an encoder of aemim_vit-tiny_50e_folder.py end to end, on your own labelled images, 50 epochs.
 
 Run:       python tools/train.py configs/demo/vit-tiny_50e_folder.py --data-root DIR
            for N classes: --cfg-options model.head.num_classes=N data_preprocessor.num_classes=N
            from another encoder: --cfg-options model.backbone.init_cfg.checkpoint=CKPT
 Needs:     DIR/train/<class>/*.jpg and DIR/test/<class>/*.jpg, with 50 images to train on, or more, by default of 10
-           classes; a checkpoint of a pre-training, by default of aemim_vit-tiny_100e_folder.py; a CPU
+           classes; a checkpoint of a pre-training, by default of aemim_vit-tiny_50e_folder.py; a CPU
 Expected:  tools/compare_on_folder.py shows it for your images
 """
 
@@ -15,7 +15,7 @@ model = dict(
         img_size=64,
         patch_size=8,
         patch_cfg=dict(in_channels=3),
-        init_cfg=dict(checkpoint='work_dirs/aemim_vit-tiny_100e_folder/epoch_100.pth'),
+        init_cfg=dict(checkpoint='work_dirs/aemim_vit-tiny_50e_folder/epoch_50.pth'),
     ),
 )
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)

@@ -1,6 +1,6 @@
-"""AEMIM on MAE, the demo's ViT for 64 x 64 pixels, a folder of your own unlabelled images, 100 epochs.
+"""AEMIM on MAE, the demo's ViT for 64 x 64 pixels, a folder of your own unlabelled images, 50 epochs.
 
-Run:       python tools/train.py configs/demo/aemim_vit-tiny_100e_folder.py --data-root DIR
+Run:       python tools/train.py configs/demo/aemim_vit-tiny_50e_folder.py --data-root DIR
 Needs:     DIR with 50 images or more, at any depth; a CPU, and minutes for some hundred images
 Expected:  loss_clean falls throughout
 

@@ -1,6 +1,6 @@
-"""MAE with the network, images and epochs of aemim_vit-tiny_100e_folder.py: its baseline.
+"""MAE with the network, images and epochs of aemim_vit-tiny_50e_folder.py: its baseline.
 
-Run:       python tools/train.py configs/demo/mae_vit-tiny_100e_folder.py --data-root DIR
+Run:       python tools/train.py configs/demo/mae_vit-tiny_50e_folder.py --data-root DIR
 Needs:     DIR with 50 images or more, at any depth; a CPU, and minutes for some hundred images
 Expected:  the loss falls throughout
 """
