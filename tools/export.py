@@ -32,6 +32,7 @@ def parse_args():
         metavar='N',
         help='interpolate positions for images of this size: pixels, or height and width',
     )
+    parser.add_argument('--patch-size', type=int, metavar='N', help='resize the embedding of patches, of a ViT; pixels')
     parser.add_argument('--out-type', choices=OUT_TYPES, help='onnx only: kind of features, as of load_encoder')
     parser.add_argument('--num-heads', type=int, metavar='N', help='attention heads, if the checkpoint does not say')
     parser.add_argument('--force', action='store_true', help='write over files that are there')
@@ -43,6 +44,8 @@ def parse_args():
     args = parser.parse_args()
     if args.img_size and (len(args.img_size) > 2 or min(args.img_size) < 1):
         parser.error('--img-size takes one or two numbers of pixels')
+    if args.patch_size is not None and args.patch_size < 1:
+        parser.error('--patch-size is a number of pixels')
     if args.out_type and args.to != 'onnx':
         parser.error('--out-type is of --to onnx: in other layouts, the library that reads them chooses')
     return args
@@ -59,6 +62,7 @@ def main():
         domain=args.domain,
         out=args.out,
         img_size=args.img_size and (args.img_size[0] if len(args.img_size) == 1 else tuple(args.img_size)),
+        patch_size=args.patch_size,
         num_heads=args.num_heads,
         force=args.force,
         trusted=args.trust_checkpoint,

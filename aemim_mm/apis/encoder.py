@@ -13,7 +13,7 @@ from torch import nn
 from ..datasets.loading import MODES, eight_bits, read_image
 from ..errors import UserError, unknown_name
 from ..export import EncoderSpec, read_source
-from ..export.spec import resize_positions
+from ..export.sizes import resize
 from ..models.patches import patch_grid
 from .model_index import weights_of_name
 
@@ -179,8 +179,7 @@ def load_encoder(
     """
     path = weights_of_name(str(path_or_name))
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
-    if img_size is not None:
-        resize_positions(source.state, source.spec, img_size)
+    resize(source.state, source.spec, img_size)
     return Encoder(source.state, source.spec, out_type).to(device)
 
 

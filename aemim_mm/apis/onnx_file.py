@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..export import ExportReport, read_source
 from ..export.convert import output_path
 from ..export.files import refuse_overwriting
-from ..export.spec import resize_positions
+from ..export.sizes import resize
 from .encoder import Encoder
 
 OPSET = 17
@@ -30,6 +30,7 @@ def export_onnx(
     domain: str = 'clean',
     out: str | PathLike | None = None,
     img_size: int | tuple[int, int] | None = None,
+    patch_size: int | tuple[int, int] | None = None,
     out_type: str | None = None,
     num_heads: int | None = None,
     force: bool = False,
@@ -41,7 +42,7 @@ def export_onnx(
     free, their size is not. The metadata of the file hold mean and standard deviation in pixels 0-255.
 
     Args:
-        path, domain, img_size, num_heads, trusted: As in ``aemim_mm.export.export``.
+        path, domain, img_size, patch_size, num_heads, trusted: As in ``aemim_mm.export.export``.
         out: A file that ends in .onnx. Default: beside the checkpoint.
         out_type: Kind of features, as in :func:`load_encoder`.
         force: Replace an existing file.
@@ -60,13 +61,12 @@ def export_onnx(
         raise UserError(
             f"--to onnx needs {error.name}: pip install 'aemim-mm[onnx]', or onnx and onnxruntime."
         ) from error
-    out = output_path(str(path), 'onnx', domain, img_size) if out is None else Path(out)
+    out = output_path(str(path), 'onnx', domain, img_size, patch_size) if out is None else Path(out)
     if out.suffix != '.onnx':
         raise UserError(f'--out of --to onnx ends in .onnx, but got {out}.')
     refuse_overwriting([out], force)
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
-    if img_size is not None:
-        resize_positions(source.state, source.spec, img_size)
+    resize(source.state, source.spec, img_size, patch_size)
     encoder = Encoder(source.state, source.spec, out_type)
     weights = encoder.state_dict()
     if (size := sum(value.nbytes for value in weights.values())) > LARGEST:

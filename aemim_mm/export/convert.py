@@ -12,8 +12,9 @@ from ..checkpoints.reading import split_name
 from ..errors import UserError, first_of, unknown_name
 from . import facebook, huggingface, mmpretrain, swin
 from .files import refuse_overwriting, write_json, write_weights
+from .sizes import resize
 from .source import METADATA, read_source
-from .spec import EncoderSpec, resize_positions
+from .spec import EncoderSpec
 
 
 class Target(NamedTuple):
@@ -82,6 +83,7 @@ def export(
     domain: str = 'clean',
     out: str | PathLike | None = None,
     img_size: int | tuple[int, int] | None = None,
+    patch_size: int | tuple[int, int] | None = None,
     num_heads: int | None = None,
     force: bool = False,
     trusted: bool = False,
@@ -95,7 +97,7 @@ def export(
         to: A name in ``TARGETS``.
         domain: ``'clean'``, or ``'adv'`` to write the adapters of the adversarial domain under the stock names.
         out: A file (.safetensors or .pth), or a folder for Hugging Face. Default: beside the checkpoint.
-        img_size: Interpolate the positions for this image size, in pixels: a number or (height, width).
+        img_size, patch_size: Fit the encoder to images and patches of this size, as in :func:`resize`.
         num_heads: Number of attention heads, if the checkpoint does not say.
         force: Replace existing files.
         trusted: As in ``read_checkpoint``.
@@ -108,7 +110,7 @@ def export(
     """
     if to not in TARGETS:
         raise unknown_name('target', to, TARGETS)
-    out = output_path(str(path), to, domain, img_size) if out is None else Path(out)
+    out = output_path(str(path), to, domain, img_size, patch_size) if out is None else Path(out)
     files = _files(out, to)
     refuse_overwriting(files, force)
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
@@ -119,10 +121,9 @@ def export(
             f'{path} holds a Swin, which --to {to} has no names for. Known for Swin: '
             f'{", ".join(name for name in TARGETS if "swin" in TARGETS[name].from_pivot and name != "vitdet")}.'
         )
-    if img_size is not None:
-        resize_positions(state, spec, img_size)
+    resized = resize(state, spec, img_size, patch_size)
     converted = target.from_pivot[spec.kind](state, spec)
-    left_out, notes = {**source.left_out, **converted.left_out}, _notes(to, state, spec, files[-1])
+    left_out, notes = {**source.left_out, **resized, **converted.left_out}, _notes(to, state, spec, files[-1])
     report = ExportReport(out, spec, source.layout, to, domain, len(converted.state), left_out, notes)
     metadata = {METADATA: {**spec.stored(), 'domain': domain, 'layout': to, 'source': Path(path).name}}
     if to == 'huggingface':
@@ -132,14 +133,21 @@ def export(
     return report
 
 
-def output_path(path: str, to: str, domain: str, img_size: int | tuple[int, int] | None) -> Path:
+def output_path(
+    path: str,
+    to: str,
+    domain: str,
+    img_size: int | tuple[int, int] | None = None,
+    patch_size: int | tuple[int, int] | None = None,
+) -> Path:
     """Return the file or folder that is written by default: beside the checkpoint, or here for a download."""
     path, chosen = split_name(path)
     file = Path(urlparse(path).path.split('/')[-1] if '://' in path else path)
     name = '_'.join(filter(None, [file.name if file.is_dir() else file.stem, re.sub(r'[^\w.-]+', '_', chosen), to]))
     name += '_adv' if domain == 'adv' else ''
-    if img_size is not None:
-        name += f'_{img_size}px' if isinstance(img_size, int) else f'_{img_size[0]}x{img_size[1]}px'
+    for size, unit in ((img_size, 'px'), (patch_size, 'px-patches')):
+        if size is not None:
+            name += f'_{size}{unit}' if isinstance(size, int) else f'_{size[0]}x{size[1]}{unit}'
     return file.with_name(name + dict(huggingface='', onnx='.onnx').get(to, '.safetensors'))
 
 

@@ -4,9 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from mmpretrain.models import VisionTransformer
-from mmpretrain.models.utils import resize_pos_embed, to_2tuple
+from mmpretrain.models.utils import to_2tuple
 
 from ..errors import UserError, first_of
 from ..models.patches import patch_grid
@@ -14,7 +13,6 @@ from .huggingface import count_layers
 from .stored import valid
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-POSITIONS = ('backbone.pos_embed', 'neck.decoder_pos_embed')
 
 
 @dataclass
@@ -203,23 +201,3 @@ def _swin(state: dict, stored: dict) -> dict:
         window_size=window,
         eps=stored.get('eps') or 1e-5,
     )
-
-
-@torch.no_grad()
-def resize_positions(state: dict, spec: EncoderSpec, img_size: int | tuple[int, int]) -> None:
-    """Interpolate the positions of encoder and decoder for another image size, in place.
-
-    The interpolation is bicubic without antialiasing, as in mmpretrain at loading and in Hugging Face with
-    ``interpolate_pos_encoding=True``.
-
-    Args:
-        state: Tensors under our names; changed.
-        spec: The description of the encoder; its ``img_size`` is changed.
-        img_size: In pixels, a number or (height, width).
-    """
-    size = tuple(to_2tuple(img_size))
-    source, target = spec.grid, patch_grid(size, spec.patch_size)
-    spec.img_size = size
-    for name in POSITIONS if spec.kind == 'vit' else ():
-        if name in state:
-            state[name] = resize_pos_embed(state[name], source, target)
