@@ -13,7 +13,6 @@ The same command goes on with an interrupted comparison. For another one, change
 """
 
 import argparse
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -186,7 +185,7 @@ def write_page(args: argparse.Namespace, tests: int) -> Path:
         next_steps=[
             (
                 'Pre-train a larger network on all images:',
-                f'python tools/train.py configs/aemim_vit-b_folder.py --data-root {shlex.quote(str(args.folder))}',
+                'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR',
             ),
             ('Look at the trainings:', f'python tools/analysis_tools/report.py {args.out}/runs/*/pretrained'),
         ],

@@ -37,7 +37,7 @@ def embed_folder(
     Hidden files and folders are ignored, as in ``UnlabelledFolder``.
 
     Args:
-        encoder: As of :func:`load_encoder`, on any device.
+        encoder: As of ``load_encoder``, on any device.
         folder: The folder.
         batch_size: Number of images that the encoder sees at once.
         crop_ratio: As of ``Encoder.preprocess``.

@@ -1,4 +1,4 @@
-"""Write an encoder as an ONNX file. ``tools/export.py --to onnx`` calls :func:`export_onnx`."""
+"""Write an encoder as an ONNX file. ``tools/export.py CKPT --to onnx`` calls :func:`export_onnx`."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def export_onnx(
     Args:
         path, domain, img_size, patch_size, num_heads, trusted: As in ``aemim_mm.export.export``.
         out: A file that ends in .onnx. Default: beside the checkpoint.
-        out_type: Kind of features, as in :func:`load_encoder`.
+        out_type: Kind of features, as in ``load_encoder``.
         force: Replace an existing file.
 
     Returns:

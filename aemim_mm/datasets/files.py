@@ -4,7 +4,7 @@ import logging
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
@@ -60,6 +60,12 @@ def images_of(folder: str | os.PathLike) -> list[str]:
     if not images:
         raise UserError(f'There is no image in {root}, but {describe(other)}. {expected}')
     return images
+
+
+def spread(names: Sequence[str], number: int) -> list[str]:
+    """Return ``number`` of these names, or all if there are fewer, evenly spread over their order."""
+    number = min(number, len(names))
+    return [names[index * len(names) // number] for index in range(number)]
 
 
 def visible_files(root: str) -> tuple[list, list]:

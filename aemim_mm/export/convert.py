@@ -97,7 +97,7 @@ def export(
         to: A name in ``TARGETS``.
         domain: ``'clean'``, or ``'adv'`` to write the adapters of the adversarial domain under the stock names.
         out: A file (.safetensors or .pth), or a folder for Hugging Face. Default: beside the checkpoint.
-        img_size, patch_size: Fit the encoder to images and patches of this size, as in :func:`resize`.
+        img_size, patch_size: Fit the encoder to images and patches of this size; see ``aemim_mm.export.sizes.resize``.
         num_heads: Number of attention heads, if the checkpoint does not say.
         force: Replace existing files.
         trusted: As in ``read_checkpoint``.

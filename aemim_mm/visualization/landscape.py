@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 
 @torch.no_grad()
@@ -40,7 +41,7 @@ def draw_landscapes(
     """Draw landscapes side by side, with one scale of colours. A square marks the steps from -1 to 1.
 
     Args:
-        surfaces: As of :func:`landscape`, one for each image.
+        surfaces: As of :func:`landscape`, one for each image; the values are shares, shown in percent.
         steps: The steps of both directions.
         titles: Name of each image.
         axes: Names of the two directions.
@@ -58,6 +59,6 @@ def draw_landscapes(
         plot.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color='white', linewidth=1)
         plot.set(title=title, xlabel=axes[0], aspect='equal')
     plots[0].set_ylabel(axes[1])
-    figure.colorbar(shown, ax=list(plots), label=unit)
+    figure.colorbar(shown, ax=list(plots), label=unit, ticks=MaxNLocator(6), format=PercentFormatter(1))
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]

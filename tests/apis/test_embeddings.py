@@ -61,13 +61,13 @@ def test_neighbours(checkpoint, folder, tmp_path, capsys):
     runs.run('visualization/neighbours.py', checkpoint, folder, *argv)
     first, second, _ = capsys.readouterr().out.splitlines()
     assert first.startswith('copy.png: a/two.png (1.00), ') and second.startswith('four.png: ')
-    # Headings are 24 pixels high, and between pictures are 6; each is enlarged 3 times, to 96 pixels.
+    # Headings are 24 pixels high, and between pictures are 6; each is enlarged 5 times, to 160 pixels.
     picture = np.array(Image.open(tmp_path / 'x.png'))
     encoder = aemim_mm.load_encoder(checkpoint)
     for row, name in enumerate(('copy.png', 'four.png')):
-        drawn = picture[24 + row * 102 :][:96, :96]
-        np.testing.assert_array_equal(drawn[1::3, 1::3], encoder.pixels(folder / name))
-    np.testing.assert_array_equal(picture[24:120, :96], picture[24:120, 102:198], 'the copy is nearest')
+        drawn = picture[24 + row * 166 :][:160, :160]
+        np.testing.assert_array_equal(drawn[2::5, 2::5], encoder.pixels(folder / name))
+    np.testing.assert_array_equal(picture[24:184, :160], picture[24:184, 166:326], 'the copy is nearest')
 
 
 def test_wrong_input(checkpoint, folder, tmp_path, capsys):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aemim_mm.datasets.files import spread
 from aemim_mm.datasets.splits import split_folder
 from aemim_mm.errors import UserError
 
@@ -51,3 +52,8 @@ def test_files_that_cannot_be_read_are_left_out(tmp_path):
 def test_too_few(tmp_path, classes, message):
     with pytest.raises(UserError, match=message):
         split_folder(fill(tmp_path, **classes))
+
+
+def test_names_are_spread_evenly():
+    names = [str(number) for number in range(10)]
+    assert spread(names, 3) == ['0', '3', '6'] and spread(names, 99) == names and spread(names, 0) == []

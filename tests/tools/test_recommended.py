@@ -38,7 +38,7 @@ def parse(monkeypatch, path, words):
 
 def texts():
     """Yield the pages, and the docstrings and messages of the code."""
-    for page in [runs.REPO / 'README.md', runs.REPO / 'CONTRIBUTING.md', *runs.REPO.glob('docs/*.md')]:
+    for page in [runs.REPO / 'README.md', runs.REPO / 'CONTRIBUTING.md', *runs.REPO.glob('docs/**/*.md')]:
         yield page, page.read_text(encoding='utf-8')
     for folder in ('aemim_mm', 'configs', 'tools'):
         for page in sorted((runs.REPO / folder).rglob('*.py')):

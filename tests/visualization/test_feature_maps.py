@@ -69,7 +69,7 @@ def test_heat_is_dark_to_bright():
 def folder(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
-    for number in range(3):
+    for number in range(2):
         pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f'images/{number}.png')
     return tmp_path / 'images'

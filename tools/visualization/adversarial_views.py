@@ -15,7 +15,7 @@ from pathlib import Path
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw what an encoder sees in images and their adversarial examples.')
     parser.add_argument('checkpoint', help='file, or folder with config.json, of any layout in docs/export.md')
-    parser.add_argument('folder', type=Path, help='folder of images, nested or flat; the first ones are drawn')
+    parser.add_argument('folder', type=Path, help='folder of images, nested or flat')
     parser.add_argument('--rows', type=int, default=4, metavar='N', help='number of images (default: 4)')
     parser.add_argument('--eps', type=float, default=8, help='L-inf budget in pixels, 0-255 (default: 8)')
     parser.add_argument('--steps', type=int, default=20, help='of the attack (default: 20)')
@@ -43,7 +43,7 @@ def draw(args):
 
     from aemim_mm import load_encoder
     from aemim_mm.attacks import PixelSpace
-    from aemim_mm.datasets.files import images_of
+    from aemim_mm.datasets.files import images_of, spread
     from aemim_mm.robustness.encoder_attacks import feature_attack
     from aemim_mm.robustness.whitebox import feature_pgd
     from aemim_mm.visualization.feature_maps import attention_maps, heat, principal_colours
@@ -58,7 +58,7 @@ def draw(args):
         device=get_device(),
         trusted=args.trust_checkpoint,
     )
-    paths = images_of(args.folder)[: args.rows]
+    paths = spread(images_of(args.folder), args.rows)
     images, space = encoder.preprocess([args.folder / path for path in paths]), PixelSpace.of(encoder.data_preprocessor)
     found = feature_attack(encoder, images, attack, features=encoder, seed=args.seed)
     pixels = space.denormalize(images)
@@ -68,20 +68,18 @@ def draw(args):
     amplification = max(int(127 / max(args.eps, 0.5)), 1)
     delta = 127.5 + amplification * (found.x_adv - pixels)
     colours, its_colours = principal_colours(clean, moved)
-    columns = {
-        'image': _uint8(encoder, pixels),
-        'features': colours,
+    columns = {'image': _uint8(encoder, pixels), 'features': colours}
+    attacked = {
         'adversarial': _uint8(encoder, found.x_adv),
         f'perturbation x{amplification}': _uint8(encoder, delta),
         'its features': its_colours,
-        'change': heat(change, max(change.max().item(), 1e-12)),
     }
     if encoder.spec.kind == 'vit':
-        attention, its_attention = (
-            attention_maps(encoder.backbone, each) for each in (images, space.normalize(found.x_adv))
-        )
+        both = images, space.normalize(found.x_adv)
+        attention, its_attention = (attention_maps(encoder.backbone, each) for each in both)
         top = attention.max().item()
-        columns |= {'attention': heat(attention, top), 'its attention': heat(its_attention, top)}
+        columns['attention'], attacked['its attention'] = heat(attention, top), heat(its_attention, top)
+    columns |= {**attacked, 'change': heat(change, max(change.max().item(), 1e-12))}
     rows = [[_enlarged(picture, images.shape[-2:]) for picture in row] for row in zip(*columns.values())]
     Image.fromarray(draw_panels(rows, list(columns))).save(args.picture, optimize=True)
     for path, share in zip(paths, change):

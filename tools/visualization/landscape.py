@@ -18,7 +18,7 @@ REACH = 2.0  # of both axes
 def main():
     parser = argparse.ArgumentParser(description="Draw how far an encoder's features move around images.")
     parser.add_argument('checkpoint', help='file, or folder with config.json, of any layout in docs/export.md')
-    parser.add_argument('folder', type=Path, help='folder of images, nested or flat; the first ones are drawn')
+    parser.add_argument('folder', type=Path, help='folder of images, nested or flat')
     parser.add_argument('--number', type=int, default=3, metavar='N', help='of images (default: 3)')
     parser.add_argument('--eps', type=float, default=8, help='L-inf budget in pixels, 0-255 (default: 8)')
     parser.add_argument('--steps', type=int, default=20, help='of the attack (default: 20)')
@@ -43,7 +43,7 @@ def draw(args):
 
     from aemim_mm import load_encoder
     from aemim_mm.attacks import PixelSpace, check_whole
-    from aemim_mm.datasets.files import images_of
+    from aemim_mm.datasets.files import images_of, spread
     from aemim_mm.robustness.encoder_attacks import feature_attack
     from aemim_mm.robustness.whitebox import feature_pgd
     from aemim_mm.visualization.landscape import draw_landscapes, landscape
@@ -52,7 +52,7 @@ def draw(args):
     encoder = load_encoder(
         args.checkpoint, img_size=args.img_size, out_type='featmap', device=get_device(), trusted=args.trust_checkpoint
     )
-    paths = images_of(args.folder)[: args.number]
+    paths = spread(images_of(args.folder), args.number)
     images = encoder.preprocess([args.folder / path for path in paths])
     space = PixelSpace.of(encoder.data_preprocessor)
     attack = feature_pgd(args.eps, steps=args.steps)
@@ -69,7 +69,7 @@ def draw(args):
 
         surfaces.append(landscape(moved, image, (adversarial - image, args.eps * sign), steps))
     titles = [Path(path).name for path in paths]
-    axes, unit = ('the perturbation of the attack', f'random signs x {args.eps:g}'), 'features moved, share of length'
+    axes, unit = ('the perturbation of the attack', f'random signs x {args.eps:g}'), 'features moved, of their length'
     Image.fromarray(draw_landscapes(surfaces, steps, titles, axes, unit)).save(args.picture, optimize=True)
     for path, moved in zip(paths, found.moved):
         print(f'{path}: features move by {moved:.1%} of their length, at eps {args.eps:g}')

@@ -64,7 +64,7 @@ def draw(args):
         row = [encoder.pixels(args.folder / paths[near]) for near in (query, *(near for near, _ in found))]
         rows.append([picture.squeeze() for picture in row])
     columns = ['image', *(f'neighbour {rank + 1}' for rank in range(args.k))]
-    Image.fromarray(draw_panels(rows, columns, size=112)).save(args.picture, optimize=True)
+    Image.fromarray(draw_panels(rows, columns)).save(args.picture, optimize=True)
     print(f'Written to {args.picture}: {len(rows)} of {len(paths)} images, by {encoder.out_type}.')
 
 
