@@ -7,7 +7,7 @@ export PIP_ROOT_USER_ACTION = ignore
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-classic lint bench tables docs clean
+.PHONY: help demo test test-classic lint bench tables docs dist clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ tables: .venv/.installed  ## Write tables and charts of README.md and docs/ from
 
 docs: .venv/.docs  ## Build the documentation's site, build/site/html/index.html; a broken link is an error
 	.venv/bin/python tools/misc/make_site.py
+
+dist:  ## Build wheel and sdist into dist/, and try the wheel in clean environments of both stacks: ten minutes
+	@tools/misc/check_release.sh '$(PYTHON)'
 
 clean:  ## Remove environments, caches and build products (never work_dirs)
 	rm -rf .venv .venv-classic .venv*.incomplete build dist *.egg-info aemim_mm/.mim .pytest_cache .ruff_cache .hypothesis

@@ -101,7 +101,7 @@ def test_metadata_requires_no_mm_distribution(built):
     required = ['jinja2', 'matplotlib', 'numpy', 'pillow', 'rich', 'safetensors', 'torch>=2.1', 'torchvision']
     assert sorted(hard) == [f'Requires-Dist: {name}' for name in required]
     extras = {line.split(': ')[1] for line in lines if line.startswith('Provides-Extra:')}
-    assert extras == {'onedl', 'openmmlab', 'det', 'openmmlab-det', 'robustness', 'study', 'docs', 'dev'}
+    assert extras == {'onedl', 'openmmlab', 'det', 'openmmlab-det', 'robustness', 'study', 'docs', 'dev', 'onnx'}
     assert 'License: Apache-2.0' in lines or 'License-Expression: Apache-2.0' in lines
     assert 'Requires-Python: >=3.10' in lines
 

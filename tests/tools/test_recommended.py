@@ -84,6 +84,23 @@ def test_a_recommended_command_is_accepted(tool, words, monkeypatch, capsys):
     parse(monkeypatch, tool, [re.sub(r'^\.\.\.$', 'x', word) for word in words])
 
 
+def test_configs_in_recommended_commands_exist():
+    words = {word for _, words in RECOMMENDED for word in words}
+    # X stands for a value in a message.
+    named = {word for word in words if re.fullmatch(r'configs/[\w./-]+(?<!/X)\.py', word)}
+    assert len(named) > 30 and [word for word in named if not (runs.REPO / word).is_file()] == []
+
+
+def test_each_recommended_tool_is_run_by_a_test():
+    # tests/tools/test_tutorials.py runs the commands of the tutorials.
+    pages = [*(runs.REPO / 'tests').rglob('*.py'), *runs.REPO.glob('docs/tutorials/*.md')]
+    tests = '\n'.join(page.read_text(encoding='utf-8') for page in pages)
+    for tool in {tool for tool, _ in RECOMMENDED}:
+        name = tool.removeprefix('tools/')
+        # As in runs.run('NAME', ...), runs.tool('NAME'), runs.train(...), or in a command of a shell.
+        assert re.search(rf"['\"/ ]{re.escape(name)}|runs\.{re.escape(name.removesuffix('.py'))}\(", tests), tool
+
+
 def flags_of(monkeypatch, tool):
     parser = []
     with monkeypatch.context() as patch:
