@@ -24,7 +24,7 @@ optim_wrapper = dict(
     type='Bfloat16OptimWrapper', constructor='MergedOptimWrapperConstructor', optimizer=dict(type='FusedAdamW')
 )
 
-# Exact resume and safe checkpoints: see docs/scaling.md.
+# Exact resume and safe checkpoints: see docs/resumption.md.
 train_cfg = dict(type='ResumableEpochLoop')
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 env_cfg = dict(dist_cfg=dict(timeout=600))

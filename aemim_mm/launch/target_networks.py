@@ -18,7 +18,7 @@ def _published(authors: str, file: str) -> str:
 DALLE_ENCODER = "DALL-E's encoder", _published('github.com/openai/DALL-E', 'dalle_encoder.pth')
 DALLE_DECODER = (
     "DALL-E's decoder",
-    'of its authors: https://github.com/openai/DALL-E, whose decoder.pkl docs/methods.md says how to convert',
+    'of its authors: https://github.com/openai/DALL-E, whose decoder.pkl docs/baselines.md says how to convert',
 )
 # Type of a target network: for each of its files, the name, where it comes from, and the field that names it.
 TARGET_NETWORKS = {

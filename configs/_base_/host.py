@@ -15,7 +15,7 @@ host_parts = (
     dict(collate_fn=dict(_delete_=True, type='default_collate')),
     # One parameter group for each weight decay, not for each parameter: less work for the host.
     dict(type='Bfloat16OptimWrapper', constructor='MergedOptimWrapperConstructor', optimizer=dict(type='FusedAdamW')),
-    # Exact resume and safe checkpoints: see docs/scaling.md.
+    # Exact resume and safe checkpoints: see docs/resumption.md.
     dict(type='ResumableEpochLoop'),
     dict(checkpoint=dict(type='SafeCheckpointHook')),
     dict(dist_cfg=dict(timeout=600)),

@@ -2,14 +2,14 @@
 
 Run:       tools/dist_train.sh configs/baselines/cim-respix_vit-b_300e.py 8 --data-root DIR
 Needs:     ImageNet-1K, with DIR/train/<class>/*.JPEG; total batch size 2048 (8 x 256);
-           the weights of OpenAI's DALL-E: the encoder's are downloaded, and docs/methods.md says how to convert the
+           the weights of OpenAI's DALL-E: the encoder's are downloaded, and docs/baselines.md says how to convert the
            decoder's to dalle_decoder.pth. For other files, add
            --cfg-options model.target_generator.tokenizer.encoder.init_cfg.checkpoint=FILE
            model.target_generator.tokenizer.decoder.init_cfg.checkpoint=FILE.
 Expected:  83.3 top-1 after 300 epochs of pre-training and fine-tuning (CIM's authors; not reproduced here)
 
 CIM has no official code. Data, schedule and optimizer are mmpretrain's for BEiT, without its colour jitter and with
-another beta of Adam. The table in docs/methods.md says which settings are our reconstruction.
+another beta of Adam. The table in docs/baselines.md says which settings are our reconstruction.
 """
 
 _base_ = ['mmpretrain::beit/beit_beit-base-p16_8xb256-amp-coslr-300e_in1k.py', '../_base_/host.py']

@@ -2,7 +2,7 @@
 
 Run:       tools/dist_train.sh configs/baselines/mimir_vit-b_800e.py 8 --data-root DIR
 Needs:     as mae_vit-b_800e.py
-Expected:  no published figure for these settings; see docs/methods.md for its authors' figures
+Expected:  no published figure for these settings; see docs/baselines.md for its authors' figures
 
 The attack is the authors': one step of 10 of 255 from a random start, within 8 of 255. The decoder is MAE's; theirs
 has 2 layers of 128 channels. Their batches have 1024 images. For the budget of AEMIM, add --cfg-options

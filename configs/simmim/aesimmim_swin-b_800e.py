@@ -16,7 +16,7 @@ data_preprocessor = dict(type='AdvDataPreprocessor', eps=2, steps=2)
 train_dataloader = dict(batch_size=128, collate_fn=dict(_delete_=True, type='default_collate'))
 optim_wrapper = dict(type='Bfloat16OptimWrapper', constructor='MergedOptimWrapperConstructor')
 
-# Exact resume and safe checkpoints: see docs/scaling.md.
+# Exact resume and safe checkpoints: see docs/resumption.md.
 train_cfg = dict(type='ResumableEpochLoop')
 default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook'))
 env_cfg = dict(dist_cfg=dict(timeout=600))

@@ -30,7 +30,7 @@ class CIM(BaseSelfSupervisor):
         UserError: A weight out of its range, or a generator for another number of tokens.
 
     Source: CIM, arXiv 2202.03382. Its authors have published no code; what the abstract leaves open is our
-    reconstruction, which docs/methods.md lists.
+    reconstruction, which docs/baselines.md lists.
     """
 
     # In AEMIM's adversarial pass, and under attack, the generator is not trained.
