@@ -7,11 +7,13 @@ export PIP_ROOT_USER_ACTION = ignore
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-classic lint bench tables docs dist clean
+.PHONY: help env demo test test-classic lint bench tables docs dist clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'PYTHON=/path/to/python3.x chooses the interpreter of the environments (now: $(PYTHON)).'
+
+env: .venv/.installed  ## Make the environment of the current stack, .venv: four minutes
 
 demo: .venv/.installed  ## Pre-train and probe on embedded images; writes work_dirs/demo/report.html
 	.venv/bin/python tools/demo.py
