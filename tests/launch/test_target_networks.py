@@ -79,7 +79,9 @@ def check_message(end, capsys, name, problem):
 
 def test_a_missing_decoder_is_named():
     cfg = Config.fromfile(runs.CONFIGS / 'hosts/aecim_vit-b_300e.py')
-    message = "DALL-E's decoder .* docs/baselines.md .* model.target_generator.tokenizer.decoder.init_cfg.checkpoint=FILE"
+    message = (
+        "DALL-E's decoder .* docs/baselines.md .* model.target_generator.tokenizer.decoder.init_cfg.checkpoint=FILE"
+    )
     with pytest.raises(UserError, match=message), target_network(cfg):
         raise UserError('There is no checkpoint dalle_decoder.pth.')
 

@@ -38,10 +38,12 @@ def test_a_file_is_shown_and_a_folder_is_listed(site):
 def test_the_page_about_configs_says_what_each_needs_and_gives():
     page = config_page(runs.CONFIGS)
     entries = re.findall(
-        r'- \*\*\[(\S+)\]\(\S+\)\*\*: (.{20,})\n(?:  - total batch size: (\d+)\n)?(?:  - costs: .+\n)?  - needs: (.+)\n  - expected: .+\n',
+        r'- \*\*\[(\S+)\]\(\S+\)\*\*: (.{20,})\n(?:  - total batch size: (\d+)\n)?'
+        r'(?:  - costs: .+\n)?  - needs: (.+)\n  - expected: .+\n',
         page,
     )
     configs = [path.stem for path in runs.CONFIGS.rglob('*.py') if '_base_' not in path.parts]
     assert sorted(name for name, *_ in entries) == sorted(configs)
     ((_, _, batch, needs),) = (entry for entry in entries if entry[0] == 'aemim_vit-b_800e')
+    assert '  - costs: 149 GFLOP an image, 2.53 times as many\n' in page
     assert batch == '4096' and r'DIR/train/\<class>/\*.JPEG' in needs

@@ -1,4 +1,4 @@
-"""The commands of the tutorials run, in their order, in a fresh folder, at small size."""
+"""The code and the commands of the tutorials run, in their order, in a fresh folder, at small size."""
 
 import os
 import re
@@ -6,11 +6,13 @@ import shlex
 import sys
 from unittest import mock
 
+import numpy as np
 import pytest
 from helpers import runs
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import DATASETS, MODELS
 
-PAGES = runs.REPO / 'docs/tutorials'
+DOCS = runs.REPO / 'docs'
+PAGES = {path.stem: path for path in (*DOCS.glob('tutorials/*.md'), DOCS / 'extend.md')}
 BLOCK = re.compile(r'^```(bash|python)\n(.*?)^```', re.MULTILINE | re.DOTALL)
 SMALL = ['model.backbone.arch.num_layers=1', 'train_cfg.max_epochs=1', 'default_hooks.checkpoint.interval=1']
 SHRUNK = {
@@ -19,6 +21,7 @@ SHRUNK = {
         'tools/visualization/reconstructions.py': SMALL[:1],
     },
     'add_a_method': {'tools/train.py': [*SMALL, 'train_dataloader.dataset.limit=250']},
+    'extend': {'tools/train.py': SMALL},
     'is_it_robust': {
         'tools/train.py': [*SMALL[:2], 'default_hooks.checkpoint.interval=1', 'train_dataloader.dataset.limit=50'],
         'tools/robustness.py': SMALL[:1],
@@ -33,6 +36,7 @@ MADE = {
         *('features.npz', 'aemim.safetensors', 'aemim.onnx'),
     ],
     'add_a_method': ['work_dirs/my_config/epoch_1.pth'],
+    'extend': ['work_dirs/my_config/epoch_1.pth'],
     'is_it_robust': ['robustness/report.html'],
 }
 
@@ -52,18 +56,20 @@ def run_command(line, shrunk):
     runs.run(tool.removeprefix('tools/'), *argv)
 
 
-@pytest.mark.parametrize('name', sorted(path.stem for path in PAGES.glob('*.md')))
+@pytest.mark.parametrize('name', sorted(PAGES))
 def test_the_tutorial_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ('configs', 'tools'):
         (tmp_path / folder).symlink_to(runs.REPO / folder)
-    text = re.sub(r'epoch_\d+', 'epoch_1', (PAGES / f'{name}.md').read_text(encoding='utf-8'))
+    text = re.sub(r'epoch_\d+', 'epoch_1', PAGES[name].read_text(encoding='utf-8'))
+    np.save('images.npy', np.random.default_rng(0).integers(0, 256, (50, 70, 80, 3), dtype=np.uint8))
     blocks = BLOCK.findall(text)
     assert blocks
-    with mock.patch.object(sys, 'path', [*sys.path]), mock.patch.dict(MODELS.module_dict):
+    registered = mock.patch.dict(MODELS.module_dict), mock.patch.dict(DATASETS.module_dict)
+    with mock.patch.object(sys, 'path', [*sys.path]), mock.patch.dict(sys.modules), registered[0], registered[1]:
         for kind, content in blocks:
             if kind == 'bash':
-                for line in filter(None, content.splitlines()):
+                for line in filter(None, re.sub(r'\\\n *', '', content).splitlines()):
                     run_command(line, SHRUNK[name])
             elif file := re.match(r'# (\w+\.py)(, continued)?\n', content):
                 with open(file[1], 'a' if file[2] else 'w') as stream:
