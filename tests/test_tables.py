@@ -101,6 +101,7 @@ def project(tmp_path, monkeypatch, make_tables):
     monkeypatch.setattr(record, '_command', lambda: 'python tools/measure.py')
     values = {'AEMIM, fast': dict(seconds=1.234), 'MAE': dict(seconds=None)}
     record.write_record(tmp_path / 'results/speed.json', values)
+    record.write_record(tmp_path / 'results/config_costs.json', {})
     tables = {'speed': page_content.Table('speed', {'method': '{name}', 's': '{seconds:.1f}'})}
     monkeypatch.setattr(make_tables, 'REPO', tmp_path)
     monkeypatch.setattr(make_tables, 'TABLES', tables)

@@ -25,6 +25,14 @@ def test_costs_of_an_image(tmp_path, capsys):
         assert 1.7 < passes < 2.1 if kind == 'gflop_per_image' else 1 < passes < 2
 
 
+def test_costs_of_an_attack_on_a_part_of_the_batch(monkeypatch):
+    tool = runs.tool('analysis_tools/count_costs.py')
+    cfgs = [load_config(runs.AEMIM, options=[f'model.adv_share={share}']) for share in (0.25, 1)]
+    monkeypatch.setattr('aemim_mm.launch.load_config', lambda cfg: cfg)
+    quarter, whole = (tool.count_costs(cfg, 28)['attack_gflop_per_image'] for cfg in cfgs)
+    assert quarter == pytest.approx(whole / 4, rel=1e-3)
+
+
 def test_cheaper_attacks_are_compared(tmp_path, capsys):
     flags = ('--layers', 1, '--batch-size', 8, '--repetitions', 1, '--record', tmp_path / 'record.json')
     runs.run('analysis_tools/attack_variants.py', runs.AEMIM, *flags)

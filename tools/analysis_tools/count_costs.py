@@ -8,6 +8,8 @@ Example:
 import argparse
 from pathlib import Path
 
+BATCH = 12
+
 
 def main():
     parser = argparse.ArgumentParser(description='Count the costs of a pre-training step, for one image.')
@@ -49,18 +51,19 @@ def _figures(cfg, model, size: int) -> dict:
     from aemim_mm.benchmark.counting import largest_share
     from aemim_mm.benchmark.step_cost import step_cost
 
-    # The difference of two images and one leaves out what a step keeps once, such as the weights in bfloat16.
-    (one, attack_one), (two, attack_two) = (step_cost(model, count, size) for count in (1, 2))
+    # The difference of two batches leaves out what a step keeps once, such as the weights in bfloat16. An attack on a
+    # half, a third or a quarter of a batch has whole images.
+    (one, attack_one), (two, attack_two) = (step_cost(model, count, size) for count in (BATCH, 2 * BATCH))
     groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     sizes = [[value.numel() for value in group['params']] for group in groups]
     count = sum(map(sum, sizes))
     return dict(
         parameters_m=count / 1e6,
-        gflop_per_image=(two.flops - one.flops) / 1e9,
-        attack_gflop_per_image=(attack_two.total - attack_one.total) / 1e9,
-        moved_mb_per_image=(two.moved - one.moved) / 1e6,
-        attack_moved_mb_per_image=(attack_two.moved - attack_one.moved) / 1e6,
-        activations_mb_per_image=(two.kept - one.kept) / 1e6,
+        gflop_per_image=(two.flops - one.flops) / BATCH / 1e9,
+        attack_gflop_per_image=(attack_two.total - attack_one.total) / BATCH / 1e9,
+        moved_mb_per_image=(two.moved - one.moved) / BATCH / 1e6,
+        attack_moved_mb_per_image=(attack_two.moved - attack_one.moved) / BATCH / 1e6,
+        activations_mb_per_image=(two.kept - one.kept) / BATCH / 1e6,
         optimizer_mb=8 * count / 1e6,
         zero1_mb=8 * largest_share(sizes, 8) / 1e6,
     )
