@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from ..attacks import check_whole
 from ..datasets.files import images_of
 from ..datasets.loading import UnreadableImageError
 from ..errors import UserError
@@ -46,6 +47,7 @@ def embed_folder(
     Raises:
         UserError: The folder does not exist, or no image in it can be read.
     """
+    check_whole('batch_size', batch_size, 1)
     paths = images_of(folder)
 
     def read(path):
@@ -64,4 +66,5 @@ def embed_folder(
                 features.append(encoder(torch.cat(readable)).float().cpu())
     if not features:
         raise UserError(f'None of the {len(paths)} images in {folder} can be read, first {paths[0]}.')
-    return Embeddings([path for path in paths if path not in {*unreadable}], torch.cat(features), unreadable)
+    skipped = set(unreadable)
+    return Embeddings([path for path in paths if path not in skipped], torch.cat(features), unreadable)

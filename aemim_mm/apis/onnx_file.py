@@ -21,7 +21,7 @@ from .encoder import Encoder
 
 OPSET = 17
 TOLERANCE = 1e-4  # Of the largest feature, and at least of 1.
-LARGEST = 2**31  # Bytes of a protobuf message.
+LARGEST = 2**31 - 2**24  # Bytes of the weights; a message of protobuf has at most 2 GiB, with the computation.
 
 
 def export_onnx(
@@ -81,7 +81,9 @@ def export_onnx(
     notes = [
         f'opset {OPSET}; images (N, {spec.in_channels}, {", ".join(map(str, spec.img_size))}), float32, to features '
         f'(N, {", ".join(map(str, shape))}), {encoder.out_type}; onnxruntime differs from torch by {difference:.1e}',
-        f'normalise pixels 0-255 with mean {spec.mean} and std {spec.std}'
+        'the checkpoint does not say how images were normalised'
+        if spec.mean is None
+        else f'normalise pixels 0-255 with mean {spec.mean} and std {spec.std}'
         + (', in the order blue, green, red' if spec.in_channels == 3 and not spec.to_rgb else ''),
     ]
     return ExportReport(out, spec, source.layout, 'onnx', domain, len(weights), source.left_out, notes)

@@ -5,12 +5,14 @@ import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 
 from ..errors import UserError
 
+T = TypeVar('T')
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
@@ -62,8 +64,8 @@ def images_of(folder: str | os.PathLike) -> list[str]:
     return images
 
 
-def spread(names: Sequence[str], number: int) -> list[str]:
-    """Return ``number`` of these names, or all if there are fewer, evenly spread over their order."""
+def spread(names: Sequence[T], number: int) -> list[T]:
+    """Return ``number`` of these, or all if there are fewer, evenly spread over their order."""
     number = min(number, len(names))
     return [names[index * len(names) // number] for index in range(number)]
 

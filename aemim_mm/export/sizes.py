@@ -41,7 +41,8 @@ def resize(
 
     Source: for patches, FlexiViT, arXiv 2212.08013, section 3.4.
     """
-    images, patches = to_2tuple(img_size or spec.img_size), to_2tuple(patch_size or spec.patch_size)
+    images = to_2tuple(spec.img_size if img_size is None else img_size)
+    patches = to_2tuple(spec.patch_size if patch_size is None else patch_size)
     source, target = spec.grid, patch_grid(images, patches)
     left_out = {}
     if tuple(patches) != tuple(spec.patch_size):

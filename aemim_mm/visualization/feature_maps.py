@@ -7,6 +7,7 @@ import torch
 from matplotlib import colormaps
 
 from ..errors import UserError
+from ..models.patches import patch_grid
 
 
 @torch.no_grad()
@@ -37,13 +38,7 @@ def attention_maps(backbone: Any, images: torch.Tensor) -> torch.Tensor:
     queries, keys, _ = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     scores = queries[:, :, :1] @ keys.transpose(-2, -1) / keys.shape[-1] ** 0.5
     patches = scores.softmax(dim=-1).mean(dim=1)[:, 0, 1:]
-    height, width = (side // patch for side, patch in zip(images.shape[-2:], _patch_size(backbone)))
-    return patches.unflatten(1, (height, width))
-
-
-def _patch_size(backbone) -> tuple[int, int]:
-    height, width = backbone.patch_embed.projection.kernel_size
-    return height, width
+    return patches.unflatten(1, patch_grid(images.shape[-2:], backbone.patch_embed.projection.kernel_size))
 
 
 def principal_colours(*maps: torch.Tensor) -> list[np.ndarray]:

@@ -57,7 +57,8 @@ def draw_landscapes(
     for plot, surface, title in zip(plots, surfaces, titles):
         shown = plot.contourf(steps, steps, surface, levels=np.linspace(0, top, 21), cmap='inferno')
         plot.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color='white', linewidth=1)
-        plot.set(title=title, xlabel=axes[0], aspect='equal')
+        plot.set(xlabel=axes[0], aspect='equal')
+        plot.set_title(title, parse_math=False)
     plots[0].set_ylabel(axes[1])
     figure.colorbar(shown, ax=list(plots), label=unit, ticks=MaxNLocator(6), format=PercentFormatter(1))
     canvas.draw()

@@ -1,5 +1,7 @@
 """Features of a folder of images, and pictures of nearest neighbours."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,8 @@ def test_the_tool_writes_them(checkpoint, folder, tmp_path, capsys):
 def test_neighbours(checkpoint, folder, tmp_path, capsys):
     argv = ['--queries', 'copy.png', 'four.png', '--k', 2, '--picture', tmp_path / 'x.png']
     runs.run('visualization/neighbours.py', checkpoint, folder, *argv)
-    first, second, _ = capsys.readouterr().out.splitlines()
+    left_out, first, second, _ = capsys.readouterr().out.splitlines()
+    assert left_out == '1 files cannot be read, and are left out: b/broken.png'
     assert first.startswith('copy.png: a/two.png (1.00), ') and second.startswith('four.png: ')
     # Headings are 24 pixels high, and between pictures are 6; each is enlarged 5 times, to 160 pixels.
     picture = np.array(Image.open(tmp_path / 'x.png'))
@@ -79,14 +82,24 @@ def test_wrong_input(checkpoint, folder, tmp_path, capsys):
     with pytest.raises(UserError, match=r'There is no image in .*, but 1 other files'):
         embed_folder(encoder, tmp_path / 'text')
     (tmp_path / 'text/broken.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match='batch_size is a whole number >= 1'):
+        embed_folder(encoder, folder, -1)
     with pytest.raises(UserError, match='None of the 1 images in .* can be read, first broken.png'):
         embed_folder(encoder, tmp_path / 'text')
     for argv, message in (
         (['embed.py', checkpoint, folder, '--out', tmp_path / 'x.pth'], 'a file that ends in .npz'),
         (['embed.py', checkpoint, folder, '--batch-size', 0], '--batch-size is a whole number >= 1'),
-        (['visualization/neighbours.py', checkpoint, folder, '--k', 5], '--k is from 1 to 4'),
-        (['visualization/neighbours.py', checkpoint, folder, '--k', 2, '--queries', 'x.png'], "Unknown image 'x.png'"),
+        (['visualization/neighbours.py', checkpoint, folder, '--k', 6], '--k is from 1 to 5'),
+        (['visualization/neighbours.py', checkpoint, folder, '--rows', 0], '--rows is a whole number >= 1'),
+        (
+            ['visualization/neighbours.py', checkpoint, folder, '--queries', 'fuor.png'],
+            'There is no image fuor.png in .*. Did you mean four.png',
+        ),
+        (
+            ['visualization/neighbours.py', checkpoint, folder, '--picture', tmp_path / 'gone/x.png'],
+            '--picture is a file that ends in .png, .jpg, .webp, in a folder that exists',
+        ),
     ):
         with pytest.raises(SystemExit) as end:
             runs.run(*argv)
-        assert end.value.code == 2 and message in capsys.readouterr().err
+        assert end.value.code == 2 and re.search(message, capsys.readouterr().err)

@@ -30,7 +30,8 @@ def tool(path: str):
     """Load a script below tools/ as a module."""
     spec = importlib.util.spec_from_file_location(Path(path).stem + '_tool', REPO / 'tools' / path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with mock.patch.object(sys, 'path', [str((REPO / 'tools' / path).parent), *sys.path]):
+        spec.loader.exec_module(module)  # It may import a file that lies beside it.
     return module
 
 

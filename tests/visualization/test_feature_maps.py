@@ -69,6 +69,7 @@ def test_heat_is_dark_to_bright():
 def folder(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/0 broken.png').write_bytes(b'no image')
     for number in range(2):
         pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f'images/{number}.png')
@@ -82,7 +83,8 @@ def test_the_tool_draws_rows(tmp_path, folder, capsys, config, columns):
     argv = ['--rows', 2, '--eps', 8, '--steps', 2, '--picture', tmp_path / 'x.png']
     runs.run('visualization/adversarial_views.py', checkpoint, folder, *argv)
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].startswith('0.png: features move by ') and len(shown) == 3
+    assert shown[0].startswith('Left out: Cannot read the image ') and shown[1].startswith('0.png: features move by ')
+    assert len(shown) == 4
     # Headings are 24 pixels high, and between pictures are 6; each is enlarged 5 times, to 160 pixels.
     picture = np.array(Image.open(tmp_path / 'x.png')).astype(int)
     assert picture.shape == (24 + 2 * 166, columns * 166, 3)
@@ -94,3 +96,11 @@ def test_the_tool_draws_rows(tmp_path, folder, capsys, config, columns):
         assert np.abs(first - expected).max() <= 1
         adversarial = [other for other in others if 0 < np.abs(other - expected).max() <= 9]
         assert len(adversarial) == 1
+
+
+def test_maps_of_swin_need_not_divide_the_image(tmp_path, folder):
+    config = simmim(data_preprocessor=dict(mean=[120.0] * 3, std=[60.0] * 3))
+    checkpoint = saved(randomized(build(config)), config, tmp_path / 'x.pth')
+    argv = ['--img-size', 36, '--rows', 1, '--steps', 1, '--picture', tmp_path / 'x.png']
+    runs.run('visualization/adversarial_views.py', checkpoint, folder, *argv)
+    assert np.array(Image.open(tmp_path / 'x.png')).shape == (24 + 4 * 36 + 6, 6 * (4 * 36 + 6), 3)

@@ -31,13 +31,13 @@ def test_the_tool(tmp_path, capsys):
     (tmp_path / 'images').mkdir()
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f'images/{number}.png')
+        Image.fromarray(pixels).save(tmp_path / f'images/{number}$a$_$.png')
     config = mae_config(data_preprocessor=dict(mean=[120.0] * 3, std=[60.0] * 3))
     checkpoint = saved(randomized(build(config)), config, tmp_path / 'x.pth')
     argv = [checkpoint, tmp_path / 'images', '--steps', 2, '--points', 3, '--picture', tmp_path / 'x.png']
     runs.run('visualization/landscape.py', *argv)
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 3 and shown[0].startswith('0.png: features move by ') and shown[0].endswith('at eps 8')
+    assert len(shown) == 3 and shown[0].startswith('0$a$_$.png: features move by ') and shown[0].endswith('at eps 8')
     assert np.array(Image.open(tmp_path / 'x.png')).shape[1] == 100 * (2 * 3.4 + 0.8)
 
 
@@ -57,6 +57,9 @@ def test_panels_of_a_checkpoint(trained, tmp_path, capsys):
     # Seven pictures of 28 pixels, enlarged 6 times; heading and footnote.
     assert one.shape == (24 + 2 * (168 + 6) + 22, 7 * (168 + 6), 3)
     assert np.array_equal(one, two) and not np.array_equal(one, other)
+    few = ['--rows', 99, '--cfg-options', *options, 'train_dataloader.dataset.limit=3']
+    runs.run('visualization/reconstructions.py', runs.AEMIM, trained, '--picture', tmp_path / 'few.png', *few)
+    assert np.array(Image.open(tmp_path / 'few.png')).shape[0] == 24 + 3 * (168 + 6) + 22
     mae = runs.MAE, trained, '--cfg-options', *options
     with pytest.raises(SystemExit) as end:
         runs.run('visualization/reconstructions.py', *mae)

@@ -9,21 +9,16 @@ move, as a share of the mean length of features; the scale ends at the largest s
 """
 
 import argparse
-from pathlib import Path
+
+import numpy as np
+from encoder_arguments import encoder_arguments, encoder_of, some_images
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw what an encoder sees in images and their adversarial examples.')
-    parser.add_argument('checkpoint', help='file, or folder with config.json, of any layout in docs/export.md')
-    parser.add_argument('folder', type=Path, help='folder of images, nested or flat')
+    parser = encoder_arguments('Draw what an encoder sees in images and their adversarial examples.', 'views.png')
     parser.add_argument('--rows', type=int, default=4, metavar='N', help='number of images (default: 4)')
     parser.add_argument('--eps', type=float, default=8, help='L-inf budget in pixels, 0-255 (default: 8)')
     parser.add_argument('--steps', type=int, default=20, help='of the attack (default: 20)')
-    parser.add_argument('--img-size', type=int, metavar='N', help='pixels (default: as in training)')
-    parser.add_argument('--domain', choices=['clean', 'adv'], default='clean', help='(default: clean)')
-    parser.add_argument('--seed', type=int, default=0, help='of the start of the attack (default: 0)')
-    parser.add_argument('--picture', type=Path, default=Path('views.png'), help='(default: views.png)')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoint contains')
     return parser.parse_args()
 
 
@@ -38,28 +33,19 @@ def main():
 
 def draw(args):
     import torch
-    from mmengine.device import get_device
     from PIL import Image
 
-    from aemim_mm import load_encoder
-    from aemim_mm.attacks import PixelSpace
-    from aemim_mm.datasets.files import images_of, spread
+    from aemim_mm.attacks import PixelSpace, check_whole
     from aemim_mm.robustness.encoder_attacks import feature_attack
     from aemim_mm.robustness.whitebox import feature_pgd
     from aemim_mm.visualization.feature_maps import attention_maps, heat, principal_colours
     from aemim_mm.visualization.panels import draw_panels
 
+    check_whole('--rows', args.rows, 1)
     attack = feature_pgd(args.eps, steps=args.steps)
-    encoder = load_encoder(
-        args.checkpoint,
-        domain=args.domain,
-        img_size=args.img_size,
-        out_type='featmap',
-        device=get_device(),
-        trusted=args.trust_checkpoint,
-    )
-    paths = spread(images_of(args.folder), args.rows)
-    images, space = encoder.preprocess([args.folder / path for path in paths]), PixelSpace.of(encoder.data_preprocessor)
+    encoder = encoder_of(args, 'featmap')
+    paths, images = some_images(encoder, args.folder, args.rows)
+    space = PixelSpace.of(encoder.data_preprocessor)
     found = feature_attack(encoder, images, attack, features=encoder, seed=args.seed)
     pixels = space.denormalize(images)
     with torch.no_grad():
@@ -95,8 +81,8 @@ def _uint8(encoder, pixels):
 
 def _enlarged(picture, size):
     """Repeat the pixels of a map, up to the size of the image."""
-    factors = [whole // part for whole, part in zip(size, picture.shape)]
-    return picture.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
+    rows, columns = (np.arange(whole) * part // whole for whole, part in zip(size, picture.shape))
+    return picture[rows][:, columns]
 
 
 if __name__ == '__main__':

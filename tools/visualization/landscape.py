@@ -9,24 +9,19 @@ image, as a share of their length. A flat picture is a robust encoder; a slope a
 attack finds and noise does not.
 """
 
-import argparse
 from pathlib import Path
+
+from encoder_arguments import encoder_arguments, encoder_of, some_images
 
 REACH = 2.0  # of both axes
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Draw how far an encoder's features move around images.")
-    parser.add_argument('checkpoint', help='file, or folder with config.json, of any layout in docs/export.md')
-    parser.add_argument('folder', type=Path, help='folder of images, nested or flat')
+    parser = encoder_arguments("Draw how far an encoder's features move around images.", 'landscape.png')
     parser.add_argument('--number', type=int, default=3, metavar='N', help='of images (default: 3)')
     parser.add_argument('--eps', type=float, default=8, help='L-inf budget in pixels, 0-255 (default: 8)')
     parser.add_argument('--steps', type=int, default=20, help='of the attack (default: 20)')
     parser.add_argument('--points', type=int, default=17, help='of each axis (default: 17)')
-    parser.add_argument('--img-size', type=int, metavar='N', help='pixels (default: as in training)')
-    parser.add_argument('--seed', type=int, default=0, help='of the random direction (default: 0)')
-    parser.add_argument('--picture', type=Path, default=Path('landscape.png'), help='(default: landscape.png)')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoint contains')
     args = parser.parse_args()
     # Import late: this takes seconds, which --help does not need.
     from aemim_mm.launch import one_clear_error
@@ -38,24 +33,19 @@ def main():
 def draw(args):
     import numpy as np
     import torch
-    from mmengine.device import get_device
     from PIL import Image
 
-    from aemim_mm import load_encoder
     from aemim_mm.attacks import PixelSpace, check_whole
-    from aemim_mm.datasets.files import images_of, spread
     from aemim_mm.robustness.encoder_attacks import feature_attack
     from aemim_mm.robustness.whitebox import feature_pgd
     from aemim_mm.visualization.landscape import draw_landscapes, landscape
 
     check_whole('--points', args.points, 2)
-    encoder = load_encoder(
-        args.checkpoint, img_size=args.img_size, out_type='featmap', device=get_device(), trusted=args.trust_checkpoint
-    )
-    paths = spread(images_of(args.folder), args.number)
-    images = encoder.preprocess([args.folder / path for path in paths])
-    space = PixelSpace.of(encoder.data_preprocessor)
+    check_whole('--number', args.number, 1)
     attack = feature_pgd(args.eps, steps=args.steps)
+    encoder = encoder_of(args, 'featmap')
+    paths, images = some_images(encoder, args.folder, args.number)
+    space = PixelSpace.of(encoder.data_preprocessor)
     found = feature_attack(encoder, images, attack, features=encoder, seed=args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     signs = torch.randn(images.shape, generator=generator).sign().to(images)

@@ -6,23 +6,17 @@ Duration:  one forward pass for each image, on a GPU if there is one
 Neighbours are those of the k-NN classifier: nearest by cosine similarity, with the mean feature as the origin.
 """
 
-import argparse
-from pathlib import Path
+from encoder_arguments import encoder_arguments, encoder_of
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Draw images of a folder, each with its nearest neighbours.')
-    parser.add_argument('checkpoint', help='file, or folder with config.json, of any layout in docs/export.md')
-    parser.add_argument('folder', type=Path, help='folder of images, nested or flat')
+    parser = encoder_arguments('Draw images of a folder, each with its nearest neighbours.', 'neighbours.png')
     parser.add_argument(
         '--queries', nargs='+', metavar='PATH', help='images, relative to the folder (default: --rows images at random)'
     )
     parser.add_argument('--rows', type=int, default=6, metavar='N', help='number of random images (default: 6)')
     parser.add_argument('--k', type=int, default=5, help='number of neighbours (default: 5)')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice of images (default: 0)')
-    parser.add_argument('--picture', type=Path, default=Path('neighbours.png'), help='(default: neighbours.png)')
     parser.add_argument('--out-type', choices=('cls_token', 'avg_featmap'), help='kind of features (default: its own)')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='run whatever code the checkpoint contains')
     args = parser.parse_args()
     # Import late: this takes seconds, which --help does not need.
     from aemim_mm.launch import one_clear_error
@@ -33,29 +27,33 @@ def main():
 
 def draw(args):
     import torch
-    from mmengine.device import get_device
     from PIL import Image
 
-    from aemim_mm import load_encoder
     from aemim_mm.apis.embeddings import embed_folder
-    from aemim_mm.errors import UserError, unknown_name
+    from aemim_mm.attacks import check_whole
+    from aemim_mm.datasets.files import images_of
+    from aemim_mm.errors import UserError, did_you_mean, first_of
     from aemim_mm.evaluation.probe import KNN
     from aemim_mm.visualization.panels import draw_panels
 
-    encoder = load_encoder(args.checkpoint, out_type=args.out_type, device=get_device(), trusted=args.trust_checkpoint)
-    paths, features, _ = embed_folder(encoder, args.folder)
-    if not 1 <= args.k < len(paths):
-        raise UserError(f'--k is from 1 to {len(paths) - 1}, the number of other images, but got {args.k}.')
+    check_whole('--rows', args.rows, 1)
+    encoder, names = encoder_of(args, args.out_type), images_of(args.folder)
+    if not 1 <= args.k < len(names):
+        raise UserError(f'--k is from 1 to {len(names) - 1}, the number of other images, but got {args.k}.')
+    for query in args.queries or ():
+        if query not in names:
+            raise UserError(
+                f'There is no image {query} in {args.folder}. Its path is relative to the folder.'
+                + did_you_mean(query, names)
+            )
+    paths, features, unreadable = embed_folder(encoder, args.folder)
+    if unreadable:
+        print(f'{len(unreadable)} files cannot be read, and are left out: {first_of(unreadable)}')
     number = {path: index for index, path in enumerate(paths)}
-    if args.queries:
-        for path in args.queries:
-            if path not in number:
-                raise unknown_name('image', path, paths)
-        queries = [number[path] for path in args.queries]
-    else:
-        generator = torch.Generator().manual_seed(args.seed)
-        queries = torch.randperm(len(paths), generator=generator)[: args.rows].tolist()
-    knn = KNN(features, torch.arange(len(features)), args.k + 1)
+    generator = torch.Generator().manual_seed(args.seed)
+    random = torch.randperm(len(paths), generator=generator)[: args.rows].tolist()
+    queries = [number[path] for path in args.queries if path in number] if args.queries else random
+    knn = KNN(features, torch.arange(len(features)), min(args.k + 1, len(features)))
     rows = []
     for query, similarity, index in zip(queries, *knn.nearest(features[queries])):
         # The image itself is among its neighbours, though not always first: there may be copies of it.

@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from encoder_arguments import check_picture
+
 
 def main():
     parser = argparse.ArgumentParser(description='Draw panels of training images of a pre-training model of AEMIM.')
@@ -31,18 +33,23 @@ def main():
 
 
 def draw(args):
+    import torch
     from mmengine.runner import Runner, set_random_seed
     from PIL import Image
 
     from aemim_mm.apis.pretrained import build_adversarial_model
+    from aemim_mm.attacks import check_whole
     from aemim_mm.launch import load_config
     from aemim_mm.visualization.panels import draw_panels_of
 
+    check_whole('--rows', args.rows, 1)
+    check_picture(args.picture)
     cfg = load_config(args.config, options=args.cfg_options, data_root=args.data_root)
     model: Any = build_adversarial_model(cfg, args.checkpoint, args.trust_checkpoint)
+    loader: Any = Runner.build_dataloader(dict(cfg.train_dataloader, num_workers=0, persistent_workers=False))
     set_random_seed(args.seed)
-    loader = dict(cfg.train_dataloader, batch_size=args.rows, num_workers=0, persistent_workers=False)
-    batch = model.data_preprocessor(dict(next(iter(Runner.build_dataloader(loader, seed=args.seed)))), False)
+    chosen = torch.randperm(len(loader.dataset))[: args.rows].tolist()
+    batch = model.data_preprocessor(loader.collate_fn([loader.dataset[index] for index in chosen]), False)
     picture = draw_panels_of(model, batch['inputs'], batch['data_samples'])
     Image.fromarray(picture).save(args.picture, optimize=True)
 
