@@ -1,7 +1,7 @@
 """Does pre-training pay on your images? Compare training from scratch, MAE and AEMIM on a labelled folder.
 
 Run:       python tools/compare_on_folder.py DIR --out work_dirs/compare
-Needs:     DIR/<class>/any/depth/*.jpg
+Needs:     DIR/<class>/any/depth/*.jpg, and the extra `study`
 Duration:  one pre-training and one fine-tuning for each method and seed
 
 A share of each class is kept for tests. A hash of the paths chooses it, so it is always the same. The other images are
@@ -9,19 +9,23 @@ pre-trained on without labels, then fine-tuned on with labels: all of them, or -
 seed are a pair, of the same initial weights and data order. The report gives each difference with its interval.
 
 The network is that of configs/demo/aemim_vit-tiny_50e_folder.py.
-The same command goes on with an interrupted comparison. For another one, change OUT/study.py, see docs/studies.md.
+The same command goes on with an interrupted comparison. OUT/study.py is a study, see docs/studies.md.
 """
 
 import argparse
-import subprocess
+import hashlib
+import os
+import shlex
 import sys
 from pathlib import Path
+
+import study
 
 TOOLS = Path(__file__).resolve().parent
 HOW_TO_READ = (
     'Differences are between runs with the same seed, in percentage points. An interval that excludes 0 shows a '
     'difference. Visible is the difference that so many seeds show with a probability of 80 %. All runs have the same '
-    'test images, so the intervals are of these. The standard error of an accuracy on {tests} images is up to '
+    'test images, and the intervals hold for these only. The standard error of an accuracy on {tests} images is up to '
     '{error:.1f} points.'
 )
 
@@ -54,30 +58,50 @@ def main():
     from aemim_mm.launch import one_clear_error
 
     with one_clear_error():
+        check_extra()
         tests = write_study(args)
-    command = [sys.executable, TOOLS / 'study.py', args.out / 'study.py', '--out', args.out / 'records']
-    command += ['--work-dir', args.out / 'runs', *(['--lanes', args.lanes] if args.lanes is not None else [])]
-    if code := subprocess.run([str(word) for word in command]).returncode:
-        sys.exit(code)
-    with one_clear_error():
-        print(f'Report: {write_page(args, tests)}')
+        todo = dict(only=[], list=False, print_commands=False, budget_minutes=None, lanes=args.lanes)
+        folders = dict(study=args.out / 'study.py', out=args.out / 'records', work_dir=args.out / 'runs')
+        failed = None
+        try:
+            study.run_study(argparse.Namespace(**todo, **folders))
+        except SystemExit as error:  # Some runs failed. The others are worth a report.
+            failed = error
+        print(write_page(args, tests))
+        if failed:
+            raise failed
+
+
+def check_extra() -> None:
+    """Raise a UserError if the package for statistics is missing; it is needed once all runs are done."""
+    from aemim_mm.errors import UserError
+
+    try:
+        import scipy  # noqa: F401
+    except ImportError as error:
+        raise UserError("A comparison needs scipy. Install it: pip install 'aemim-mm[study]', or scipy.") from error
 
 
 def write_study(args: argparse.Namespace) -> int:
     """Write lists of the images, and the study; return the number of test images."""
     from aemim_mm.datasets.splits import split_folder
+    from aemim_mm.errors import first_of
 
     split = split_folder(args.folder, args.test_share, args.labels)
     args.out.mkdir(parents=True, exist_ok=True)
     lists = {}
     for name in ('unlabelled', 'labelled', 'test'):
         images = getattr(split, name)
-        lists[name] = args.out / f'{name}.txt'
-        lines = [image.path if name == 'unlabelled' else f'{image.path} {image.label}' for image in images]
-        lists[name].write_text('\n'.join([*lines, '']), 'utf-8', 'surrogateescape')
+        content = os.fsencode(''.join(f'{image.path} {image.label}\n' for image in images))
+        # A run is done again if its config has changed, hence another name for another content.
+        lists[name] = args.out / f'{name}-{hashlib.sha256(content).hexdigest()[:8]}.txt'
+        lists[name].write_bytes(content)
+    if split.unreadable:
+        print(f'{len(split.unreadable)} files cannot be read, and are left out: {first_of(split.unreadable)}')
     print(
         f'{args.folder}: {len(split.classes)} classes; {len(split.unlabelled)} images to pre-train on, '
-        f'{len(split.labelled)} to fine-tune on, {len(split.test)} for tests'
+        f'{len(split.labelled)} to fine-tune on, {len(split.test)} for tests',
+        flush=True,
     )
     configs, root = TOOLS.parent / 'configs/demo', args.folder.resolve()
     # An epoch has eight steps or more, if there are enough images.
@@ -101,11 +125,13 @@ def write_study(args: argparse.Namespace) -> int:
             config=f'{configs}/aemim_vit-tiny_50e_folder.py',
             options=[*_schedule(args.epochs), *budget, 'custom_hooks=[]'],
         )
-    study = dict(
+    declared = dict(
         methods=methods,
         baseline='scratch',
         seeds=list(range(args.seeds)),
         options=[
+            # Its labels are not used. A list of paths without labels cannot have names that are no UTF-8.
+            'train_dataloader.dataset.type=LabelledFolder',
             f'train_dataloader.dataset.data_root={root}',
             f'train_dataloader.dataset.ann_file={lists["unlabelled"]}',
             f'train_dataloader.batch_size={batch}',
@@ -125,14 +151,15 @@ def write_study(args: argparse.Namespace) -> int:
                 *_schedule(args.tuning_epochs),
                 f'train_cfg.val_interval={args.tuning_epochs}',
             ],
-            suites=['demo'],
+            suites=['white-box'],
             only=['pgd/2', 'pgd/8'],
         ),
         attacked_images=min(len(split.test), 1000),
         primary='fine_tuned',
     )
-    head = f'"""Study: training from scratch, MAE and AEMIM on {root}, by tools/compare_on_folder.py."""\n\n'
-    (args.out / 'study.py').write_text(head + ''.join(f'{name} = {value!r}\n' for name, value in study.items()))
+    head = '"""Study: training from scratch, MAE and AEMIM on a folder, by tools/compare_on_folder.py."""\n\n'
+    text = head + ''.join(f'{name} = {value!r}\n' for name, value in declared.items())
+    (args.out / 'study.py').write_text(text, 'utf-8')
     return len(split.test)
 
 
@@ -147,17 +174,22 @@ def _schedule(epochs: int) -> list[str]:
     ]
 
 
-def write_page(args: argparse.Namespace, tests: int) -> Path:
-    """Write the report, and return its path."""
-    from aemim_mm.report import write_report
+def write_page(args: argparse.Namespace, tests: int) -> str:
+    """Write the report over the seeds that all methods have; return where it is, or why there is none."""
+    from aemim_mm.report import Table, write_report
     from aemim_mm.report.machine import processor_name
-    from aemim_mm.report.record import read_record
-    from aemim_mm.study.perform import record_path
+    from aemim_mm.report.table import cells
+    from aemim_mm.study.perform import finished
     from aemim_mm.study.reading import read_study
     from aemim_mm.study.tables import DIFFERENCE_COLUMNS, differences, mean_columns, means
 
-    runs = read_study(args.out / 'study.py').runs()
-    records = [read_record(record_path(run, args.out / 'records')) for run in runs]
+    methods = {}
+    for run in read_study(args.out / 'study.py').runs():
+        methods.setdefault(run.method, {})[run.seed] = finished(run, args.out / 'records')
+    seeds = [seed for seed in range(args.seeds) if all(runs[seed] for runs in methods.values())]
+    if len(seeds) < 2:
+        return 'There is no report, because fewer than two seeds are whole. The same command tries the others again.'
+    records = [runs[seed] for seed in seeds for runs in methods.values()]
     # The features of an encoder without pre-training are no rival to others.
     gains = differences(records, measures=['fine_tuned', 'pgd_2', 'pgd_8'])
     over_mae = differences([record for record in records if record['values']['method'] != 'scratch'], 'MAE')
@@ -167,7 +199,13 @@ def write_page(args: argparse.Namespace, tests: int) -> Path:
         'seeds): {verdict}.'
     )
     how = HOW_TO_READ.format(error=50 / tests**0.5, tests=tests)
-    return write_report(
+    tables = (
+        ('Figures', caption, means(records), mean_columns(records)),
+        ('Against training from scratch', how, gains, DIFFERENCE_COLUMNS),
+        ('Against MAE', how, over_mae, DIFFERENCE_COLUMNS),
+    )
+    trainings = [f'{name}={args.out}/runs/{name}-seed{seeds[0]}/pretrained' for name in methods if name != 'scratch']
+    page = write_report(
         args.out / 'report.html',
         title=f'Does pre-training pay on {args.folder.resolve().name}?',
         summary=[
@@ -176,28 +214,21 @@ def write_page(args: argparse.Namespace, tests: int) -> Path:
             for name, row in rows.items()
             if 'primary' in name
         ],
-        facts=dict(images=str(args.folder), seeds=str(args.seeds), epochs=str(args.epochs), machine=processor_name()),
-        sections=[
-            _table('Figures', caption, means(records), mean_columns(records)),
-            _table('Against training from scratch', how, gains, DIFFERENCE_COLUMNS),
-            _table('Against MAE', how, over_mae, DIFFERENCE_COLUMNS),
-        ],
+        facts=dict(images=str(args.folder), seeds=str(len(seeds)), epochs=str(args.epochs), machine=processor_name()),
+        sections=[Table(title, text, *cells(rows, columns)) for title, text, rows, columns in tables],
         next_steps=[
             (
                 'Pre-train a larger network on all images:',
                 'python tools/train.py configs/aemim_vit-b_folder.py --data-root DIR',
             ),
-            ('Look at the trainings:', f'python tools/analysis_tools/report.py {args.out}/runs/*/pretrained'),
+            ('Look at the trainings:', shlex.join(['python', 'tools/analysis_tools/report.py', *trainings])),
         ],
     )
-
-
-def _table(title: str, caption: str, rows: dict, columns: dict):
-    from aemim_mm.report import Table
-
-    cells = [[form.format_map({'name': name, **row}) for form in columns.values()] for name, row in rows.items()]
-    return Table(title, caption, list(columns), cells)
+    return f'Report: {page}'
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('\nStopped. The same command goes on.')

@@ -67,6 +67,13 @@ class UnlabelledFolder(SkipsUnreadable, CustomDataset):
             **kwargs,
         )
 
+    def load_data_list(self) -> list:
+        """List the images."""
+        path = str(self.ann_file)
+        if path and is_local(path) and not osp.isfile(path):
+            raise UserError(f'There is no list {osp.abspath(path)}. Expected: a path of an image in each line.')
+        return super().load_data_list()
+
     def _find_samples(self):
         """Return the paths of all images, relative to the folder and sorted."""
         if not is_local(self.img_prefix):

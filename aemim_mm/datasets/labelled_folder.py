@@ -104,7 +104,7 @@ class LabelledFolder(SkipsUnreadable, CustomDataset):
         if not osp.isfile(path):
             raise UserError(f'There is no list {osp.abspath(path)}. Expected: a line "PATH LABEL" for each image.')
         samples, count = [], len(self.CLASSES or ())
-        for number, line in enumerate(Path(path).read_text('utf-8', 'surrogateescape').splitlines(), 1):
+        for number, line in enumerate(Path(path).read_text('utf-8', 'surrogateescape').split('\n'), 1):
             name, _, label = line.strip().rpartition(' ')
             if not line.strip():
                 continue

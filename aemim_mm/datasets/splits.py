@@ -1,6 +1,7 @@
 """Split a labelled folder into images to train on and images for tests."""
 
 import hashlib
+import itertools
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -10,6 +11,9 @@ from typing import NamedTuple
 from ..errors import UserError, first_of
 from .labelled_folder import LabelledFolder
 from .loading import UnreadableImageError, read_image
+
+# Folders of a data set that is split already.
+PARTS = {'train', 'val', 'valid', 'validation', 'test'}
 
 
 class LabelledImage(NamedTuple):
@@ -32,7 +36,7 @@ class Split(NamedTuple):
         unlabelled: Images to pre-train on: all that are not for tests.
         labelled: Images to fine-tune on, among ``unlabelled``.
         test: Images for tests.
-        unreadable: Paths of the files that cannot be read, which are in no part.
+        unreadable: Paths of the files that cannot be read, or whose path has a line break; they are in no part.
     """
 
     classes: list[str]
@@ -61,19 +65,24 @@ def split_folder(folder: str | PathLike, test_share: float = 0.25, labels: int |
     items = [dataset.get_data_info(number) for number in range(len(dataset))]
     images = [LabelledImage(Path(item['img_path']).relative_to(root).as_posix(), item['gt_label']) for item in items]
     with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(_is_readable, (item['img_path'] for item in items)))
+        readable = pool.map(_is_readable, (item['img_path'] for item in items))
+        # A list has one image in each line.
+        usable = [good and '\n' not in image.path for image, good in zip(images, readable)]
     classes = defaultdict(list)
-    for image, good in zip(images, readable):
-        if good:
-            classes[image.label].append(image)
+    for image in itertools.compress(images, usable):
+        classes[image.label].append(image)
     names = list(dataset.CLASSES or ())
-    few = [name for label, name in enumerate(names) if len(classes[label]) < 2]
-    if len(names) < 2 or few:
+    if len(names) < 2 or set(names) <= PARTS:
         raise UserError(
-            f'A split needs two classes or more, with two images or more that can be read. {folder} has {len(names)} '
-            f'classes; with fewer images: {first_of(few) or "none"}. Add images, or remove these classes.'
+            f'Expected two classes or more, in a folder each, but {folder} has {first_of(names)}. Name the folder that '
+            'has the folders of the classes.'
         )
-    split = Split(names, [], [], [], [image.path for image, good in zip(images, readable) if not good])
+    if few := [name for label, name in enumerate(names) if len(classes[label]) < 2]:
+        raise UserError(
+            f'Expected two images or more of each class that can be read, but {first_of(few)} in {folder} has fewer. '
+            'Add images, or remove the folder.'
+        )
+    split = Split(names, [], [], [], [image.path for image, good in zip(images, usable) if not good])
     for label in range(len(names)):
         ordered = sorted(classes[label], key=_hash)
         tests = min(max(round(test_share * len(ordered)), 1), len(ordered) - 1)

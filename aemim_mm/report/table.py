@@ -14,12 +14,18 @@ def markdown_table(rows: dict, columns: dict) -> str:
     Raises:
         KeyError: A row lacks a value that a column names.
     """
-    lines = [list(columns)]
-    for name, values in rows.items():
-        lines.append([_cell(form, {'name': name, **values}) for form in columns.values()])
+    heading, found = cells(rows, columns)
+    lines = [heading, *found]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(columns))]
     padded = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths)) + ' |' for line in lines]
     return '\n'.join([padded[0], '| ' + ' | '.join('-' * width for width in widths) + ' |', *padded[1:]])
+
+
+def cells(rows: dict, columns: dict) -> tuple[list[str], list[list[str]]]:
+    """Return the headings of a table and the texts in each of its rows; the arguments are those of a table."""
+    return list(columns), [
+        [_cell(form, {'name': name, **row}) for form in columns.values()] for name, row in rows.items()
+    ]
 
 
 def _cell(form: str, values: dict) -> str:

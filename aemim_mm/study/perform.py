@@ -177,7 +177,8 @@ def _probe(run: Run, runner: Any) -> dict:
     cfg = load_config(tuning.config, options=tuning.options) if tuning else runner.cfg
     runner.model.eval()
     train_set, test_set = (extract_features(runner.model, labelled_data(cfg, split)) for split in ('train', 'test'))
-    return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set))
+    neighbours = min(20, len(train_set[1]))
+    return dict(linear=linear_probe_accuracy(train_set, test_set), knn=knn_accuracy(train_set, test_set, k=neighbours))
 
 
 def _robustness(run: Run, training: Training, checkpoint: str, folder: Path) -> dict[str, float]:

@@ -47,7 +47,11 @@ def test_files_that_cannot_be_read_are_left_out(tmp_path):
 
 @pytest.mark.parametrize(
     ('classes', 'message'),
-    [(dict(cat=3), 'has 1 classes; with fewer images: none'), (dict(cat=3, dog=1), 'with fewer images: dog')],
+    [
+        (dict(cat=3), 'Expected two classes or more, in a folder each, but .* has cat.'),
+        (dict(train=3, val=3), 'has train, val. Name the folder that has the folders of the classes'),
+        (dict(cat=3, dog=1), 'two images or more of each class that can be read, but dog in .* has fewer'),
+    ],
 )
 def test_too_few(tmp_path, classes, message):
     with pytest.raises(UserError, match=message):
