@@ -8,7 +8,6 @@ The checkpoint is of any layout in docs/export.md. The file has `paths` (N), rel
 """
 
 import argparse
-import io
 from pathlib import Path
 
 OUT_TYPES = ('cls_token', 'avg_featmap', 'featmap', 'raw')
@@ -40,7 +39,6 @@ def embed(args):
     from aemim_mm import load_encoder
     from aemim_mm.apis.embeddings import embed_folder
     from aemim_mm.attacks import check_whole
-    from aemim_mm.checkpoints.files import write_whole
     from aemim_mm.errors import UserError, first_of
 
     check_whole('--batch-size', args.batch_size, 1)
@@ -56,9 +54,9 @@ def embed(args):
         trusted=args.trust_checkpoint,
     )
     paths, features, unreadable = embed_folder(encoder, args.folder, args.batch_size)
-    content = io.BytesIO()
-    np.savez(content, paths=np.array(paths), features=features.numpy())
-    write_whole(args.out, content.getvalue())
+    part = args.out.with_suffix('.part.npz')
+    np.savez(part, paths=np.array(paths), features=features.numpy())
+    part.replace(args.out)
     print(f'{args.out}: features {tuple(features.shape)} ({encoder.out_type}) of {len(paths)} images in {args.folder}')
     if unreadable:
         print(f'{len(unreadable)} files cannot be read: {first_of(unreadable, 5)}')

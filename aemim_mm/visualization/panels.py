@@ -63,11 +63,15 @@ def draw_panels_of(model: Any, inputs: torch.Tensor, data_samples: list | None =
     return draw_panels(panel_rows(model, inputs, data_samples), columns, footnote)
 
 
+def amplification(size: float) -> int:
+    """Return the factor that shows a perturbation of this greatest size, in pixels 0-255, around a medium grey."""
+    return max(int(127 / max(size, 0.5)), 1)
+
+
 def _amplification(model) -> int:
     preprocessor = model.data_preprocessor
     # An L2 budget spreads over many pixels.
-    size = preprocessor.eps if preprocessor.norm == 'linf' else preprocessor.eps * 255 / 64
-    return max(int(127 / max(size, 0.5)), 1)
+    return amplification(preprocessor.eps if preprocessor.norm == 'linf' else preprocessor.eps * 255 / 64)
 
 
 def _to_uint8(model, picture: torch.Tensor) -> np.ndarray:

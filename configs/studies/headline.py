@@ -8,7 +8,7 @@ Expected:  no measured figure yet
 The network, the 4,000 images and the 16 epochs are the demo's. These seeds are not those of the search. `aemim` has
 eps 32. As many epochs as its time pays for have `mae-long`, `balanced` (the preset of docs/performance.md, eps 32),
 `noise` (uniform noise of eps 32 in the place of the attack), `hpm` and `cim`. `simmim` and `aesimmim` are a pair of
-equal epochs. These five alternatives have five seeds only. MAE against AEMIM with the paper's eps 2 is in presets.py.
+equal epochs. From `noise` on, methods have five seeds only. MAE against AEMIM with the paper's eps 2 is in presets.py.
 
 Each encoder is fine-tuned with 500 labelled images; some are also fine-tuned with all 4,000, and by PGD-AT with 500.
 Probes have 10,000 training images. Accuracies are on all 10,000 test images, and under attacks and corruptions (at

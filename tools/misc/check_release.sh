@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Build wheel and sdist, check them with twine, and try the wheel in a clean environment of each stack.
+# Build sdist and wheel, check them with twine, and try the wheel in a clean environment of each stack.
 # Usage: tools/misc/check_release.sh PYTHON. It takes about ten minutes, and 16 GB for the environments, which it removes.
 set -euo pipefail
-python=$1
+python=$(realpath -s "$(command -v "$1")")
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' ||
+    { echo "error: both stacks install on Python 3.10 and 3.11 only; '$1' is another. Set PYTHON, as in: make dist PYTHON=python3.11" >&2; exit 1; }
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 "$python" -m venv "$work/build"
 "$work/build/bin/python" -m pip install -q build twine
-rm -rf "$root/dist"
-"$work/build/bin/python" -m build --outdir "$root/dist" "$root"
-"$work/build/bin/python" -m twine check --strict "$root"/dist/*
+"$work/build/bin/python" -m build --outdir "$work/dist" "$root"
+"$work/build/bin/python" -m twine check --strict "$work"/dist/*
 
 for pair in onedl:current openmmlab:classic; do
     extra=${pair%:*} stack=${pair#*:}
     echo "== the wheel with the extra $extra, in a clean environment"
     "$python" -m venv "$work/$stack"
-    "$work/$stack/bin/python" -m pip install -q "$(echo "$root"/dist/*.whl)[$extra]" -c "$root/requirements/$stack.txt"
+    "$work/$stack/bin/python" -m pip install -q "$(echo "$work"/dist/*.whl)[$extra]" -c "$root/requirements/$stack.txt"
     cd "$work"
     mim=$("$work/$stack/bin/python" -c 'import importlib.util as util, pathlib
 print(pathlib.Path(util.find_spec("aemim_mm").origin).parent / ".mim")')
@@ -30,5 +31,7 @@ mmpretrain.get_model("aemim_vit-tiny_16e_fashion-mnist")'
         --work-dir "$work/run-$stack" --cfg-options train_cfg.max_epochs=1 train_dataloader.dataset.limit=250
     test -f "$work/run-$stack/iter_2.pth" || test -f "$work/run-$stack/epoch_1.pth"
 done
-echo "== dist/ holds what was checked:"
+rm -rf "$root/dist"
+cp -r "$work/dist" "$root"
+echo "== dist/ holds the wheel that was tried, and the sdist that it was built from:"
 ls "$root/dist"

@@ -39,7 +39,7 @@ def draw(args):
     from aemim_mm.robustness.encoder_attacks import feature_attack
     from aemim_mm.robustness.whitebox import feature_pgd
     from aemim_mm.visualization.feature_maps import attention_maps, heat, principal_colours
-    from aemim_mm.visualization.panels import draw_panels
+    from aemim_mm.visualization.panels import amplification, draw_panels
 
     check_whole('--rows', args.rows, 1)
     attack = feature_pgd(args.eps, steps=args.steps)
@@ -51,13 +51,13 @@ def draw(args):
     with torch.no_grad():
         clean, moved = encoder(images), encoder(space.normalize(found.x_adv))
     change = (moved - clean).norm(dim=1) / clean.norm(dim=1).mean()
-    amplification = max(int(127 / max(args.eps, 0.5)), 1)
-    delta = 127.5 + amplification * (found.x_adv - pixels)
+    factor = amplification(args.eps)
+    delta = 127.5 + factor * (found.x_adv - pixels)
     colours, its_colours = principal_colours(clean, moved)
     columns = {'image': _uint8(encoder, pixels), 'features': colours}
     attacked = {
         'adversarial': _uint8(encoder, found.x_adv),
-        f'perturbation x{amplification}': _uint8(encoder, delta),
+        f'perturbation x{factor}': _uint8(encoder, delta),
         'its features': its_colours,
     }
     if encoder.spec.kind == 'vit':
