@@ -66,7 +66,7 @@ def test_the_tutorial_runs(name, tmp_path, monkeypatch):
     blocks = BLOCK.findall(text)
     assert blocks
     registered = mock.patch.dict(MODELS.module_dict), mock.patch.dict(DATASETS.module_dict)
-    with mock.patch.object(sys, 'path', [*sys.path]), mock.patch.dict(sys.modules), registered[0], registered[1]:
+    with mock.patch.object(sys, 'path', [*sys.path]), registered[0], registered[1]:
         for kind, content in blocks:
             if kind == 'bash':
                 for line in filter(None, re.sub(r'\\\n *', '', content).splitlines()):
@@ -76,5 +76,7 @@ def test_the_tutorial_runs(name, tmp_path, monkeypatch):
                     stream.write(content)
             else:
                 exec(content, {})
+    for module in tmp_path.glob('*.py'):
+        sys.modules.pop(module.stem, None)
     missing = [path for path in MADE[name] if not (tmp_path / path).is_file()]
     assert not missing
