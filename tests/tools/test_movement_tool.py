@@ -23,6 +23,11 @@ def test_movement_grows_with_eps_and_the_attack_is_stronger_than_noise(tool):
     assert found['2']['attack'] > 1.5 * found['2']['noise'] > 0
 
 
+def test_fewer_images_than_a_batch(tool):
+    cfg = load_config(runs.AEMIM, options=[*SMALL, 'train_dataloader.dataset.limit=5'])
+    assert tool.movement(cfg, None, [2])['2']['attack'] > 0
+
+
 def test_a_training_without_an_attack_is_refused(tool):
     mae = load_config(runs.CONFIGS / 'demo/mae_vit-tiny_16e_fashion-mnist.py', options=SMALL)
     with pytest.raises(UserError, match='trains a MAE, which has no attack. Name a config of AEMIM'):

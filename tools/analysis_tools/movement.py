@@ -45,7 +45,8 @@ def movement(cfg, checkpoint, radii, trusted=False) -> dict:
 
     model: Any = build_adversarial_model(cfg, checkpoint, trusted)
     set_random_seed(0)  # The data are augmented.
-    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    # A folder may have fewer images than a batch.
+    batch = next(iter(Runner.build_dataloader(dict(cfg.train_dataloader, drop_last=False), seed=0)))
     found = {}
     for eps in radii:
         set_random_seed(0)

@@ -46,7 +46,7 @@ def draw(args):
     check_picture(args.picture)
     cfg = load_config(args.config, options=args.cfg_options, data_root=args.data_root)
     model: Any = build_adversarial_model(cfg, args.checkpoint, args.trust_checkpoint)
-    loader: Any = Runner.build_dataloader(dict(cfg.train_dataloader, num_workers=0, persistent_workers=False))
+    loader: Any = Runner.build_dataloader(cfg.train_dataloader)
     set_random_seed(args.seed)
     chosen = torch.randperm(len(loader.dataset))[: args.rows].tolist()
     batch = model.data_preprocessor(loader.collate_fn([loader.dataset[index] for index in chosen]), False)
