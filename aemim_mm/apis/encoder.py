@@ -89,7 +89,7 @@ class Encoder(nn.Module):
         return features.mean(dim=(2, 3)) if self._takes_mean else features
 
     @property
-    def data_preprocessor(self) -> SelfSupDataPreprocessor:
+    def data_preprocessor(self) -> nn.Module:
         """The normalisation, as a module, which the functions of ``aemim_mm.robustness`` read."""
         return SelfSupDataPreprocessor(self.mean, self.std).to(next(self.parameters()).device)
 

@@ -5,6 +5,7 @@ import json
 import warnings
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -120,8 +121,8 @@ def _window_reverse(windows: torch.Tensor, height: int, width: int, size: int) -
 def _traced(encoder: Encoder) -> bytes:
     """Return an encoder as the bytes of an ONNX file."""
     # From torch 2.5 on, there is another exporter, which needs onnxscript.
-    settings = dict(dynamo=False) if digit_version(torch.__version__) >= digit_version('2.5.0') else {}
-    stream = io.BytesIO()
+    settings: dict[str, Any] = dict(dynamo=False) if digit_version(torch.__version__) >= digit_version('2.5.0') else {}
+    stream: Any = io.BytesIO()
     with warnings.catch_warnings(), patch.object(ShiftWindowMSA, 'window_reverse', staticmethod(_window_reverse)):
         # They are about Python values that depend on the size of images, which is fixed.
         warnings.simplefilter('ignore')

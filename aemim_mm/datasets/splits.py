@@ -71,7 +71,7 @@ def split_folder(folder: str | PathLike, test_share: float = 0.25, labels: int |
     classes = defaultdict(list)
     for image in itertools.compress(images, usable):
         classes[image.label].append(image)
-    names = list(dataset.CLASSES or ())
+    names: list[str] = list(dataset.CLASSES or ())
     if len(names) < 2 or set(names) <= PARTS:
         raise UserError(
             f'Expected two classes or more, in a folder each, but {folder} has {first_of(names)}. Name the folder that '

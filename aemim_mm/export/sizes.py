@@ -1,6 +1,7 @@
 """Fit an encoder to images and patches of other sizes."""
 
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +42,8 @@ def resize(
 
     Source: for patches, FlexiViT, arXiv 2212.08013, section 3.4.
     """
-    images = to_2tuple(spec.img_size if img_size is None else img_size)
-    patches = to_2tuple(spec.patch_size if patch_size is None else patch_size)
+    images: Any = to_2tuple(spec.img_size if img_size is None else img_size)
+    patches: Any = to_2tuple(spec.patch_size if patch_size is None else patch_size)
     source, target = spec.grid, patch_grid(images, patches)
     left_out = {}
     if tuple(patches) != tuple(spec.patch_size):

@@ -25,7 +25,7 @@ def attention_maps(backbone: Any, images: torch.Tensor) -> torch.Tensor:
         UserError: The backbone is no ViT with a class token.
     """
     layers = getattr(backbone, 'layers', None)
-    attention = getattr(layers[-1], 'attn', None) if layers else None
+    attention: Any = getattr(layers[-1], 'attn', None) if layers else None
     if not hasattr(attention, 'qkv') or getattr(backbone, 'cls_token', None) is None:
         raise UserError(f'Attention maps are of a ViT with a class token, but got a {type(backbone).__name__}.')
     seen = []
