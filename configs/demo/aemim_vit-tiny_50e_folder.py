@@ -1,7 +1,8 @@
 """AEMIM on MAE, the demo's ViT for 64 x 64 pixels, a folder of your own unlabelled images, 50 epochs.
 
 Run:       python tools/train.py configs/demo/aemim_vit-tiny_50e_folder.py --data-root DIR
-Needs:     DIR with 50 images or more, at any depth; a CPU, and minutes for some hundred images
+Needs:     DIR with 50 images or more, at any depth; a CPU, and about 20 minutes of one core for 2,000
+           images
 Expected:  loss_clean falls throughout
 
 It shows the way on any machine. The config configs/aemim_vit-b_folder.py makes an encoder to use.
