@@ -33,6 +33,7 @@ def compare(monkeypatch, *argv):
     runs.tool('compare_on_folder.py').main()
 
 
+@pytest.mark.slow
 def test_the_comparison(folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'out'
     argv = [folder, '--out', out, '--epochs', 2, '--tuning-epochs', 2, '--eps', 16, '--seeds', 2, '--labels', 6]

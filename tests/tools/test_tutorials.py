@@ -12,6 +12,7 @@ from helpers import runs
 from mmpretrain.registry import DATASETS, MODELS
 
 DOCS = runs.REPO / 'docs'
+pytestmark = pytest.mark.slow
 PAGES = {path.stem: path for path in (*DOCS.glob('tutorials/*.md'), DOCS / 'extend.md')}
 BLOCK = re.compile(r'^```(bash|python)\n(.*?)^```', re.MULTILINE | re.DOTALL)
 SMALL = ['model.backbone.arch.num_layers=1', 'train_cfg.max_epochs=1', 'default_hooks.checkpoint.interval=1']
