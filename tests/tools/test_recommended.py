@@ -1,4 +1,9 @@
-"""Commands and flags that pages, docstrings and messages recommend are accepted by the tools that they name."""
+"""Commands and flags that pages, docstrings and messages recommend are accepted by the tools that they name.
+
+What such a command needs, no test has: GPUs, ImageNet, COCO, published weights, or a folder of the reader's. So it is
+parsed, its config exists, and its tool is run by another test. The commands of the tutorials need none of these, and
+tests/tools/test_tutorials.py runs them.
+"""
 
 import argparse
 import ast
