@@ -22,6 +22,7 @@ from pathlib import Path
 import study
 
 TOOLS = Path(__file__).resolve().parent
+ATTACKS = ('pgd/2', 'pgd/8')
 HOW_TO_READ = (
     'Differences are between runs with the same seed, in percentage points. An interval that excludes 0 shows a '
     'difference. Visible is the difference that so many seeds show with a probability of 80 %. All runs have the same '
@@ -42,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tuning-epochs', type=int, default=50, metavar='N', help='of fine-tuning (default: 50)')
     parser.add_argument('--labels', type=int, metavar='N', help='labelled images of each class (default: all)')
     parser.add_argument('--test-share', type=float, default=0.25, help='share of each class (default: 0.25)')
+    parser.add_argument('--no-attacks', action='store_true', help='do not measure the accuracy under PGD')
     parser.add_argument('--lanes', type=int, metavar='N', help='trainings at a time, as of tools/study.py')
     args = parser.parse_args()
     if args.seeds < 2 or min(args.epochs, args.tuning_epochs) < 2:
@@ -151,8 +153,8 @@ def write_study(args: argparse.Namespace) -> int:
                 *_schedule(args.tuning_epochs),
                 f'train_cfg.val_interval={args.tuning_epochs}',
             ],
-            suites=['white-box'],
-            only=['pgd/2', 'pgd/8'],
+            suites=[] if args.no_attacks else ['white-box'],
+            only=list(ATTACKS),
         ),
         attacked_images=min(len(split.test), 1000),
         primary='fine_tuned',

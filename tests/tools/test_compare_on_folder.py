@@ -10,7 +10,9 @@ from PIL import Image
 
 from aemim_mm.datasets.labelled_folder import LabelledFolder
 from aemim_mm.datasets.splits import split_folder
+from aemim_mm.launch import load_config
 from aemim_mm.report.record import read_record
+from aemim_mm.robustness.suites import white_box
 from aemim_mm.study.reading import read_study
 
 
@@ -36,7 +38,8 @@ def compare(monkeypatch, *argv):
 @pytest.mark.slow
 def test_the_comparison(folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'out'
-    argv = [folder, '--out', out, '--epochs', 2, '--tuning-epochs', 2, '--eps', 16, '--seeds', 2, '--labels', 6]
+    small = ['--epochs', 2, '--tuning-epochs', 2, '--eps', 16, '--seeds', 2, '--labels', 6, '--no-attacks']
+    argv = [folder, '--out', out, *small]
     compare(monkeypatch, *argv)
     assert '3 classes; 27 images to pre-train on, 18 to fine-tune on, 9 for tests' in capsys.readouterr().out
     names = [f'{method}-seed{seed}.json' for seed in (0, 1) for method in ('AEMIM-eps16', 'MAE', 'scratch')]
@@ -55,6 +58,11 @@ def test_the_comparison(folder, tmp_path, monkeypatch, capsys):
     compare(monkeypatch, *argv)
     assert '6 of 6 runs are done, 0 are left' in capsys.readouterr().out
     assert (out / 'records' / names[0]).stat().st_mtime == before
+
+
+def test_the_attacks_are_of_the_suite():
+    cfg = load_config(runs.CONFIGS / 'demo/vit-tiny_50e_folder.py')
+    assert set(runs.tool('compare_on_folder.py').ATTACKS) <= {condition.name for condition in white_box(cfg)}
 
 
 def hashes(monkeypatch, folder, out, *flags):
