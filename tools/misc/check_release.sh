@@ -2,9 +2,13 @@
 # Build sdist and wheel, check them with twine, and try the wheel in a clean environment of each stack.
 # Usage: tools/misc/check_release.sh PYTHON. It takes about ten minutes, and 16 GB for the environments, which it removes.
 set -euo pipefail
-python=$(realpath -s "$(command -v "$1")")
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' ||
-    { echo "error: both stacks install on Python 3.10 and 3.11 only; '$1' is another. Set PYTHON, as in: make dist PYTHON=python3.11" >&2; exit 1; }
+python=$(command -v "$1" || true)
+if ! "${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2> /dev/null; then
+    echo "error: both stacks install on Python 3.10 and 3.11, and '$1' is none of these." \
+        "Set PYTHON, as in: make dist PYTHON=python3.11" >&2
+    exit 1
+fi
+python=$(realpath -s "$python")
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
