@@ -67,7 +67,7 @@ def export_onnx(
         raise UserError(f'--out of --to onnx ends in .onnx, but got {out}.')
     refuse_overwriting([out], force)
     source = read_source(path, domain=domain, num_heads=num_heads, trusted=trusted)
-    resize(source.state, source.spec, img_size, patch_size)
+    resized = resize(source.state, source.spec, img_size, patch_size)
     encoder = Encoder(source.state, source.spec, out_type)
     weights = encoder.state_dict()
     if (size := sum(value.nbytes for value in weights.values())) > LARGEST:
@@ -87,7 +87,9 @@ def export_onnx(
         else f'normalise pixels 0-255 with mean {spec.mean} and std {spec.std}'
         + (', in the order blue, green, red' if spec.in_channels == 3 and not spec.to_rgb else ''),
     ]
-    return ExportReport(out, spec, source.layout, 'onnx', domain, len(weights), source.left_out, notes)
+    others = [name for name in source.state if name not in weights]
+    left_out = {**source.left_out, **resized, **dict.fromkeys(others, 'the file has the encoder alone')}
+    return ExportReport(out, spec, source.layout, 'onnx', domain, len(weights), left_out, notes)
 
 
 def _compared(encoder: Encoder, content: bytes) -> tuple[float, torch.Size]:

@@ -73,6 +73,13 @@ def test_neighbours(checkpoint, folder, tmp_path, capsys):
     np.testing.assert_array_equal(picture[24:184, :160], picture[24:184, 166:326], 'the copy is nearest')
 
 
+def test_fewer_neighbours_than_files(checkpoint, folder, tmp_path):
+    argv = ['--queries', 'four.png', '--k', 5, '--picture', tmp_path / 'x.png']
+    runs.run('visualization/neighbours.py', checkpoint, folder, *argv)
+    # The image, and four others that can be read.
+    assert np.array(Image.open(tmp_path / 'x.png')).shape[1] == 5 * 166
+
+
 def test_wrong_input(checkpoint, folder, tmp_path, capsys):
     encoder = aemim_mm.load_encoder(checkpoint)
     with pytest.raises(UserError, match='There is no image folder'):
@@ -90,6 +97,7 @@ def test_wrong_input(checkpoint, folder, tmp_path, capsys):
         (['embed.py', checkpoint, folder, '--out', tmp_path / 'x.pth'], 'a file that ends in .npz'),
         (['embed.py', checkpoint, folder, '--batch-size', 0], '--batch-size is a whole number >= 1'),
         (['visualization/neighbours.py', checkpoint, folder, '--k', 6], '--k is from 1 to 5'),
+        (['visualization/neighbours.py', checkpoint, folder, '--queries', 'b/broken.png'], 'none of --queries'),
         (['visualization/neighbours.py', checkpoint, folder, '--rows', 0], '--rows is a whole number >= 1'),
         (
             ['visualization/neighbours.py', checkpoint, folder, '--queries', 'fuor.png'],

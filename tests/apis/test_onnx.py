@@ -54,6 +54,7 @@ def test_the_file_says_how_images_are_normalised(checkpoint, tmp_path):
     metadata = onnxruntime.InferenceSession(tmp_path / 'x.onnx').get_modelmeta().custom_metadata_map
     encoder = aemim_mm.load_encoder(checkpoint)
     assert json.loads(metadata['mean']) == list(encoder.mean) and json.loads(metadata['out_type']) == 'cls_token'
+    assert 'left out, the file has the encoder alone: neck.' in shown
     assert 'images (N, 3, 32, 32), float32, to features (N, 48), cls_token' in shown and str(encoder.mean) in shown
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -52,7 +53,9 @@ def run_command(line, shrunk):
     python, tool, *argv = words
     assert python == 'python' and '--cfg-options' not in argv, line
     argv += FLAGS.get(tool, [])
-    argv += ['--cfg-options', f'experiment_name={len(line)}-{hash(line)}', *shrunk[tool]] if tool in shrunk else []
+    argv += (
+        ['--cfg-options', f'experiment_name={Path.cwd().name}-{hash(line)}', *shrunk[tool]] if tool in shrunk else []
+    )
     sys.path.insert(0, str((runs.REPO / tool).parent))  # Tools import others that lie beside them.
     runs.run(tool.removeprefix('tools/'), *argv)
 

@@ -53,15 +53,19 @@ def draw(args):
     generator = torch.Generator().manual_seed(args.seed)
     random = torch.randperm(len(paths), generator=generator)[: args.rows].tolist()
     queries = [number[path] for path in args.queries if path in number] if args.queries else random
-    knn = KNN(features, torch.arange(len(features)), min(args.k + 1, len(features)))
+    # Files that cannot be read are no neighbours.
+    k = min(args.k, len(paths) - 1)
+    if not queries or not k:
+        raise UserError(f'Of the images in {args.folder}, too few can be read, or none of --queries.')
+    knn = KNN(features, torch.arange(len(features)), k + 1)
     rows = []
     for query, similarity, index in zip(queries, *knn.nearest(features[queries])):
         # The image itself is among its neighbours, though not always first: there may be copies of it.
-        found = [(near, value) for near, value in zip(index.tolist(), similarity.tolist()) if near != query][: args.k]
+        found = [(near, value) for near, value in zip(index.tolist(), similarity.tolist()) if near != query][:k]
         print(f'{paths[query]}: {", ".join(f"{paths[near]} ({value:.2f})" for near, value in found)}')
         row = [encoder.pixels(args.folder / paths[near]) for near in (query, *(near for near, _ in found))]
         rows.append([picture.squeeze() for picture in row])
-    columns = ['image', *(f'neighbour {rank + 1}' for rank in range(args.k))]
+    columns = ['image', *(f'neighbour {rank + 1}' for rank in range(k))]
     Image.fromarray(draw_panels(rows, columns)).save(args.picture, optimize=True)
     print(f'Written to {args.picture}: {len(rows)} of {len(paths)} images, by {encoder.out_type}.')
 
