@@ -28,6 +28,7 @@ from aemim_mm.datasets.of_config import check_data
 from aemim_mm.errors import UserError
 from aemim_mm.launch import load_config
 from aemim_mm.models import AdversarialMIM
+from aemim_mm.report.record import read_record
 
 pytestmark = pytest.mark.filterwarnings('ignore:torch.meshgrid')  # mmpretrain's BEiT calls it the old way.
 # tests/det tests the configs for COCO, tests/study the studies.
@@ -302,6 +303,11 @@ def test_the_baseline_differs_in_the_method_alone(name, baseline):
     assert model == stock
     ours, theirs = (MODELS.get(config['model']['type']) for config in (ours, theirs))
     assert issubclass(ours, AdversarialMIM) and issubclass(ours, theirs) and not issubclass(theirs, AdversarialMIM)
+
+
+def test_costs_of_a_step_are_counted_at_full_size():
+    full = {Path(name).stem for name in PRETRAINING if not name.startswith(('demo/', 'encoder-tuning'))}
+    assert set(read_record(runs.REPO / 'results/config_costs.json')['values']) == full
 
 
 def test_epochs_and_sizes():

@@ -11,7 +11,7 @@ CLASSES, IMAGES = 1000, 32
 
 
 def synthetic_imagenet(folder: Path) -> str:
-    """Write smooth noise as JPEGs in the layout of ImageNet, one file in each class.
+    """Write smooth noise as JPEGs in the layout of ImageNet, one file in each class, and the list of all files.
 
     Args:
         folder: Where to write. The classes share ``IMAGES`` different images by hard links.
@@ -20,13 +20,16 @@ def synthetic_imagenet(folder: Path) -> str:
         The folder, for ``data_root``.
     """
     random = np.random.default_rng(0)
-    for label in range(CLASSES):
-        path = folder / f'train/n{label:08}/0.JPEG'
+    paths = [folder / f'train/n{label:08}/0.JPEG' for label in range(CLASSES)]
+    for label, path in enumerate(paths):
         path.parent.mkdir(parents=True)
         if label >= IMAGES:
-            os.link(folder / f'train/n{label % IMAGES:08}/0.JPEG', path)
+            os.link(paths[label % IMAGES], path)
             continue
         coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(SIZE, Image.BICUBIC)
         grain = random.integers(-8, 9, (*SIZE[::-1], 1))
         Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(path)
+    lines = [f'{path.parent.name}/{path.name} {label}\n' for label, path in enumerate(paths)]
+    (folder / 'meta').mkdir()
+    (folder / 'meta/train.txt').write_text(''.join(lines))
     return str(folder)

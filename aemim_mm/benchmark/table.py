@@ -23,7 +23,7 @@ STEP_COLUMNS = {
 }
 COST_COLUMNS = {
     'config': '{name}',
-    'parameters, M': '{parameters_m:.1f}',
+    'trained parameters, M': '{parameters_m:.1f}',
     'GFLOP/image': '{gflop_per_image:.1f}',
     'other traffic, MB/image': '{moved_mb_per_image:.0f}',
     'activations, MB/image': '{activations_mb_per_image:.0f}',

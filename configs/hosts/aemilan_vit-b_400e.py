@@ -9,7 +9,8 @@ Expected:  no published figure; MILAN alone gives 85.3 top-1 after fine-tuning (
 
 _base_ = ['mmpretrain::milan/milan_vit-base-p16_16xb256-amp-coslr-400e_in1k.py', '../_base_/host.py']
 
-model = dict(type='AEMILAN')
+# mmpretrain's config leaves the decoder at the width of a ViT-L, with which no step runs.
+model = dict(type='AEMILAN', neck=dict(embed_dim=768))
 data_preprocessor = dict(type='AdvDataPreprocessor')
 
 train_dataloader, optim_wrapper, train_cfg, default_hooks, env_cfg = _base_.host_parts

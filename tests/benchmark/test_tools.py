@@ -3,7 +3,7 @@
 from unittest import mock
 
 import pytest
-from helpers import runs
+from helpers import host_configs, runs
 
 from aemim_mm.datasets import DemoFashionMNIST
 from aemim_mm.launch import load_config
@@ -11,7 +11,7 @@ from aemim_mm.report.record import read_record
 
 
 def test_costs_of_an_image(tmp_path, capsys):
-    runs.run('analysis_tools/count_costs.py', runs.MAE, runs.AEMIM, '--size', 28, '--record', tmp_path / 'costs.json')
+    runs.run('analysis_tools/count_costs.py', runs.MAE, runs.AEMIM, '--record', tmp_path / 'costs.json')
     (name, costs), (_, ours) = read_record(tmp_path / 'costs.json')['values'].items()
     assert name == runs.MAE.stem and name in capsys.readouterr().out
     # AdamW keeps two float32 values for each parameter, and no process holds less than an eighth of them.
@@ -29,8 +29,27 @@ def test_costs_of_an_attack_on_a_part_of_the_batch(monkeypatch):
     tool = runs.tool('analysis_tools/count_costs.py')
     cfgs = [load_config(runs.AEMIM, options=[f'model.adv_share={share}']) for share in (0.25, 1)]
     monkeypatch.setattr('aemim_mm.launch.load_config', lambda cfg: cfg)
-    quarter, whole = (tool.count_costs(cfg, 28)['attack_gflop_per_image'] for cfg in cfgs)
+    quarter, whole = (tool.count_costs(cfg)['attack_gflop_per_image'] for cfg in cfgs)
     assert quarter == pytest.approx(whole / 4, rel=1e-3)
+
+
+@pytest.mark.parametrize(('demo', 'computed'), [('hpm_vit-tiny_16e', False), ('ibot_vit-tiny_32e', True)])
+def test_costs_of_methods_whose_masks_depend_on_values(demo, computed, monkeypatch):
+    tool, seen = runs.tool('analysis_tools/count_costs.py'), []
+    figures = tool._figures
+    monkeypatch.setattr(tool, '_figures', lambda *args: seen.append(args[-1]) or figures(*args))
+    alone, ours = (tool.count_costs(runs.CONFIGS / f'demo/{name}_fashion-mnist.py') for name in (demo, f'ae{demo}'))
+    assert seen == [12, 4] * 2 if computed else [12] * 2
+    # A teacher sees the clean image only.
+    assert 1.5 < (ours['gflop_per_image'] - ours['attack_gflop_per_image']) / alone['gflop_per_image'] < 2.1
+    assert alone['attack_gflop_per_image'] == 0 < ours['attack_gflop_per_image']
+
+
+def test_costs_without_data_and_weights_of_the_target_network(tmp_path):
+    config = host_configs.write('aemilan_vit-b_400e.py', tmp_path / 'aemilan.py')
+    costs = runs.tool('analysis_tools/count_costs.py').count_costs(config)
+    # CLIP's image encoder, ViT-B/16, on 197 tokens, is most of the cost. It does not train.
+    assert costs['gflop_per_image'] > 35 and costs['parameters_m'] < 1
 
 
 def test_cheaper_attacks_are_compared(tmp_path, capsys):
@@ -102,7 +121,7 @@ def test_cost_of_checking_annotations(tmp_path):
 
 def test_costs_of_adapters(tmp_path, capsys):
     kinds = '[norm,dict(type=lora,rank=2),dict(type=bottleneck,width=8,layers=[0])]'
-    flags = ('--size', 28, '--record', tmp_path / 'record.json', '--cfg-options', f'model.backbone.adapters={kinds}')
+    flags = ('--record', tmp_path / 'record.json', '--cfg-options', f'model.backbone.adapters={kinds}')
     runs.run('analysis_tools/adapters.py', runs.AEMIM, *flags)
     rows = read_record(tmp_path / 'record.json')['values']
     names = ['encoder, norm', 'encoder, lora(rank=2)', 'encoder, bottleneck(width=8, layers=[0])', 'all']

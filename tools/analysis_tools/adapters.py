@@ -12,7 +12,6 @@ def main():
     parser = argparse.ArgumentParser(description='Print what each adapter of a config adds to network and step.')
     parser.add_argument('config', help='config of a pre-training with AEMIM')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config')
-    parser.add_argument('--size', type=int, default=224, help='side of the images in pixels (default: 224)')
     parser.add_argument('--record', metavar='FILE', help='write the figures as a record, JSON')
     args = parser.parse_args()
     # Imported here, because these imports take seconds and --help needs none of them.
@@ -23,7 +22,7 @@ def main():
     from aemim_mm.report.table import markdown_table
 
     with one_clear_error():
-        rows = adapter_costs(load_config(args.config, options=args.cfg_options), args.size)
+        rows = adapter_costs(load_config(args.config, options=args.cfg_options))
         print(markdown_table(rows, ADAPTER_COLUMNS))
         if args.record:
             write_record(args.record, rows, config=args.config)
