@@ -49,6 +49,7 @@ class Training:
         methods: Of a fine-tuning: the methods whose encoders are fine-tuned so. Without any, those of all.
         seeds: Of a method: the seeds of the study that it is run with. Without any, all.
         fine_tuning_options: Of a method: changes of every fine-tuning of its encoder, each ``KEY=VALUE``.
+        domain: Of a fine-tuning: ``'clean'``, or ``'adv'`` to begin with the adapters of the adversarial domain.
     """
 
     config: Path
@@ -58,6 +59,7 @@ class Training:
     methods: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     fine_tuning_options: tuple[str, ...] = ()
+    domain: str = 'clean'
 
     def content(self) -> str:
         """Return the whole config as text. It does not depend on where the file is."""
@@ -124,7 +126,9 @@ class Study:
         parts += [pretraining.then.content()] if pretraining.then else []
         parts += [tuning.measured.declared()] if tuning and tuning.measured != DEFAULT else []
         others = self.other_tunings_of(method)
-        parts += [[name, each.content(), each.measured.declared()] for name, each in others.items()]
+        for name, each in others.items():
+            domain = [each.domain] if each.domain != 'clean' else []
+            parts.append([name, each.content(), each.measured.declared(), *domain])
         parts += [self.pretrained.declared()] if self.pretrained.suites else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from ..checkpoints.files import write_whole
 from ..datasets.of_config import labelled_data
 from ..errors import UserError
 from ..evaluation.probe import extract_features, knn_accuracy, linear_probe_accuracy
+from ..export import export
 from ..launch import load_config, train
 from ..report.record import read_record, write_record
 from ..report.scalars import read_scalars
@@ -143,7 +144,11 @@ def _evaluations(
     for network, tuning in study.tunings_of(run.method).items():
         name = f'-{network}' if network else ''
         with costs.of(f'fine-tuning{name}'):
-            start = f'model.backbone.init_cfg.checkpoint={trained}'
+            encoder: str | Path = trained
+            if tuning.domain != 'clean':
+                encoder = folder / f'{tuning.domain}.pth'
+                export(trained, 'mmpretrain', domain=tuning.domain, out=encoder, force=True)
+            start = f'model.backbone.init_cfg.checkpoint={encoder}'
             _, tuned = _train(run, tuning, folder / f'tuned{name}', start)
             figures = dict(fine_tuned=read_scalars(folder / f'tuned{name}', ACCURACY)[ACCURACY][1][-1])
         if tuning.measured.suites:

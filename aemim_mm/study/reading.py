@@ -10,6 +10,7 @@ from mmengine.config import Config
 from ..attacks import check_whole
 from ..attacks.pixels import is_number
 from ..errors import UserError, unknown_name
+from ..export.source import DOMAINS
 from ..robustness.suites import SUITES
 from .declaration import DEFAULT, Measured, Study, Training
 from .measures import MEASURES
@@ -53,7 +54,7 @@ def read_study(path: str | PathLike) -> Study:
         attacked_images=declared['attacked_images'],
         primary=declared['primary'],
         other_tunings={
-            name: read.training(f'tuning {name}', tuning, (*MEASURED, 'methods'))
+            name: read.training(f'tuning {name}', tuning, (*MEASURED, 'methods', 'domain'))
             for name, tuning in declared['other_tunings'].items()
         },
         pretrained=read.measured('pretrained', 'pre-training model', declared['pretrained'] or {}, ('epochs',)),
@@ -78,6 +79,8 @@ def _check(study: Study) -> None:
     if len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UserError(f'seeds of {study.path} are different whole numbers >= 0, but got {seeds}.')
     for tuning in study.other_tunings.values():
+        if tuning.domain not in DOMAINS:
+            raise unknown_name('domain', tuning.domain, DOMAINS)
         for name in set(tuning.methods) - set(study.methods):
             raise unknown_name('method', name, study.methods)
     for name, method in study.methods.items():
@@ -122,6 +125,7 @@ class _Reader:
             methods=tuple(declared.get('methods', ())),
             seeds=tuple(declared.get('seeds', ())),
             fine_tuning_options=tuple(declared.get('fine_tuning_options', ())),
+            domain=declared.get('domain', 'clean'),
         )
 
     def measured(self, name: str, kind: str, declared: dict, more: Sequence[str] = ()) -> Measured:

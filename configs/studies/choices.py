@@ -8,8 +8,8 @@ The network, the 4,000 images and the 16 epochs are the demo's. To save time, `b
 docs/performance.md with eps 32, the budget of headline.py. Each other method differs from it in one choice. Four pairs
 show large differences only; a default is kept unless one is seen.
 
-Each encoder is fine-tuned with 500 labelled images. Probes have 10,000 training images. Accuracies are on all 10,000
-test images, and under attack on 500.
+Each encoder is fine-tuned with 500 labelled images; two are also fine-tuned from their adversarial adapters. Probes
+have 10,000 training images. Accuracies are on all 10,000 test images, and under attack on 500.
 """
 
 _aemim = '../demo/aemim_vit-tiny_16e_fashion-mnist.py'
@@ -57,5 +57,9 @@ fine_tuning = dict(
     suites=['demo'],
     only=['pgd/8'],
 )
+# The encoder as it sees adversarial images in the pre-training: with the adapters of that domain.
+other_tunings = {
+    'adversarial-adapters': dict(**fine_tuning, methods=['base', 'lora'], domain='adv'),
+}
 attacked_images = 500
 primary = 'pgd_8'

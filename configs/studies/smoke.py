@@ -27,6 +27,9 @@ other_tunings = {
     'PGD-AT': dict(
         config='../demo/vit-tiny-pgd-at_16e_fashion-mnist.py', options=_labelled, suites=['demo'], only=['pgd/8']
     ),
+    'adversarial-adapters': dict(
+        config='../demo/vit-tiny_16e_fashion-mnist.py', options=_labelled, methods=['exact'], domain='adv'
+    ),
 }
 pretrained = dict(suites=['encoder'], only=['reconstruction/8'], images=10, epochs=[1])
 attacked_images = 20

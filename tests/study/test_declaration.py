@@ -77,17 +77,18 @@ def test_the_hash_follows_all_evaluations(study_file):
         text.replace('options=_small)\n', "options=_small, only=['pgd/8'])\n"),
         f'{text}{tuning}\n',
         f'{text}{tuning}\n'.replace('pgd/8', 'pgd/2'),
+        f'{text}{tuning}\n'.replace('suites', "domain='adv', suites"),
         f"{text}pretrained = dict(suites=['encoder'])\n",
         f"{text}pretrained = dict(suites=['encoder'], epochs=[1])\n",
         f"{text}pretrained = dict(suites=['encoder'], images=3)\n",
         text.replace('fine_tuning = dict(', 'fine_tuning = None and dict('),
     ]
-    assert len(set(others)) == 8 and text not in others
+    assert len(set(others)) == 9 and text not in others
     found = set()
     for changed in (text, *others):
         study_file.write_text(changed)
         found |= set(hashes(study_file).values())
-    assert len(found) == 2 * 9, 'two methods'
+    assert len(found) == 2 * 10, 'two methods'
     found = [hashes(study_file)]
     for same in (
         text.replace('options=_small)\n', "options=_small, suites=['demo'])\n"),
@@ -149,6 +150,11 @@ def test_a_method_with_fewer_seeds(study_file):
             "primary = 'linear'",
             "primary = 'linear'\nother_tunings = dict(other=dict(**fine_tuning, methods=['gone']))",
             "Unknown method 'gone'. Known: exact, fast.",
+        ),
+        (
+            "primary = 'linear'",
+            "primary = 'linear'\nother_tunings = dict(other=dict(**fine_tuning, domain='robust'))",
+            "Unknown domain 'robust'. Known: adv, clean.",
         ),
         (
             "primary = 'linear'",

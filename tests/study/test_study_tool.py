@@ -157,7 +157,8 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         values = record['values']
         assert values['config_hash'] == hashes[f'{values["method"]}-seed{record["seed"]}']
         assert values['resumed'] is (record is records[0]) and values['peak_memory_mb'] > 100
-        stages = [stage for stage in values['seconds'] if stage != 'second training']
+        only_once = ('second training', 'fine-tuning-adversarial-adapters')
+        stages = [stage for stage in values['seconds'] if stage not in only_once]
         assert stages == [
             *('pre-training', 'probes', 'robustness-epoch-1', 'robustness-pretrained'),
             *('fine-tuning', 'robustness', 'fine-tuning-PGD-AT', 'robustness-PGD-AT'),
@@ -173,7 +174,11 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
         assert measures['PGD-AT/pgd_8'] == figures['PGD-AT/pgd/8'] and 'PGD-AT/clean' in figures
         assert measures['linear'] > 40 and record['config'][0].startswith('configs/demo/')
     exact, tuned = records
-    assert len(exact['config']) == 3 and 'second training' not in exact['values']['seconds']
+    # The same images in the same order, but the encoder's adapters are others.
+    losses = [runs.scalars(work / f'exact-seed0/tuned{name}')[0]['loss'] for name in ('', '-adversarial-adapters')]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert 'adversarial-adapters/fine_tuned' in exact['values']['measures'].keys() - tuned['values']['measures'].keys()
+    assert len(exact['config']) == 4 and 'second training' not in exact['values']['seconds']
     assert 'encoder-tuning' in tuned['config'][1] and 'moved_adv' in tuned['values']['last_logged']
     assert not list(work.rglob('*.pth'))
     assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 12
