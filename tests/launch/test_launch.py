@@ -1,6 +1,8 @@
 """How the tools change a config, and what they print when they fail."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 
 import pytest
@@ -99,6 +101,23 @@ def test_our_errors_are_one_line(capsys, error, code):
     with pytest.raises(SystemExit) as end, launch.one_clear_error():
         raise error
     assert end.value.code == code and capsys.readouterr().err == 'error: Wrong.\n'
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_output_that_nobody_reads_ends_in_silence(unbuffered):
+    """As in ``tool | head``. Another closed pipe is a bug."""
+    script = 'from aemim_mm.launch import one_clear_error\nwith one_clear_error(): '
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, 'PYTHONUNBUFFERED': unbuffered}
+    found = [
+        subprocess.run([sys.executable, '-c', script + line], stdout=writer, stderr=subprocess.PIPE, text=True, env=env)
+        for line in ("print('one line')", 'raise ValueError')
+    ]
+    os.close(writer)
+    assert (found[0].returncode, found[0].stderr) == (141, '') and 'ValueError' in found[1].stderr
+    with pytest.raises(BrokenPipeError), launch.one_clear_error():
+        raise BrokenPipeError
 
 
 def test_an_error_in_a_worker_process_is_one_line(capsys):
