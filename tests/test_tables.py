@@ -75,7 +75,7 @@ def test_robustness_over_the_eps_of_the_pre_training():
         dict(method=method, study=study, measures=dict(pgd_8=accuracy), cpu_seconds={})
         for method, accuracy in accuracies.items()
     ]
-    records = [dict(seed=100, values=each) for each in values]
+    records = [dict(seed=100, machine=dict(gpus=[]), values=each) for each in values]
     chart = page_content.by_eps(records, 'pgd_8', 'Robustness', 'PGD')
     assert {curve.label: list(curve.y) for curve in chart.curves} == {
         'AEMIM': [30, 31, 35],

@@ -24,16 +24,19 @@ def mean_columns(records: Sequence[dict]) -> dict:
         records: Records of a study's runs.
     """
     headings = {measure_of(name).heading: f'{{{name}:.2f}}' for name in _measured(records)}
-    return {'method': '{name}', 'runs': '{runs}', **headings, 'pre-training, CPU s': '{cpu_seconds:.0f}'}
+    unit = 's' if _on_gpu(records) else 'CPU s'
+    return {'method': '{name}', 'runs': '{runs}', **headings, f'pre-training, {unit}': '{training_seconds:.0f}'}
 
 
 def means(records: Sequence[dict]) -> dict:
     """Return the mean of each measure, by method; None where its runs do not have it.
 
+    ``training_seconds`` are those by the clock if a run had a GPU, otherwise those of the processor.
+
     Args:
         records: Records of a study's runs.
     """
-    rows = {}
+    rows, clock = {}, 'seconds' if _on_gpu(records) else 'cpu_seconds'
     for method, runs in by_method(records).items():
         values = [record['values'] for record in runs.values()]
         measures = {name: [value['measures'].get(name) for value in values] for name in _measured(records)}
@@ -41,11 +44,15 @@ def means(records: Sequence[dict]) -> dict:
         # A run that went on after an interruption has measured only the rest of its training.
         whole = [value for value in values if not value.get('resumed')] or values
         trainings = [
-            sum(value['cpu_seconds'].get(stage, 0) for stage in ('pre-training', 'second training')) for value in whole
+            sum(value[clock].get(stage, 0) for stage in ('pre-training', 'second training')) for value in whole
         ]
-        rows[method]['cpu_seconds'] = fmean(trainings)
+        rows[method]['training_seconds'] = fmean(trainings)
         rows[method]['runs'] = len(values)
     return rows
+
+
+def _on_gpu(records: Sequence[dict]) -> bool:
+    return any(record['machine']['gpus'] for record in records)
 
 
 def differences(records: Sequence[dict], baseline: str | None = None, measures: Sequence[str] | None = None) -> dict:

@@ -15,7 +15,7 @@ def records(values_of):
     """Three pairs, and a run of the baseline without a partner."""
     methods = {'fast': FAST, 'exact': (*EXACT, 90.0)}
     return [
-        dict(seed=seed, values=values_of(method, accuracy))
+        dict(seed=seed, machine=dict(gpus=[]), values=values_of(method, accuracy))
         for method, accuracies in methods.items()
         for seed, accuracy in enumerate(accuracies)
     ]
@@ -25,10 +25,13 @@ def test_means_are_over_all_runs(records):
     rows = means(records)
     assert list(rows) == ['exact', 'fast'], 'in the order of the study'
     assert rows['exact']['runs'] == 4 and rows['exact']['knn'] == np.mean((*EXACT, 90))
-    assert rows['fast']['corrupted'] == np.mean(FAST) and rows['fast']['cpu_seconds'] == 9
+    assert rows['fast']['corrupted'] == np.mean(FAST) and rows['fast']['training_seconds'] == 9
     assert markdown_table(rows, mean_columns(records)).splitlines()[3].startswith('| fast   | 3    | 70.17 ')
     records[0]['values'].update(resumed=True, cpu_seconds={'pre-training': 1.0})
-    assert means(records)['fast']['cpu_seconds'] == 9, 'an interrupted run has not measured all its time'
+    assert means(records)['fast']['training_seconds'] == 9, 'an interrupted run has not measured all its time'
+    assert 'pre-training, CPU s' in mean_columns(records)
+    records[1]['machine']['gpus'].append('H100')
+    assert means(records)['fast']['training_seconds'] == 10 and 'pre-training, s' in mean_columns(records)
 
 
 def test_differences_are_over_pairs_of_the_same_seed(records):
@@ -46,13 +49,13 @@ def test_a_study_that_has_grown_keeps_its_older_records(records, values_of):
     newer = dict(
         values_of('slow', 60.0), study=dict(methods=['exact', 'slow', 'fast'], baseline='exact', primary='knn')
     )
-    assert list(means([*records, dict(seed=0, values=newer)])) == ['exact', 'slow', 'fast']
+    assert list(means([*records, dict(seed=0, machine=dict(gpus=[]), values=newer)])) == ['exact', 'slow', 'fast']
 
 
 def test_a_measure_that_only_some_methods_have(records, values_of):
     some = dict(values_of('slow', 60.0), study=dict(methods=['exact', 'slow', 'fast'], baseline='exact', primary=None))
     some['measures'] = {'knn': 60.0}
-    records += [dict(seed=0, values=some)]
+    records += [dict(seed=0, machine=dict(gpus=[]), values=some)]
     table = markdown_table(means(records), mean_columns(records)).splitlines()
     assert [cell.strip() for cell in table[3].split('|')[1:5]] == ['slow', '1', '', '60.00']
     assert [row['pairs'] for row in differences(records, measures=['linear', 'knn']).values()] == [1, 3, 3]
@@ -80,7 +83,11 @@ def test_verdicts(values_of):
 
 def test_measures_of_which_less_is_better(values_of):
     records = [
-        dict(seed=seed, values=values_of(method, accuracy + 0.1 * seed, measures=('pgd_8', 'moved_8', 'PGD-AT/pgd_8')))
+        dict(
+            seed=seed,
+            machine=dict(gpus=[]),
+            values=values_of(method, accuracy + 0.1 * seed, measures=('pgd_8', 'moved_8', 'PGD-AT/pgd_8')),
+        )
         for method, accuracy in dict(exact=50.0, fast=40.0).items()
         for seed in range(3)
     ]

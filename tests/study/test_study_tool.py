@@ -182,6 +182,6 @@ def test_the_smoke_study(tmp_path, monkeypatch, capsys):
     assert 'encoder-tuning' in tuned['config'][1] and 'moved_adv' in tuned['values']['last_logged']
     assert not list(work.rglob('*.pth'))
     assert list(means(records)) == ['exact', 'mae-tuned'] and len(differences(records)) == 12
-    before, after = (rows['cpu_seconds'] for rows in means(records).values())
+    before, after = (rows['training_seconds'] for rows in means(records).values())
     assert before == exact['values']['cpu_seconds']['pre-training']
     assert after > tuned['values']['cpu_seconds']['pre-training']
