@@ -16,7 +16,17 @@ import aemim_mm  # noqa: F401  registers the models
 
 
 def pytest_collection_finish():
-    """Leave what the imports made out of garbage collections: mmengine starts one for each data set."""
+    leave_out_of_collections()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def leave_out_of_collections_what_a_module_keeps():
+    yield
+    leave_out_of_collections()
+
+
+def leave_out_of_collections():
+    """Leave what imports and caches keep out of garbage collections: mmengine starts two for each data set."""
     gc.collect()
     gc.freeze()
 

@@ -28,8 +28,8 @@ on several. The first lines of a config have its exact command. Studies are run 
 paper's figures have not been reproduced here, which would take hundreds of GPU hours.
 
 `make tables` writes this page from the configs and from [metafile.yml](metafile.yml), through which mim and mmpretrain
-find the models. Costs are the operations of a step, of products and attention, for one image, and their ratio to those
-of mae\\_vit-b\\_800e ([record](../results/config_costs.json)). Target networks are counted, too.
+find the models. Costs are the operations of a step, of products and attention, for one image with all its crops, and
+their ratio to those of mae\\_vit-b\\_800e ([record](../results/config_costs.json)). Target networks count, too.
 """
 BASELINE = 'mae_vit-b_800e'
 
