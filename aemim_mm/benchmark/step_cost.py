@@ -20,6 +20,7 @@ from mmpretrain.registry import MODELS
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from ..adapters import listed_kinds
+from ..datasets.of_config import kind_of
 from ..errors import UserError
 from ..models import AdversarialMIM, layers
 from .counting import Cost, Flops, cost_of
@@ -77,9 +78,11 @@ def batches(cfg: Any, counts: Sequence[int]) -> list[dict]:
     """
     with TemporaryDirectory() as folder:
         loader = deepcopy(cfg.train_dataloader)
-        root = loader.dataset.get('data_root')
-        if root and not Path(root).is_dir():
-            loader.dataset.data_root = synthetic_imagenet(Path(folder))
+        dataset = loader.dataset
+        if not Path(dataset.get('data_root') or '.').is_dir():
+            dataset.data_root = synthetic_imagenet(Path(folder))
+            if kind_of(dataset) == 'UnlabelledFolder':
+                dataset.data_prefix = ''
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
         found = []
         with DefaultScope.overwrite_default_scope('mmpretrain'):
