@@ -79,6 +79,13 @@ def by_eps(records: list[dict], measure: str, title: str, what: str) -> Chart:
     return Chart(title, caption, 'eps of the pre-training', 'accuracy, %' if 'pgd' in measure else 'percent', curves)
 
 
+def against(records: list[dict], baseline: str, methods: tuple[str, ...], measures: tuple[str, ...]) -> dict:
+    """Differences of some methods of a study to another of its methods."""
+    return differences(
+        [record for record in records if record['values']['method'] in (baseline, *methods)], baseline, measures
+    )
+
+
 def movement_at_start(records: list[dict]) -> dict:
     """How far the attack moves features of an untrained encoder, by eps, of each record's data."""
     names = {'fashion-mnist': 'fashion', 'openclipart': 'drawings'}
@@ -132,6 +139,8 @@ MEMORY_COLUMNS = {
     'weights, gradients, AdamW': '{fixed_gb:.1f} GB',
 }
 MOVEMENT_COLUMNS = {'eps': '{name}', 'Fashion-MNIST': '{fashion:.2f}', 'drawings': '{drawings:.2f}'}
+HEADLINE_MEASURES = ('linear', 'fine_tuned', 'pgd_8', 'corrupted')
+HEADLINE_MEASURES += ('4000-labels/fine_tuned', '4000-labels/pgd_8', 'PGD-AT/fine_tuned', 'PGD-AT/pgd_8')
 TABLES = {
     'benchmark': Table('benchmark_vit-b', table.STEP_COLUMNS, lambda values: values['steps']),
     'benchmark stages': Table('benchmark_vit-b', table.STAGE_COLUMNS, lambda values: values['stages']),
@@ -159,6 +168,27 @@ TABLES = {
     'attack effects on MAE': Table('studies/attack-effects', effects.COLUMNS, partial(effects.effects, method='mae')),
     'budget search': Table('studies/budget-search', mean_columns, means),
     'budget drawings': Table('studies/budget-drawings', mean_columns, means),
+    'headline means': Table('studies/headline', mean_columns, lambda records: means(whole_seeds(records))),
+    'headline epochs': Table(
+        'studies/headline',
+        DIFFERENCE_COLUMNS,
+        partial(against, baseline='mae', methods=('aemim',), measures=HEADLINE_MEASURES),
+    ),
+    'headline time': Table(
+        'studies/headline',
+        DIFFERENCE_COLUMNS,
+        partial(
+            against,
+            baseline='mae-long',
+            methods=('aemim', 'balanced', 'noise', 'hpm', 'cim'),
+            measures=HEADLINE_MEASURES,
+        ),
+    ),
+    'headline simmim': Table(
+        'studies/headline',
+        DIFFERENCE_COLUMNS,
+        partial(against, baseline='simmim', methods=('aesimmim',), measures=HEADLINE_MEASURES),
+    ),
     'movement': Table('movement', MOVEMENT_COLUMNS, movement_at_start),
     'claims': Table('studies', claims.COLUMNS, claims.claims),
     'largest batches': Table('costs', {'memory, GB': '{name}', **BY_MODEL}, largest_batches),
