@@ -38,10 +38,10 @@ def compare(monkeypatch, *argv):
 @pytest.mark.slow
 def test_the_comparison(folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'out'
-    small = ['--epochs', 2, '--tuning-epochs', 2, '--eps', 16, '--seeds', 2, '--labels', 6, '--no-attacks']
+    small = ['--epochs', 2, '--tuning-epochs', 2, '--eps', 16, '--seeds', 2, '--labels', 3, '--no-attacks']
     argv = [folder, '--out', out, *small]
     compare(monkeypatch, *argv)
-    assert '3 classes; 27 images to pre-train on, 18 to fine-tune on, 9 for tests' in capsys.readouterr().out
+    assert '3 classes; 27 images to pre-train on, 9 to fine-tune on, 9 for tests' in capsys.readouterr().out
     names = [f'{method}-seed{seed}.json' for seed in (0, 1) for method in ('AEMIM-eps16', 'MAE', 'scratch')]
     assert sorted(path.name for path in (out / 'records').iterdir()) == sorted(names)
     records = {name: read_record(out / 'records' / name)['values'] for name in names}
