@@ -43,8 +43,9 @@ methods = {
     'eps8-4steps': _attack(8, steps=4),
     'eps32-1step': _attack(32, steps=1),
     'noise8': _attack(8, steps=0),
-    'balanced32': _preset(0.5, 0.5, epochs=27),
-    'fast32': _preset(0.25, 1 / 3, epochs=34),
+    # The second seed was left to headline.py, which has more of them.
+    'balanced32': dict(_preset(0.5, 0.5, epochs=27), seeds=[100]),
+    'fast32': dict(_preset(0.25, 1 / 3, epochs=34), seeds=[100]),
 }
 baseline = 'mae'
 seeds = [100, 101]
