@@ -4,6 +4,9 @@ import gc
 import logging
 import os
 
+# Imports make half a million objects that stay. Until they are made, collections only cost time.
+gc.disable()
+
 # Set before torch is imported, and inherited by processes that tests start. On tiny tensors, threads only cost time.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -17,6 +20,7 @@ import aemim_mm  # noqa: F401  registers the models
 
 def pytest_collection_finish():
     leave_out_of_collections()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope='module')
