@@ -75,7 +75,12 @@ def batches(cfg: Any, counts: Sequence[int]) -> list[dict]:
     """Return batches of the training data of a config, with these numbers of images.
 
     Images are synthetic if the folder of the config's data is missing.
+
+    Raises:
+        UserError: The config has no training.
     """
+    if not cfg.get('train_dataloader'):
+        raise UserError(f'{cfg.filename} has no train_dataloader, and so no step. Choose the config of a pre-training.')
     with TemporaryDirectory() as folder:
         loader = deepcopy(cfg.train_dataloader)
         dataset = loader.dataset
@@ -130,12 +135,13 @@ def adapter_costs(cfg: Any) -> dict[str, dict]:
     Raises:
         UserError: The config is of another method.
     """
+    if not issubclass(cast(type, MODELS.get(cfg.model.type)), AdversarialMIM):
+        raise UserError(f'{cfg.model.type} has no adapters. Choose the config of a pre-training with AEMIM.')
     of_backbone, of_model = cfg.model.backbone.get('adapters'), cfg.model.get('adapters')
     encoder = next((chosen for chosen in (of_backbone, of_model) if chosen is not None), ('norm', 'cls_token'))
     chosen = [('encoder', kind) for kind in listed_kinds(encoder)]
     chosen += [('decoder', kind) for kind in listed_kinds(cfg.model.get('decoder_adapters', ()))]
-    batch = cfg.train_dataloader.batch_size
-    data = batches(cfg, (1, 2))
+    batch, data = cfg.train_dataloader.batch_size, batches(cfg, (1, 2))
     parameters, flops = _with_adapters(cfg, [], batch, data)
     rows = {}
     for name, kinds in [*((f'{part}, {_title(kind)}', [(part, kind)]) for part, kind in chosen), ('all', chosen)]:
@@ -163,8 +169,6 @@ def _with_adapters(cfg, kinds, batch: int, data: Sequence[dict]) -> tuple[int, f
     """
     config = cfg.copy().model
     of = {part: [kind for where, kind in kinds if where == part] for part in ('encoder', 'decoder')}
-    if not issubclass(cast(type, MODELS.get(config.type)), AdversarialMIM):
-        raise UserError(f'{config.type} has no adapters. Choose the config of a pre-training with AEMIM.')
     if config.backbone.type == 'AEMIMViT':
         config.backbone.adapters = ()
     config.adapters, config.decoder_adapters = of['encoder'], of['decoder']

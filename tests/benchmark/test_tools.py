@@ -52,6 +52,14 @@ def test_costs_without_data_and_weights_of_the_target_network(tmp_path):
     assert costs['gflop_per_image'] > 35 and costs['parameters_m'] < 1
 
 
+def test_a_config_without_training_has_no_costs(tmp_path, capsys):
+    config = tmp_path / 'test_only.py'
+    config.write_text(f'_base_ = {str(runs.MAE)!r}\ntrain_dataloader = train_cfg = optim_wrapper = None\n')
+    with pytest.raises(SystemExit):
+        runs.run('analysis_tools/count_costs.py', config)
+    assert 'test_only.py has no train_dataloader, and so no step. Choose' in capsys.readouterr().err
+
+
 def test_cheaper_attacks_are_compared(tmp_path, capsys):
     flags = ('--layers', 1, '--batch-size', 8, '--repetitions', 1, '--record', tmp_path / 'record.json')
     runs.run('analysis_tools/attack_variants.py', runs.AEMIM, *flags)
