@@ -54,7 +54,7 @@ def counted(count: Callable[[bool], Any]) -> Any:
         mock.patch.object(milan, '_load_checkpoint', _clip),
         mock.patch.object(EmbeddingEMA, 'init_embed_'),  # The first step would make a codebook by k-means.
     ):
-        # torch's own deep copy of a tensor does.
+        # torch's own deep copy of a tensor raises this warning.
         warnings.filterwarnings('ignore', 'Accessing the data pointer of FakeTensor')
         try:
             with _Shapes(allow_non_fake_inputs=True), Flops():
